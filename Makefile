@@ -1,0 +1,45 @@
+# DataFlow's tasks. `make` alone lists them. Only Python 3.11+ and make are needed; everything else comes with `setup`.
+
+VENV    := .venv
+PYTHON  := $(VENV)/bin/python
+STAMP   := $(VENV)/.installed
+LOCK    := requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format bench lock clean
+
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv, bring Java and the jars (once; later starts need no network)
+	@$(PYTHON) -m infra.setup
+
+run: setup ## Start the platform with a demo load; prints one URL, Ctrl-C stops all
+	@exec $(VENV)/bin/dataflow up --demo
+
+test: setup ## All tests, against a real broker, registry, Redis and Spark
+	@$(PYTHON) -m pytest
+
+lint: $(STAMP) ## Check the code
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+format: $(STAMP) ## Format the code
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+bench: setup ## Measure speed; results go to a file
+	@$(PYTHON) -m tests.bench
+
+lock: $(STAMP) ## Pin all packages and jars again (needs the network)
+	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+		--output-file $(LOCK) requirements-dev.in >/dev/null
+	@$(PYTHON) -m infra.setup --lock
+
+clean: ## Remove .venv and caches; data stays (`dataflow reset` removes that)
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): $(LOCK) infra/setup/venv.sh
+	@sh infra/setup/venv.sh $(VENV) $(LOCK)
+	@touch $@

@@ -1,0 +1,1 @@
+"""DataFlow's command line."""

@@ -1,0 +1,69 @@
+"""What the subcommands share: `--env` after the command too, `--json`, settings, output.
+
+@click.command(epilog=examples("dataflow topics --json"))
+@json_option
+@settings_option
+def command(settings: Settings, as_json: bool) -> None: ...
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any
+
+import click
+import orjson
+
+from infra.settings import Settings
+
+
+def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--env NAME` and hand `settings` in. Given before and after the command, the later one counts."""
+
+    @click.option(
+        "--env", "env_here", metavar="NAME", help="The environment (default: DATAFLOW_ENV, else demo)."
+    )
+    @click.pass_context
+    @wraps(function)
+    def wrapper(ctx: click.Context, /, *args: Any, env_here: str | None, **kwargs: Any) -> Any:
+        env = env_here or ctx.obj
+        settings = Settings.load(**({"dataflow_env": env} if env else {}))
+        return ctx.invoke(function, *args, settings=settings, **kwargs)
+
+    return wrapper
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def print_json(value: Any) -> None:
+    """One indented JSON document on stdout."""
+    click.echo(
+        orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
+    )
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns as wide as they need to be; numbers to the right."""
+    cells = [[("" if cell is None else str(cell)) for cell in row] for row in (header, *rows)]
+    rows = list(cells[1:])
+    numeric = [bool(rows) and all(_is_number(row[n]) for row in rows) for n in range(len(header))]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
+    for row in cells:
+        parts = (
+            c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True)
+        )
+        click.echo("  ".join(parts).rstrip())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return text == "" or float(json.loads(text.replace(",", ""))) is not None
+    except (ValueError, TypeError):
+        return False

@@ -1,0 +1,140 @@
+"""The generation: which topics, by id and partition count, everything derived is a function of.
+
+A topic can be deleted and created again, or get more partitions, while nobody looks; offsets then mean something else.
+So a generation records the identity of its source topics in a compacted Kafka topic, and every process compares before
+it trusts an offset. Reads and writes `<prefix>events.generations`.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from confluent_kafka import Producer, TopicPartition
+
+from infra.kafka import TopicIdentity, admin, consumer, ensure_topics, grow, identities, log_bounds
+from infra.settings import Settings
+from schemas.errors import GenerationError, Unavailable
+from schemas.topics import GENERATIONS, JUDGED, SOURCE_TOPICS, TOPICS
+
+KEY = b"live"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One evaluation of the source topics. `topics` is keyed by the name without the environment's prefix."""
+
+    number: int
+    topics: Mapping[str, TopicIdentity]
+
+    @property
+    def name(self) -> str:
+        return f"g{self.number}"
+
+    def judged_topic(self, settings: Settings) -> str:
+        return f"{settings.topic_prefix}{self.name}.{JUDGED}"
+
+    def partitions(self) -> list[tuple[str, int]]:
+        """All source partitions, by topic name without prefix."""
+        return [(topic, p) for topic, identity in self.topics.items() for p in range(identity.partitions)]
+
+
+def source_identities(settings: Settings) -> dict[str, TopicIdentity]:
+    """The source topics as the broker has them now, by name without prefix."""
+    prefix = settings.topic_prefix
+    found = identities(admin(settings.kafka_bootstrap_servers), [prefix + topic for topic in SOURCE_TOPICS])
+    return {name.removeprefix(prefix): identity for name, identity in found.items()}
+
+
+def load_generation(settings: Settings) -> Generation | None:
+    """The live generation, or None if there is none yet."""
+    topic = settings.topic_prefix + GENERATIONS
+    client = admin(settings.kafka_bootstrap_servers)
+    if topic not in identities(client, [topic]):
+        return None
+    first, end = (bounds[(topic, 0)] for bounds in log_bounds(client, [(topic, 0)]))
+    reader = consumer(settings.kafka_bootstrap_servers, "dataflow-generations", **{"enable.partition.eof": False})
+    try:
+        reader.assign([TopicPartition(topic, 0, first)])
+        newest, deadline = None, time.monotonic() + 30
+        position = first
+        while position < end:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"topic {topic} could not be read to its end ({position} of {end})")
+            message = reader.poll(1)
+            if message is None:
+                continue
+            if message.error():
+                raise Unavailable(f"topic {topic} could not be read: {message.error().str()}")
+            position = message.offset() + 1
+            if message.key() == KEY:
+                newest = json.loads(message.value())
+    finally:
+        reader.close()
+    if newest is None:
+        return None
+    return Generation(newest["number"], {t: TopicIdentity(**identity) for t, identity in newest["topics"].items()})
+
+
+def store_generation(settings: Settings, generation: Generation) -> None:
+    """Make `generation` the live one."""
+    body = {"number": generation.number, "topics": {t: asdict(i) for t, i in generation.topics.items()}}
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 3})
+    failures: list[str] = []
+    producer.produce(
+        settings.topic_prefix + GENERATIONS, json.dumps(body).encode(), KEY, on_delivery=lambda e, _: e and failures.append(str(e))
+    )
+    if producer.flush(15) or failures:
+        raise Unavailable(f"the generation could not be recorded: {failures or 'no answer from the broker'}")
+
+
+def start_generation(settings: Settings, number: int) -> Generation:
+    """Record the topics as they are now as generation `number`, with a judged topic of its own."""
+    generation = Generation(number, source_identities(settings))
+    fit_judged_topic(settings, generation)
+    store_generation(settings, generation)
+    return generation
+
+
+def fit_judged_topic(settings: Settings, generation: Generation) -> None:
+    """Create the judged topic, or grow it to the widest source topic: verdicts keep their source's partition number."""
+    client = admin(settings.kafka_bootstrap_servers)
+    widest = max(identity.partitions for identity in generation.topics.values())
+    name = generation.judged_topic(settings)
+    ensure_topics(client, {name: TOPICS[JUDGED]}, widest, settings.kafka_replication_factor)
+    grow(client, name, widest)
+
+
+def current_generation(settings: Settings) -> Generation:
+    """The live generation, compared with the broker. Added partitions are taken in; anything else is refused.
+
+    Raises GenerationError if a source topic is missing, was created again or has fewer partitions than recorded.
+    """
+    generation = load_generation(settings)
+    if generation is None:
+        raise GenerationError("no generation has been started: run `dataflow up` or `python -m infra.bootstrap` first")
+    now = source_identities(settings)
+    grown = compare(generation, now)
+    if grown:
+        generation = Generation(generation.number, now)
+        fit_judged_topic(settings, generation)
+        store_generation(settings, generation)
+    return generation
+
+
+def compare(generation: Generation, now: Mapping[str, TopicIdentity]) -> list[str]:
+    """Topics that have more partitions than recorded. Raises GenerationError for what cannot be continued."""
+    way_out = "`dataflow generation new` starts over from the topics as they are now"
+    for topic, recorded in generation.topics.items():
+        seen = now.get(topic)
+        if seen is None:
+            raise GenerationError(f"source topic {topic} is gone; create it again and {way_out}")
+        if seen.topic_id != recorded.topic_id:
+            raise GenerationError(
+                f"source topic {topic} was deleted and created again (expected id {recorded.topic_id}, saw {seen.topic_id}): "
+                f"its offsets mean something else than those applied so far; {way_out}"
+            )
+        if seen.partitions < recorded.partitions:
+            raise GenerationError(f"source topic {topic} had {recorded.partitions} partitions, now {seen.partitions}; {way_out}")
+    added = set(now) - set(generation.topics)
+    return sorted(t for t, seen in now.items() if t in added or seen.partitions > generation.topics[t].partitions)

@@ -1,0 +1,99 @@
+"""Small Kafka look-ups that every process needs: create topics, who a topic is, where it ends, what lies between.
+
+Reads topic metadata and offsets; writes topics only in `ensure_topics` and `grow`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+
+from schemas.errors import GenerationError, Unavailable
+from schemas.topics import Topic
+
+TIMEOUT = 15.0  # seconds for one request to the broker
+
+Offsets = dict[tuple[str, int], int]
+
+
+@dataclass(frozen=True)
+class TopicIdentity:
+    """Which topic this is: a topic that was deleted and created again has another id."""
+
+    topic_id: str
+    partitions: int
+
+
+def admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 3})
+
+
+def consumer(bootstrap: str, group: str, **config: object) -> Consumer:
+    """A consumer that commits nothing and sees only committed records."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "log_level": 3,
+            **config,
+        }
+    )
+
+
+def ensure_topics(client: AdminClient, topics: Mapping[str, Topic], partitions: int, replication: int) -> list[str]:
+    """Create the topics that do not exist yet (full name → declaration); returns the names it created."""
+    wanted = [
+        NewTopic(name, topic.partitions or partitions, replication, config=dict(topic.config)) for name, topic in topics.items()
+    ]
+    created = []
+    for name, future in client.create_topics(wanted, operation_timeout=TIMEOUT).items():
+        try:
+            future.result(TIMEOUT)
+            created.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Unavailable(f"could not create topic {name}: {error.args[0].str()}") from error
+    return created
+
+
+def identities(client: AdminClient, names: Iterable[str]) -> dict[str, TopicIdentity]:
+    """Id and partition count of each topic that exists. Raises Unavailable if the broker does not answer."""
+    found: dict[str, TopicIdentity] = {}
+    for name, future in client.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT).items():
+        try:
+            description = future.result(TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue
+            raise Unavailable(f"the broker does not describe topic {name}: {error.args[0].str()}") from error
+        found[name] = TopicIdentity(str(description.topic_id), len(description.partitions))
+    return found
+
+
+def grow(client: AdminClient, name: str, partitions: int) -> None:
+    """Give a topic more partitions, if it has fewer."""
+    current = identities(client, [name]).get(name)
+    if current is None:
+        raise GenerationError(f"expected topic {name} to exist; create it with `dataflow up` or `python -m infra.bootstrap`")
+    if current.partitions >= partitions:
+        return
+    for future in client.create_partitions([NewPartitions(name, partitions)]).values():
+        future.result(TIMEOUT)
+
+
+def log_bounds(client: AdminClient, partitions: Iterable[tuple[str, int]]) -> tuple[Offsets, Offsets]:
+    """First offset still there, and the offset behind the last committed record, of each partition."""
+    wanted = [TopicPartition(topic, partition) for topic, partition in partitions]
+    bounds = []
+    for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
+        futures = client.list_offsets({p: spec for p in wanted}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT)
+        try:
+            bounds.append({(p.topic, p.partition): f.result(TIMEOUT).offset for p, f in futures.items()})
+        except KafkaException as error:
+            raise Unavailable(f"the broker does not list offsets: {error.args[0].str()}") from error
+    return bounds[0], bounds[1]
+

@@ -1,0 +1,1 @@
+"""The local runtime: services and jobs as child processes of one supervisor."""

@@ -1,0 +1,15 @@
+"""Errors of the local runtime."""
+
+from schemas.errors import DataflowError, Terminal
+
+
+class AlreadyRunning(DataflowError, Terminal):
+    """Another supervisor runs this environment; the message says which. Use it, or stop it first."""
+
+
+class NotRunning(DataflowError, Terminal):
+    """The environment's embedded services do not run: start them with `dataflow up`."""
+
+
+class StartFailed(DataflowError, Terminal):
+    """A process did not become ready; the message ends with the last lines of its log."""

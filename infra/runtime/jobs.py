@@ -1,0 +1,97 @@
+"""The processes of DataFlow itself, as specs: bootstrap, live job, materializer, API, demo load.
+
+They know nothing about being embedded: their settings come as environment variables, which name every address.
+"""
+
+import sys
+from pathlib import Path
+
+from infra.runtime import probes
+from infra.runtime.spec import ProcessSpec
+from infra.settings import Settings
+from infra.setup import Java, spark_java_home
+
+# Any address of this machine, for a client on it.
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def bootstrap_spec(settings: Settings) -> ProcessSpec:
+    """Creates topics, registers schemas; a task."""
+    return _job(settings, "bootstrap", "infra.bootstrap", after=("kafka", "registry"), start_deadline=120)
+
+
+def live_spec(settings: Settings, java: Java) -> ProcessSpec:
+    """The live Spark job."""
+    env = {"JAVA_HOME": str(spark_java_home(java, settings.cache_dir)), "PYSPARK_PYTHON": sys.executable}
+    if settings.spark_master is None or settings.spark_master.startswith("local"):
+        scratch = settings.state_dir / "spark"
+        scratch.mkdir(parents=True, exist_ok=True)
+        env |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_DIRS": str(scratch)}
+    return _job(settings, "live", "streams.live", env=env, start_deadline=240, stop_deadline=25)
+
+
+def materializer_spec(settings: Settings) -> ProcessSpec:
+    """Folds verdicts into Redis."""
+    return _job(
+        settings, "materializer", "serving.materializer", after=("bootstrap", "valkey"), start_deadline=120
+    )
+
+
+def api_spec(settings: Settings) -> ProcessSpec:
+    """REST, push and page. Its liveness counts as ready: while Redis is rebuilt it answers 503 and that is right."""
+    probe = probes.http(client_host(settings), settings.api_port, "/healthz")
+    return _job(
+        settings,
+        "api",
+        "serving.api",
+        after=("bootstrap", "valkey"),
+        port=settings.api_port,
+        probe=probe,
+        start_deadline=60,
+    )
+
+
+def demo_spec(settings: Settings, command: tuple[str, ...]) -> ProcessSpec:
+    """The demo load; it counts as ready once it runs."""
+    env = settings.environ()
+    return ProcessSpec("demo", command, env, settings.state_dir, ("bootstrap",), lambda _: True)
+
+
+def client_host(settings: Settings) -> str:
+    """Where a client on this machine reaches the API."""
+    return WILDCARDS.get(settings.api_host, settings.api_host)
+
+
+def api_url(settings: Settings) -> str:
+    """The URL to show to the user."""
+    host = client_host(settings)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
+
+
+def _job(
+    settings: Settings,
+    name: str,
+    module: str,
+    *,
+    after: tuple[str, ...] = ("bootstrap",),
+    env: dict[str, str] | None = None,
+    port: int | None = None,
+    probe: probes.Probe | None = None,
+    start_deadline: float,
+    stop_deadline: float = 15.0,
+) -> ProcessSpec:
+    status = settings.state_dir / "status" / f"{name}.json"
+    status.parent.mkdir(parents=True, exist_ok=True)
+    own = settings.replace(dataflow_status_file=status).environ()
+    is_task = name == "bootstrap"
+    return ProcessSpec(
+        name,
+        (sys.executable, "-m", module),
+        own | (env or {}),
+        Path(settings.state_dir),
+        after,
+        None if is_task else probe or probes.status_file(status),
+        port,
+        start_deadline,
+        stop_deadline,
+    )

@@ -1,0 +1,60 @@
+"""Ports on loopback: the preferred one if it is free, else another, and the same one again at the next start.
+
+Reads and writes `{state_dir}/ports.json`.
+"""
+
+import json
+import random
+import socket
+from pathlib import Path
+
+from schemas.errors import SetupError
+
+HOST = "127.0.0.1"
+# Below the range that Linux (32768…) and macOS (49152…) hand out to outgoing connections: a port from there could be
+# taken by a client in the moment in which a service is restarted.
+FALLBACK = range(20_000, 32_000)
+
+
+class PortBook:
+    """The ports of one state directory."""
+
+    def __init__(self, file: Path, *, use_preferred: bool = True) -> None:
+        self._file = file
+        self._use_preferred = use_preferred
+        self._taken: dict[str, int] = {}
+        try:
+            self._remembered: dict[str, int] = json.loads(file.read_text())
+        except (OSError, ValueError):
+            self._remembered = {}
+
+    def take(self, name: str, preferred: int, host: str = HOST) -> int:
+        """A free port for `name`; two names never get the same one."""
+        candidates = [self._remembered.get(name), preferred if self._use_preferred else None]
+        candidates += random.sample(FALLBACK, 200)
+        others = {port for other, port in self._remembered.items() if other != name} | set(
+            self._taken.values()
+        )
+        for port in candidates:
+            if port and port not in others and is_free(port, host):
+                self._taken[name] = self._remembered[name] = port
+                self._file.write_text(json.dumps(self._remembered, indent=2))
+                return port
+        raise SetupError(
+            f"no free port on {host} for {name}: {len(candidates)} were tried. Is the machine out of sockets?"
+        )
+
+
+def is_free(port: int, host: str = HOST) -> bool:
+    """Whether a server could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As servers do: a connection of the previous run in TIME_WAIT does not stand in the way.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            # macOS lets a socket bind beside another one with this option, but not listen.
+            probe.listen(1)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,147 @@
+"""What is known about a run from outside: `{state_dir}/run.json`, its supervisor's lock, leftovers of a killed one.
+
+One supervisor holds `{state_dir}/lock` and writes run.json; everybody may read it.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from infra.runtime.child import signal_group
+from infra.runtime.errors import AlreadyRunning, NotRunning
+from infra.runtime.supervisor import ProcessInfo
+from infra.settings import Settings
+
+# In the environment of every process of a run, and so of everything that these start.
+RUN_VARIABLE = "DATAFLOW_RUN"
+NAME = "run.json"
+# What a run decides and every command needs: the addresses of what is embedded.
+SERVICE_ADDRESSES = ("kafka_bootstrap_servers", "kafka_schema_registry", "redis_host")
+ADDRESSES = (*SERVICE_ADDRESSES, "redis_port", "api_host", "api_port")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as run.json tells it. `addresses` are values of Settings."""
+
+    run: str
+    pid: int
+    create_time: float
+    env: str
+    started: float
+    url: str | None
+    addresses: dict[str, str | int | None]
+    processes: list[dict]
+
+    def is_alive(self) -> bool:
+        """Whether its supervisor still runs."""
+        return _same_process(self.pid, self.create_time)
+
+
+def write_run(state_dir: Path, run: Run) -> None:
+    """Replace run.json in one step."""
+    draft = state_dir / f"{NAME}.draft"
+    draft.write_text(json.dumps(asdict(run), indent=2))
+    draft.replace(state_dir / NAME)
+
+
+def read_run(state_dir: Path) -> Run | None:
+    """The last run of this state directory, alive or not."""
+    try:
+        return Run(**json.loads((state_dir / NAME).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def running_settings(settings: Settings, needs: tuple[str, ...] = SERVICE_ADDRESSES) -> Settings:
+    """`settings` with the addresses of what runs embedded.
+
+    Raises NotRunning when one of the addresses that the caller `needs` is neither set nor running.
+    """
+    run = read_run(settings.state_dir)
+    if run and run.is_alive():
+        settings = settings.replace(**run.addresses)
+    missing = [name.upper() for name in needs if not getattr(settings, name)]
+    if missing:
+        raise NotRunning(
+            f"environment {settings.dataflow_env!r} does not run (state directory {settings.state_dir}). Start it "
+            f"with `dataflow up --env {settings.dataflow_env}`, or set {', '.join(missing)} to services that run."
+        )
+    return settings
+
+
+@contextmanager
+def supervisor_lock(state_dir: Path) -> Iterator[None]:
+    """Be the one supervisor of this state directory. Raises AlreadyRunning that names the other one."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            run = read_run(state_dir)
+            who = (
+                f"process {run.pid} since {time.ctime(run.started)}, {run.url or 'no URL yet'}"
+                if run
+                else "starting"
+            )
+            raise AlreadyRunning(
+                f"this environment runs already ({who}; state directory {state_dir}). Use it, stop it first, or take "
+                "another one with --env NAME."
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def kill_leftovers(state_dir: Path, deadline: float = 10.0) -> list[int]:
+    """Kill what a killed supervisor left running, and wait until it is gone; returns the process ids.
+
+    Call it with the lock held. Processes are known by number and start time, or by the run's id in their environment.
+    """
+    run = read_run(state_dir)
+    if run is None:
+        return []
+    victims = [p for p in psutil.process_iter() if p.pid != os.getpid() and _belongs_to(p, run)]
+    for process in victims:
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == process.pid:
+                signal_group(process.pid, signal.SIGKILL)
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(victims, timeout=deadline)
+    return [process.pid for process in victims]
+
+
+def as_rows(processes: list[ProcessInfo]) -> list[dict]:
+    """Processes in the form of run.json."""
+    return [asdict(info) for info in processes]
+
+
+def _belongs_to(process: psutil.Process, run: Run) -> bool:
+    if any(
+        row["pid"] == process.pid and _same_process(process.pid, row["create_time"]) for row in run.processes
+    ):
+        return True
+    try:
+        if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.environ().get(RUN_VARIABLE) == run.run
+    except (psutil.Error, OSError):
+        return False
+
+
+def _same_process(pid: int, create_time: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - create_time) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,49 @@
+"""What the supervisor knows about a process: a value, no behaviour."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class State(StrEnum):
+    """Where a process is in its life."""
+
+    WAITING = "waiting"
+    "Not started: something it needs is not ready."
+    STARTING = "starting"
+    "Runs, but its probe has not answered yet."
+    READY = "ready"
+    "Runs, and its probe answered after the start."
+    DONE = "done"
+    "A task that ended well; tasks are not started again."
+    BACKOFF = "backoff"
+    "Ended or never became ready; starts again after a pause."
+    FAILED = "failed"
+    "Ended in a way that a restart cannot mend; the log says why."
+    STOPPED = "stopped"
+    "Stopped on purpose."
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One child process. Times are seconds.
+
+    `probe` returns True once the process serves; it is called from a worker thread, must return within a few seconds,
+    and gets the epoch second at which the process was started. A task has none: it is done when it ends with 0.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    after: tuple[str, ...] = ()
+    probe: Callable[[float], bool] | None = None
+    port: int | None = None
+    start_deadline: float = 60.0
+    stop_deadline: float = 10.0
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it runs once to its end."""
+        return self.probe is None

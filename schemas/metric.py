@@ -1,0 +1,189 @@
+"""What a metric is: the vocabulary in which `schemas/metrics.py` declares them. Data only; evaluators live elsewhere.
+
+A metric is a function of the latest version of each entity (or of each fact) and of nothing else, so a cancellation, a
+correction or a late event simply moves the number to what it should be. Every evaluator (the live fold, the
+test oracle, later gold) reads these declarations.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from schemas.contract import CONTRACTS, Contract
+from schemas.errors import ContractError
+from schemas.expression import compile_expression
+
+Unit = Literal["money", "count", "ratio"]
+GRAINS = ("minute", "hour", "day", "all")
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows there are, of those for which `where` is true."""
+
+    name: str
+    doc: str
+    where: str | None = None
+    unit: Unit = "count"
+
+    @property
+    def expression(self) -> str:
+        return "1"
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The exact sum of `expression` over the rows for which `where` is true."""
+
+    name: str
+    expression: str
+    doc: str
+    where: str | None = None
+    unit: Unit = "money"
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A figure computed from a metric's measures when it is read. `a / b` is half-even and null where b is 0."""
+
+    name: str
+    expression: str
+    doc: str
+    unit: Unit
+
+
+@dataclass(frozen=True)
+class Rollup:
+    """A dimension that is looked up in another entity's current row when the metric is read.
+
+    So a corrected category moves its whole history at once. `unknown` stands where there is no such row.
+    """
+
+    name: str
+    through: str  # dimension of the metric that holds the id
+    dimension: str  # name of the `Dimension`
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """Attributes of an entity's current row that reads join to; kept small and never baked into an aggregate."""
+
+    name: str
+    of: str
+    attributes: tuple[str, ...]
+
+    @property
+    def contract(self) -> Contract:
+        return CONTRACTS[self.of]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Sums and counts over the rows of `of`, by time bucket of column `at` and by the columns `by`."""
+
+    name: str
+    doc: str
+    of: str
+    at: str
+    measures: tuple[Sum | Count, ...]
+    by: tuple[str, ...] = ()
+    derived: tuple[Derived, ...] = ()
+    rollups: tuple[Rollup, ...] = ()
+
+    @property
+    def contract(self) -> Contract:
+        return CONTRACTS[self.of]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the row that the metric depends on, in the contract's order."""
+        text = " ".join([m.expression + " " + (m.where or "") for m in self.measures])
+        used = {self.at, *self.by}
+        return tuple(name for name in self.contract.fields if name in used or name in _words(text))
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """Distinct `key`s that reached each stage, each counted once, in the bucket of its first event of that stage."""
+
+    name: str
+    doc: str
+    of: str
+    at: str
+    key: str
+    stage: str
+    stages: tuple[str, ...]
+    derived: tuple[Derived, ...] = ()
+    by: tuple[str, ...] = ()
+    rollups: tuple[Rollup, ...] = ()
+
+    @property
+    def measures(self) -> tuple[Count, ...]:
+        return tuple(Count(name, f"Distinct {self.key} that reached {name}.") for name in self.stages)
+
+
+@dataclass(frozen=True)
+class Active:
+    """How many distinct values of each column had an event within `within_micros` up to the newest event time of `of`."""
+
+    name: str
+    doc: str
+    of: str
+    at: str
+    keys: Mapping[str, str] = field(default_factory=dict)  # measure → column
+    within_micros: int = 0
+
+    @property
+    def measures(self) -> tuple[Count, ...]:
+        return tuple(Count(name, f"Distinct {column} within the window.") for name, column in self.keys.items())
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """How many source records were judged and how, by topic and by the minute in which the broker took them."""
+
+    name: str
+    doc: str
+    measures: tuple[Count, ...]
+    derived: tuple[Derived, ...] = ()
+    by: tuple[str, ...] = ("topic",)
+    rollups: tuple[Rollup, ...] = ()
+
+
+AnyMetric = Metric | Funnel | Active | Verdicts
+
+
+def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
+    """Raise ContractError if a declaration names what does not exist or would need more than minor units."""
+    if isinstance(metric, Verdicts):
+        return
+    if metric.of not in CONTRACTS:
+        raise ContractError(f"metric {metric.name}: no topic {metric.of!r}; known: {', '.join(CONTRACTS)}")
+    contract = CONTRACTS[metric.of]
+    scales = contract.minor_unit_scales
+    if contract.fields.get(metric.at) is None or contract.fields[metric.at].type != "timestamp":
+        raise ContractError(f"metric {metric.name}: `at` must name a timestamp of {metric.of}, saw {metric.at!r}")
+    columns = {Metric: lambda: metric.by, Funnel: lambda: (metric.key, metric.stage), Active: lambda: metric.keys.values()}
+    for column in columns[type(metric)]():
+        if column not in contract.fields:
+            raise ContractError(f"metric {metric.name}: {metric.of} has no column {column!r}")
+        if contract.fields[column].pii:
+            raise ContractError(f"metric {metric.name}: {column} is personal data and cannot be a dimension or a key")
+    if not isinstance(metric, Metric):
+        return
+    for measure in metric.measures:
+        _, scale = compile_expression(measure.expression, scales)
+        if scale != (2 if measure.unit == "money" else 0):
+            raise ContractError(
+                f"metric {metric.name}.{measure.name}: a {measure.unit} measure cannot have {scale} decimals; "
+                "money is a sum of money columns or money times a whole number"
+            )
+        if measure.where:
+            compile_expression(measure.where, scales)
+    for rollup in metric.rollups:
+        if rollup.through not in metric.by or rollup.dimension not in dimensions:
+            raise ContractError(f"metric {metric.name}: roll-up {rollup.name} needs a dimension of `by` and a declared Dimension")
+
+
+def _words(sql: str) -> set[str]:
+    return set("".join(c if c.isalnum() or c == "_" else " " for c in sql).split())
