@@ -18,6 +18,7 @@ from schemas.errors import DataflowError
 COMMANDS = {
     "up": "Start everything and stay in the foreground; Ctrl-C stops it.",
     "status": "What runs, and how it fares.",
+    "produce": "Events of a made-up shop, at a rate or as a history.",
     "import": "Files to events, by a mapping; every line accounted for.",
     "topics": "The Kafka topics of this environment.",
     "reset": "Remove everything this environment keeps.",

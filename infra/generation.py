@@ -53,7 +53,9 @@ def load_generation(settings: Settings) -> Generation | None:
     if topic not in identities(client, [topic]):
         return None
     first, end = (bounds[(topic, 0)] for bounds in log_bounds(client, [(topic, 0)]))
-    reader = consumer(settings.kafka_bootstrap_servers, "dataflow-generations", **{"enable.partition.eof": False})
+    reader = consumer(
+        settings.kafka_bootstrap_servers, "dataflow-generations", **{"enable.partition.eof": False}
+    )
     try:
         reader.assign([TopicPartition(topic, 0, first)])
         newest, deadline = None, time.monotonic() + 30
@@ -73,16 +75,23 @@ def load_generation(settings: Settings) -> Generation | None:
         reader.close()
     if newest is None:
         return None
-    return Generation(newest["number"], {t: TopicIdentity(**identity) for t, identity in newest["topics"].items()})
+    return Generation(
+        newest["number"], {t: TopicIdentity(**identity) for t, identity in newest["topics"].items()}
+    )
 
 
 def store_generation(settings: Settings, generation: Generation) -> None:
     """Make `generation` the live one."""
     body = {"number": generation.number, "topics": {t: asdict(i) for t, i in generation.topics.items()}}
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 3})
+    producer = Producer(
+        {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 3}
+    )
     failures: list[str] = []
     producer.produce(
-        settings.topic_prefix + GENERATIONS, json.dumps(body).encode(), KEY, on_delivery=lambda e, _: e and failures.append(str(e))
+        settings.topic_prefix + GENERATIONS,
+        json.dumps(body).encode(),
+        KEY,
+        on_delivery=lambda e, _: e and failures.append(str(e)),
     )
     if producer.flush(15) or failures:
         raise Unavailable(f"the generation could not be recorded: {failures or 'no answer from the broker'}")
@@ -112,7 +121,9 @@ def current_generation(settings: Settings) -> Generation:
     """
     generation = load_generation(settings)
     if generation is None:
-        raise GenerationError("no generation has been started: run `dataflow up` or `python -m infra.bootstrap` first")
+        raise GenerationError(
+            "no generation has been started: run `dataflow up` or `python -m infra.bootstrap` first"
+        )
     now = source_identities(settings)
     grown = compare(generation, now)
     if grown:
@@ -131,10 +142,14 @@ def compare(generation: Generation, now: Mapping[str, TopicIdentity]) -> list[st
             raise GenerationError(f"source topic {topic} is gone; create it again and {way_out}")
         if seen.topic_id != recorded.topic_id:
             raise GenerationError(
-                f"source topic {topic} was deleted and created again (expected id {recorded.topic_id}, saw {seen.topic_id}): "
-                f"its offsets mean something else than those applied so far; {way_out}"
+                f"source topic {topic} was deleted and created again "
+                f"(expected id {recorded.topic_id}, saw {seen.topic_id}): its offsets mean something else than those applied so far; {way_out}"
             )
         if seen.partitions < recorded.partitions:
-            raise GenerationError(f"source topic {topic} had {recorded.partitions} partitions, now {seen.partitions}; {way_out}")
+            raise GenerationError(
+                f"source topic {topic} had {recorded.partitions} partitions, now {seen.partitions}; {way_out}"
+            )
     added = set(now) - set(generation.topics)
-    return sorted(t for t, seen in now.items() if t in added or seen.partitions > generation.topics[t].partitions)
+    return sorted(
+        t for t, seen in now.items() if t in added or seen.partitions > generation.topics[t].partitions
+    )

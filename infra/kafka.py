@@ -6,7 +6,14 @@ Reads topic metadata and offsets; writes topics only in `ensure_topics` and `gro
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from schemas.errors import GenerationError, Unavailable
@@ -44,10 +51,13 @@ def consumer(bootstrap: str, group: str, **config: object) -> Consumer:
     )
 
 
-def ensure_topics(client: AdminClient, topics: Mapping[str, Topic], partitions: int, replication: int) -> list[str]:
+def ensure_topics(
+    client: AdminClient, topics: Mapping[str, Topic], partitions: int, replication: int
+) -> list[str]:
     """Create the topics that do not exist yet (full name → declaration); returns the names it created."""
     wanted = [
-        NewTopic(name, topic.partitions or partitions, replication, config=dict(topic.config)) for name, topic in topics.items()
+        NewTopic(name, topic.partitions or partitions, replication, config=dict(topic.config))
+        for name, topic in topics.items()
     ]
     created = []
     for name, future in client.create_topics(wanted, operation_timeout=TIMEOUT).items():
@@ -78,7 +88,9 @@ def grow(client: AdminClient, name: str, partitions: int) -> None:
     """Give a topic more partitions, if it has fewer."""
     current = identities(client, [name]).get(name)
     if current is None:
-        raise GenerationError(f"expected topic {name} to exist; create it with `dataflow up` or `python -m infra.bootstrap`")
+        raise GenerationError(
+            f"expected topic {name} to exist; create it with `dataflow up` or `python -m infra.bootstrap`"
+        )
     if current.partitions >= partitions:
         return
     for future in client.create_partitions([NewPartitions(name, partitions)]).values():
@@ -90,10 +102,13 @@ def log_bounds(client: AdminClient, partitions: Iterable[tuple[str, int]]) -> tu
     wanted = [TopicPartition(topic, partition) for topic, partition in partitions]
     bounds = []
     for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-        futures = client.list_offsets({p: spec for p in wanted}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT)
+        futures = client.list_offsets(
+            dict.fromkeys(wanted, spec),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=TIMEOUT,
+        )
         try:
             bounds.append({(p.topic, p.partition): f.result(TIMEOUT).offset for p, f in futures.items()})
         except KafkaException as error:
             raise Unavailable(f"the broker does not list offsets: {error.args[0].str()}") from error
     return bounds[0], bounds[1]
-

@@ -31,7 +31,9 @@ class Registry:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=20, headers={"Content-Type": MEDIA_TYPE}, trust_env=False)
+        self._http = httpx.Client(
+            base_url=self.url, timeout=20, headers={"Content-Type": MEDIA_TYPE}, trust_env=False
+        )
 
     def close(self) -> None:
         self._http.close()
@@ -48,7 +50,9 @@ class Registry:
     def register(self, subject: str, avro: Mapping) -> int:
         """Register a schema under a subject with BACKWARD compatibility; returns its id, the same one every time."""
         self._call("PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY})
-        answer = self._call("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(avro), "schemaType": "AVRO"})
+        answer = self._call(
+            "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(avro), "schemaType": "AVRO"}
+        )
         if answer.status_code != 200:
             raise ContractError(
                 f"the registry refuses the schema of {subject} ({answer.status_code}): {answer.text[:500]}; "
@@ -63,7 +67,9 @@ class Registry:
     def schema(self, subject: str, version: int) -> RegisteredSchema:
         answer = self._call("GET", f"/subjects/{subject}/versions/{version}")
         if answer.status_code != 200:
-            raise Unavailable(f"the registry lists version {version} of {subject} but answers {answer.status_code} for it")
+            raise Unavailable(
+                f"the registry lists version {version} of {subject} but answers {answer.status_code} for it"
+            )
         found = answer.json()
         return RegisteredSchema(int(found["id"]), int(found["version"]), found["schema"])
 
@@ -81,7 +87,10 @@ def register_contracts(settings: Settings) -> dict[str, int]:
     """Register every contract; returns topic → schema id. Safe to repeat: ids stay."""
     registry = Registry(settings.kafka_schema_registry)
     try:
-        return {topic: registry.register(subject(settings, topic), contract.avro) for topic, contract in CONTRACTS.items()}
+        return {
+            topic: registry.register(subject(settings, topic), contract.avro)
+            for topic, contract in CONTRACTS.items()
+        }
     finally:
         registry.close()
 
@@ -94,7 +103,9 @@ def schema_ids(settings: Settings) -> dict[str, int]:
         for topic in CONTRACTS:
             found = registry.versions(subject(settings, topic))
             if not found:
-                raise ContractError(f"no schema is registered for {topic}: run `dataflow up` or `python -m infra.bootstrap` first")
+                raise ContractError(
+                    f"no schema is registered for {topic}: run `dataflow up` or `python -m infra.bootstrap` first"
+                )
             ids[topic] = registry.schema(subject(settings, topic), max(found)).schema_id
         return ids
     finally:

@@ -30,7 +30,7 @@ FieldType = Literal["string", "int", "long", "decimal", "timestamp"]
 
 @dataclass(frozen=True)
 class Field:
-    """One column of a contract. `type` is the logical type; decimals have `precision` digits, `scale` of them behind the point."""
+    """One column of a contract. Decimals have `precision` digits, `scale` of them behind the point."""
 
     name: str
     type: FieldType
@@ -112,12 +112,18 @@ def load_contract(topic: str, directory: Path = DIRECTORY) -> Contract:
             raise ContractError(f'{path.name}: "{role}" must name one of the fields, saw {avro.get(role)!r}')
     missing = [name for name in CHANGE_FIELDS if name not in fields]
     if "version" in fields and missing:
-        raise ContractError(f"{path.name}: a change event needs the fields {', '.join(CHANGE_FIELDS)}; missing {missing}")
+        raise ContractError(
+            f"{path.name}: a change event needs the fields {', '.join(CHANGE_FIELDS)}; missing {missing}"
+        )
     rules = tuple(_implied(topic, fields)) + tuple(_declared(topic, directory / "rules" / f"{topic}.yaml"))
     names = [rule.name for rule in rules]
     if len(set(names)) != len(names):
-        raise ContractError(f"{topic}: two rules have the same name: {sorted(n for n in names if names.count(n) > 1)}")
-    contract = Contract(topic, avro["dataflow.key"], avro["dataflow.entity_id"], avro.get("doc", ""), avro, fields, rules)
+        raise ContractError(
+            f"{topic}: two rules have the same name: {sorted(n for n in names if names.count(n) > 1)}"
+        )
+    contract = Contract(
+        topic, avro["dataflow.key"], avro["dataflow.entity_id"], avro.get("doc", ""), avro, fields, rules
+    )
     scales = dict.fromkeys((*fields, "kafka_time"), 0)
     for rule in rules:
         compile_expression(rule.expression, scales)
@@ -161,24 +167,54 @@ def _implied(topic: str, fields: Mapping[str, Field]) -> Iterator[Rule]:
         n, a = field.name, field.attributes
         if field.type == "timestamp":
             bounds = f"{n} BETWEEN {EARLIEST_MICROS} AND kafka_time + {DAY_MICROS}"
-            yield Rule(topic, f"{n}_in_range", "reject", bounds, f"{n} lies between 2000-01-01 and one day after its arrival.")
+            yield Rule(
+                topic,
+                f"{n}_in_range",
+                "reject",
+                bounds,
+                f"{n} lies between 2000-01-01 and one day after its arrival.",
+            )
         if a.get("format") == "uuid":
-            yield Rule(topic, f"{n}_is_uuid", "reject", f"{n} RLIKE '{_sql(UUID_PATTERN)}'", f"{n} is a UUID in lower case.")
+            yield Rule(
+                topic,
+                f"{n}_is_uuid",
+                "reject",
+                f"{n} RLIKE '{_sql(UUID_PATTERN)}'",
+                f"{n} is a UUID in lower case.",
+            )
         elif a.get("format") == "email":
-            yield Rule(topic, f"{n}_is_email", "reject", f"{n} RLIKE '{_sql(EMAIL_PATTERN)}'", f"{n} looks like name@host.domain.")
+            yield Rule(
+                topic,
+                f"{n}_is_email",
+                "reject",
+                f"{n} RLIKE '{_sql(EMAIL_PATTERN)}'",
+                f"{n} looks like name@host.domain.",
+            )
         elif a.get("format") == "country":
             codes = ", ".join(f"'{code}'" for code in COUNTRIES)
-            yield Rule(topic, f"{n}_is_country", "reject", f"{n} IN ({codes})", f"{n} is an ISO 3166 alpha-2 code.")
+            yield Rule(
+                topic, f"{n}_is_country", "reject", f"{n} IN ({codes})", f"{n} is an ISO 3166 alpha-2 code."
+            )
         if "one_of" in a:
             values = ", ".join(f"'{value}'" for value in a["one_of"])
             yield Rule(topic, f"{n}_allowed", "reject", f"{n} IN ({values})", f"{n} is one of {values}.")
         if "max_length" in a:
             text = f"length({n}) BETWEEN 1 AND {a['max_length']} AND trim({n}) = {n}"
-            yield Rule(topic, f"{n}_text", "reject", text, f"{n} is trimmed and has 1 to {a['max_length']} characters.")
+            yield Rule(
+                topic,
+                f"{n}_text",
+                "reject",
+                text,
+                f"{n} is trimmed and has 1 to {a['max_length']} characters.",
+            )
         if "minimum" in a:
-            yield Rule(topic, f"{n}_minimum", "reject", f"{n} >= {a['minimum']}", f"{n} is at least {a['minimum']}.")
+            yield Rule(
+                topic, f"{n}_minimum", "reject", f"{n} >= {a['minimum']}", f"{n} is at least {a['minimum']}."
+            )
         if "maximum" in a:
-            yield Rule(topic, f"{n}_maximum", "reject", f"{n} <= {a['maximum']}", f"{n} is at most {a['maximum']}.")
+            yield Rule(
+                topic, f"{n}_maximum", "reject", f"{n} <= {a['maximum']}", f"{n} is at most {a['maximum']}."
+            )
 
 
 def _sql(pattern: str) -> str:
@@ -193,7 +229,9 @@ def _declared(topic: str, path: Path) -> Iterator[Rule]:
         try:
             yield Rule(topic, spec["name"], spec["severity"], spec["expression"], spec["description"])
         except KeyError as error:
-            raise ContractError(f"{path.name}: every rule needs name, severity, expression, description; missing {error}") from error
+            raise ContractError(
+                f"{path.name}: every rule needs name, severity, expression, description; missing {error}"
+            ) from error
 
 
 CONTRACTS: dict[str, Contract] = {

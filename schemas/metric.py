@@ -124,7 +124,7 @@ class Funnel:
 
 @dataclass(frozen=True)
 class Active:
-    """How many distinct values of each column had an event within `within_micros` up to the newest event time of `of`."""
+    """Distinct values of each column that had an event within `within_micros` up to the newest event time of `of`."""
 
     name: str
     doc: str
@@ -135,7 +135,9 @@ class Active:
 
     @property
     def measures(self) -> tuple[Count, ...]:
-        return tuple(Count(name, f"Distinct {column} within the window.") for name, column in self.keys.items())
+        return tuple(
+            Count(name, f"Distinct {column} within the window.") for name, column in self.keys.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,21 @@ def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
     contract = CONTRACTS[metric.of]
     scales = contract.minor_unit_scales
     if contract.fields.get(metric.at) is None or contract.fields[metric.at].type != "timestamp":
-        raise ContractError(f"metric {metric.name}: `at` must name a timestamp of {metric.of}, saw {metric.at!r}")
-    columns = {Metric: lambda: metric.by, Funnel: lambda: (metric.key, metric.stage), Active: lambda: metric.keys.values()}
+        raise ContractError(
+            f"metric {metric.name}: `at` must name a timestamp of {metric.of}, saw {metric.at!r}"
+        )
+    columns = {
+        Metric: lambda: metric.by,
+        Funnel: lambda: (metric.key, metric.stage),
+        Active: metric.keys.values,
+    }
     for column in columns[type(metric)]():
         if column not in contract.fields:
             raise ContractError(f"metric {metric.name}: {metric.of} has no column {column!r}")
         if contract.fields[column].pii:
-            raise ContractError(f"metric {metric.name}: {column} is personal data and cannot be a dimension or a key")
+            raise ContractError(
+                f"metric {metric.name}: {column} is personal data and cannot be a dimension or a key"
+            )
     if not isinstance(metric, Metric):
         return
     for measure in metric.measures:
@@ -182,7 +192,9 @@ def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
             compile_expression(measure.where, scales)
     for rollup in metric.rollups:
         if rollup.through not in metric.by or rollup.dimension not in dimensions:
-            raise ContractError(f"metric {metric.name}: roll-up {rollup.name} needs a dimension of `by` and a declared Dimension")
+            raise ContractError(
+                f"metric {metric.name}: roll-up {rollup.name} needs a dimension of `by` and a declared Dimension"
+            )
 
 
 def _words(sql: str) -> set[str]:

@@ -1,10 +1,22 @@
-"""Every metric of the shop, declared once. Definitions: the platform's design, section 9 (docs/metrics.md repeats them).
+"""Every metric of the shop, declared once.
 
 To add one, add a declaration here. The live fold, the REST route, its documentation, the page's data and the equality
 test against the generator's ground truth follow from it.
 """
 
-from schemas.metric import Active, AnyMetric, Count, Derived, Dimension, Funnel, Metric, Rollup, Sum, Verdicts, check
+from schemas.metric import (
+    Active,
+    AnyMetric,
+    Count,
+    Derived,
+    Dimension,
+    Funnel,
+    Metric,
+    Rollup,
+    Sum,
+    Verdicts,
+    check,
+)
 
 PRODUCTS = Dimension("products", of="products", attributes=("name", "category", "price"))
 
@@ -21,7 +33,9 @@ REVENUE = Metric(
         Count("orders", "Orders placed."),
     ),
     derived=(
-        Derived("net", "gross - cancelled - refunded", "What remains after cancellations and refunds.", "money"),
+        Derived(
+            "net", "gross - cancelled - refunded", "What remains after cancellations and refunds.", "money"
+        ),
         Derived("average_order_value", "gross / orders", "Gross revenue per order.", "money"),
     ),
 )
@@ -51,9 +65,21 @@ PAYMENTS = Metric(
         Count("failed", "Payments that failed.", where="payment_status = 'failed'"),
         Count("pending", "Payments without an answer yet.", where="payment_status = 'pending'"),
         Count("refunded", "Payments given back.", where="payment_status = 'refunded'"),
-        Sum("paid", "amount", "Amount of the payments that went through.", where="payment_status = 'succeeded'"),
+        Sum(
+            "paid",
+            "amount",
+            "Amount of the payments that went through.",
+            where="payment_status = 'succeeded'",
+        ),
     ),
-    derived=(Derived("success_rate", "succeeded / (succeeded + failed)", "Share of answered attempts that went through.", "ratio"),),
+    derived=(
+        Derived(
+            "success_rate",
+            "succeeded / (succeeded + failed)",
+            "Share of answered attempts that went through.",
+            "ratio",
+        ),
+    ),
 )
 
 CUSTOMERS = Metric(
@@ -71,7 +97,10 @@ REVIEWS = Metric(
     of="reviews",
     at="created_at",
     by=("product_id",),
-    measures=(Count("reviews", "Reviews written."), Sum("stars", "rating", "Sum of the ratings.", unit="count")),
+    measures=(
+        Count("reviews", "Reviews written."),
+        Sum("stars", "rating", "Sum of the ratings.", unit="count"),
+    ),
     derived=(Derived("average_rating", "stars / reviews", "Mean rating, 1 to 5.", "ratio"),),
     rollups=(Rollup("category", through="product_id", dimension="products"),),
 )
@@ -84,7 +113,11 @@ FUNNEL = Funnel(
     key="session_id",
     stage="event_type",
     stages=("product_view", "add_to_cart", "checkout", "purchase"),
-    derived=(Derived("conversion", "purchase / product_view", "Purchases per session that viewed a product.", "ratio"),),
+    derived=(
+        Derived(
+            "conversion", "purchase / product_view", "Purchases per session that viewed a product.", "ratio"
+        ),
+    ),
 )
 
 CLICKS = Metric(

@@ -1,4 +1,4 @@
-"""The Kafka topics: names, what each is for, and its configuration. Names here come without the environment's prefix."""
+"""The Kafka topics: names, what each is for, its configuration. Names here lack the environment's prefix."""
 
 from dataclasses import dataclass, field
 
@@ -25,12 +25,28 @@ class Topic:
 
 # Source topics keep everything: they are the truth that everything is derived from. The broker's own clock stamps
 # each record, so that "one day ahead" and events per minute mean the same however wrong a producer's clock is.
-_SOURCE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime"}
+_SOURCE = {
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "cleanup.policy": "delete",
+    "message.timestamp.type": "LogAppendTime",
+}
 
 TOPICS: dict[str, Topic] = {
     **{name: Topic(name, contract.doc, _SOURCE) for name, contract in CONTRACTS.items()},
-    JUDGED: Topic(JUDGED, "One verdict per source record, in source order.", {"retention.ms": str(7 * DAY_MS)}),
-    DEAD_LETTER: Topic(DEAD_LETTER, "Refused records: original bytes and the reasons.", {"retention.ms": "-1"}),
-    CONTROL: Topic(CONTROL, "Requests between the jobs, such as: repeat from these offsets.", {"retention.ms": str(DAY_MS)}, 1),
-    GENERATIONS: Topic(GENERATIONS, "Which topics the live generation is a function of.", {"cleanup.policy": "compact"}, 1),
+    JUDGED: Topic(
+        JUDGED, "One verdict per source record, in source order.", {"retention.ms": str(7 * DAY_MS)}
+    ),
+    DEAD_LETTER: Topic(
+        DEAD_LETTER, "Refused records: original bytes and the reasons.", {"retention.ms": "-1"}
+    ),
+    CONTROL: Topic(
+        CONTROL,
+        "Requests between the jobs, such as: repeat from these offsets.",
+        {"retention.ms": str(DAY_MS)},
+        1,
+    ),
+    GENERATIONS: Topic(
+        GENERATIONS, "Which topics the live generation is a function of.", {"cleanup.policy": "compact"}, 1
+    ),
 }

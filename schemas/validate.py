@@ -49,8 +49,10 @@ def violations(topic: str, event: Mapping[str, Any], kafka_time: int) -> list[Vi
     return broken_rules(contract, {n: _plain(event.get(n)) for n in contract.fields}, kafka_time, "reject")
 
 
-def broken_rules(contract: Contract, row: Mapping[str, Any], kafka_time: int, severity: str) -> list[Violation]:
-    """The rules of one severity that a well-typed row (money Decimal, times int microseconds) breaks, in their order."""
+def broken_rules(
+    contract: Contract, row: Mapping[str, Any], kafka_time: int, severity: str
+) -> list[Violation]:
+    """The rules of one severity that a well-typed row (money Decimal, times int µs) breaks, in their order."""
     row = {**row, "kafka_time": kafka_time}
     return [
         Violation(rule.name, _reason(contract, rule, row))
@@ -81,7 +83,9 @@ def _reason(contract: Contract, rule: Rule, row: Mapping[str, Any]) -> str:
 def _type_violation(field: Field, value: Any) -> Violation | None:
     if value is None:
         if field.required:
-            return Violation(f"{field.name}_required", f"{field.name} is required ({field.type}); saw nothing")
+            return Violation(
+                f"{field.name}_required", f"{field.name} is required ({field.type}); saw nothing"
+            )
         return None
     expected = {"string": str, "int": int, "long": int, "decimal": Decimal, "timestamp": datetime}[field.type]
     if not isinstance(value, expected) or isinstance(value, bool):
@@ -89,7 +93,10 @@ def _type_violation(field: Field, value: Any) -> Violation | None:
     if field.type in INT_RANGES:
         low, high = INT_RANGES[field.type]
         if not low <= value <= high:
-            return Violation(f"{field.name}_type", f"{field.name} is a {field.type} from {low} to {high}; saw {str(value)[:40]}")
+            return Violation(
+                f"{field.name}_type",
+                f"{field.name} is a {field.type} from {low} to {high}; saw {str(value)[:40]}",
+            )
     if field.type == "decimal":
         return _decimal_violation(field, value)
     if field.type == "timestamp" and value.tzinfo is None:

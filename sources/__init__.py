@@ -1,1 +1,1 @@
-"""Everything that puts events into Kafka: generator, file import, REST ingest. Reads contracts, writes source topics."""
+"""Everything that puts events into Kafka. Reads contracts, writes source topics."""

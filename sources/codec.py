@@ -46,18 +46,24 @@ class EventCodec:
         try:
             fastavro.schemaless_writer(out, _parsed(topic), record)
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-            raise EventError("undecodable", f"{topic}: the event is no {contract.avro['name']} record: {error}") from error
+            raise EventError(
+                "undecodable", f"{topic}: the event is no {contract.avro['name']} record: {error}"
+            ) from error
         return str(record[contract.key]).encode(), out.getvalue()
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any]:
         """The event in a Kafka value that was written with the topic's own schema. Raises EventError otherwise."""
         if len(value) < HEADER.size:
-            raise EventError("too_short", f"expected at least {HEADER.size} bytes of header, saw {len(value)}")
+            raise EventError(
+                "too_short", f"expected at least {HEADER.size} bytes of header, saw {len(value)}"
+            )
         magic, schema_id = HEADER.unpack_from(value)
         if magic != MAGIC:
             raise EventError("wrong_magic_byte", f"expected a zero byte first, saw {magic & 0xFF:#04x}")
         if schema_id != self.schema_ids[topic]:
-            raise EventError("unknown_schema_id", f"expected schema id {self.schema_ids[topic]}, saw {schema_id}")
+            raise EventError(
+                "unknown_schema_id", f"expected schema id {self.schema_ids[topic]}, saw {schema_id}"
+            )
         body = io.BytesIO(value[HEADER.size :])
         try:
             event = fastavro.schemaless_reader(body, _parsed(topic), None)
