@@ -143,7 +143,8 @@ def compare(generation: Generation, now: Mapping[str, TopicIdentity]) -> list[st
         if seen.topic_id != recorded.topic_id:
             raise GenerationError(
                 f"source topic {topic} was deleted and created again "
-                f"(expected id {recorded.topic_id}, saw {seen.topic_id}): its offsets mean something else than those applied so far; {way_out}"
+                f"(expected id {recorded.topic_id}, saw {seen.topic_id}): "
+                f"its offsets mean something else than those applied so far; {way_out}"
             )
         if seen.partitions < recorded.partitions:
             raise GenerationError(
