@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 import orjson
-from sources.producer import EventProducer
 
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
 from infra.registry import schema_ids
@@ -20,6 +19,7 @@ from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from schemas.errors import DataflowError
 from sources.importer import Account, DrySink, Importer, KafkaSink, Sink, load_mapping
+from sources.producer import EventProducer
 
 PROGRESS_SECONDS = 0.5  # on a terminal
 PROGRESS_SECONDS_LOG = 10.0  # elsewhere, where every line stays
