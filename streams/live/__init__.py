@@ -1,0 +1,1 @@
+"""The live path: one query that judges every source record within milliseconds."""

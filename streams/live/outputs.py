@@ -1,0 +1,89 @@
+"""What the live query writes: a verdict for every record, and each refused record whole to the dead letters.
+
+Pure: verdicts of `streams.judge` in, rows for Spark's Kafka sink out (topic, partition, key, value, headers).
+"""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+# A dead letter keeps at most this much of a record that is too large; its source offset names the rest.
+EXCERPT_BYTES = 4096
+KEY_BYTES = 1024
+
+
+def outputs(
+    verdicts: DataFrame, topic: str, judged: str, dead_letter: str, generation: str, max_bytes: int
+) -> DataFrame:
+    """Rows for the Kafka sink, in the verdicts' order: one on `judged` per record, one on `dead_letter` per refusal.
+
+    `topic` is the source topic's name without prefix; `judged` and `dead_letter` are full names. No output is larger
+    than the source record's bound allows: a verdict that would exceed twice `max_bytes` becomes a refusal.
+    """
+    accepted = F.size("reasons") == 0
+    stub = F.struct(*_place(topic), F.lit("r").alias("v"), F.col("reasons").alias("r"))
+    verdict = F.struct(
+        *_place(topic),
+        F.lit("a").alias("v"),
+        F.col("content").alias("h"),
+        F.when(F.size("warnings") > 0, F.col("warnings")).alias("w"),
+        F.col("event").alias("e"),
+    )
+    written = verdicts.withColumn("text", F.when(accepted, F.to_json(verdict)))
+    too_large = F.octet_length("text") > 2 * max_bytes
+    final = written.withColumn(
+        "reasons", F.when(too_large, F.array(F.lit("verdict_too_large"))).otherwise(F.col("reasons"))
+    )
+    refused = F.size("reasons") > 0
+    value = F.when(refused, F.to_json(stub)).otherwise(F.col("text"))
+    name = F.concat(F.lit(topic + "/"), F.col("partition"), F.lit("/"), F.col("offset"))
+    judged_row = _row(judged, F.substring(F.col("key"), 1, KEY_BYTES), value.cast("binary"), None)
+    dead_row = _row(
+        dead_letter, name.cast("binary"), _excerpt(max_bytes), _headers(topic, generation, max_bytes)
+    )
+    both = F.array_compact(F.array(judged_row, F.when(refused, dead_row)))
+    return final.select(F.explode(both).alias("output")).select("output.*")
+
+
+def _place(topic: str) -> list[Column]:
+    return [
+        F.lit(topic).alias("t"),
+        F.col("partition").alias("p"),
+        F.col("offset").alias("o"),
+        F.col("kafka_time").alias("ts"),
+    ]
+
+
+def _row(topic: str, key: Column, value: Column, headers: Column | None) -> Column:
+    kind = "array<struct<key:string,value:binary>>"
+    return F.struct(
+        F.lit(topic).alias("topic"),
+        F.col("partition").alias("partition"),
+        key.alias("key"),
+        value.alias("value"),
+        (F.lit(None) if headers is None else headers).cast(kind).alias("headers"),
+    )
+
+
+def _excerpt(max_bytes: int) -> Column:
+    whole = F.coalesce(F.col("value"), F.lit(b""))
+    return F.when(F.col("size") > max_bytes, F.substring(whole, 1, EXCERPT_BYTES)).otherwise(whole)
+
+
+def _headers(topic: str, generation: str, max_bytes: int) -> Column:
+    values = {
+        "source_topic": F.lit(topic),
+        "source_partition": F.col("partition"),
+        "source_offset": F.col("offset"),
+        "reasons": F.array_join("reasons", ","),
+        "kafka_time": F.col("kafka_time"),
+        "generation": F.lit(generation),
+        "size": F.col("size"),
+        "truncated": F.col("size") > max_bytes,
+        "null_value": F.col("value").isNull(),
+    }
+    headers = [
+        F.struct(F.lit(name).alias("key"), value.cast("string").cast("binary").alias("value"))
+        for name, value in values.items()
+    ]
+    key = F.struct(F.lit("source_key").alias("key"), F.substring(F.col("key"), 1, KEY_BYTES).alias("value"))
+    return F.array(*headers, key)
