@@ -1,0 +1,45 @@
+"""Where the live query keeps its checkpoint, and from which offsets a checkpoint began.
+
+A request to repeat starts a new attempt: a fresh checkpoint with explicit offsets. The pointer to it is written before
+the query starts, so that a crash in between starts the same attempt again.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.kafka import Offsets
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One checkpoint's life. `starting` is None where it began at the beginning of the topics."""
+
+    number: int
+    starting: Offsets | None
+
+    def checkpoint(self, directory: Path) -> Path:
+        return directory / f"live-{self.number}"
+
+
+def load_attempt(directory: Path) -> Attempt:
+    """The current attempt; the first one where nothing is recorded."""
+    try:
+        found = json.loads((directory / "live.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return Attempt(1, None)
+    starting = found["starting"]
+    return Attempt(found["number"], starting and {(t, p): offset for t, p, offset in starting})
+
+
+def store_attempt(directory: Path, attempt: Attempt) -> None:
+    """Make `attempt` the current one, atomically and durably."""
+    starting = attempt.starting and [[t, p, offset] for (t, p), offset in attempt.starting.items()]
+    directory.mkdir(parents=True, exist_ok=True)
+    scratch = directory / "live.json.new"
+    with scratch.open("w", encoding="utf-8") as out:
+        json.dump({"number": attempt.number, "starting": starting}, out)
+        out.flush()
+        os.fsync(out.fileno())
+    scratch.replace(directory / "live.json")
