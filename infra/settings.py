@@ -21,6 +21,7 @@ from schemas.errors import SettingsError
 
 ENV_FILE_VARIABLE = "DATAFLOW_ENV_FILE"
 ENV_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+FAILPOINT = r"^[a-z_]+(\.[a-z_]+)+(:[1-9][0-9]*)?$"
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s:,/@]+):([0-9]{1,5})")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     max_event_bytes: int = Field(262_144, ge=1_024, le=786_432)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     dataflow_status_file: Path | None = None
+    dataflow_failpoint: str | None = Field(None, pattern=FAILPOINT)
     java_home: Path | None = None
     xdg_cache_home: Path | None = None
 

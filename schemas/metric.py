@@ -167,12 +167,7 @@ def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
         raise ContractError(
             f"metric {metric.name}: `at` must name a timestamp of {metric.of}, saw {metric.at!r}"
         )
-    columns = {
-        Metric: lambda: metric.by,
-        Funnel: lambda: (metric.key, metric.stage),
-        Active: metric.keys.values,
-    }
-    for column in columns[type(metric)]():
+    for column in _named_columns(metric):
         if column not in contract.fields:
             raise ContractError(f"metric {metric.name}: {metric.of} has no column {column!r}")
         if contract.fields[column].pii:
@@ -195,6 +190,12 @@ def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
             raise ContractError(
                 f"metric {metric.name}: roll-up {rollup.name} needs a dimension of `by` and a declared Dimension"
             )
+
+
+def _named_columns(metric: Metric | Funnel | Active) -> tuple[str, ...]:
+    if isinstance(metric, Metric):
+        return metric.by
+    return (metric.key, metric.stage) if isinstance(metric, Funnel) else tuple(metric.keys.values())
 
 
 def _words(sql: str) -> set[str]:

@@ -71,6 +71,8 @@ appendonly yes
 appendfsync always
 save ""
 maxmemory-policy noeviction
+# Entities' states are some hundred bytes long and stand in small hashes: packed, they take a fifth.
+hash-max-listpack-value 512
 loglevel notice
 {password}
 """

@@ -1,0 +1,111 @@
+"""Which verdict is next: per source partition only the next offset, or one behind a gap that is truly empty.
+
+A fence alone would take a hole for progress, and the records in it would be lost when they come after all. So where the
+broker shows a committed record in a gap, the partition is held until the verdicts are repeated. Pure but for `probe`.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from infra.kafka import Offsets
+from schemas.errors import Unavailable
+from serving.store.keys import parse_place
+
+At = tuple[str, int]
+# (topic, partition, offset) → offset of the next committed record, None if there is none
+Probe = Callable[[str, int, int], int | None]
+
+PATIENCE = 45.0  # seconds without a verdict for a record that is there, before somebody is asked
+
+
+class Admission:
+    """`fences` are the offsets up to which Redis has applied everything, `next` those with the run at hand."""
+
+    def __init__(
+        self,
+        fences: Offsets,
+        probe: Probe,
+        held: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.fences, self.next = dict(fences), dict(fences)
+        self.held: dict[At, str] = {parse_place(name): reason for name, reason in (held or {}).items()}
+        self.released: set[At] = set()
+        self.new_holes: list[At] = []
+        self.holds_changed = False
+        self.empty: Counter[At] = Counter()
+        self._probe, self._clock = probe, clock
+        self._moved: dict[At, float] = dict.fromkeys(self.fences, clock())
+        self._crossed: dict[At, tuple[int, int]] = {}  # where a tail was looked at: fence, end
+
+    def admits(self, verdict: Mapping[str, Any]) -> bool:
+        """Whether this verdict is to be applied now. Raises Unavailable for a partition that is not known yet."""
+        at, offset = (verdict["t"], verdict["p"]), verdict["o"]
+        expected = self.next.get(at)
+        if expected is None:
+            raise Unavailable(f"partition {at[1]} of {at[0]} is new")
+        if offset < expected:
+            return False
+        if offset > expected:
+            if at in self.held:
+                return False
+            found = self._probe(*at, expected)
+            if found != offset:
+                self._hold(at, expected, offset, found)
+                return False
+            self.empty[at] += offset - expected
+        self.next[at] = offset + 1
+        self._moved[at] = self._clock()
+        if at in self.held:
+            del self.held[at]
+            self.released.add(at)
+            self.holds_changed = True
+        return True
+
+    def _hold(self, at: At, expected: int, offset: int, found: int | None) -> None:
+        self.held[at] = (
+            f"expected a verdict for offset {expected}, saw one for {offset}; the broker has {found}"
+        )
+        self.released.discard(at)
+        self.new_holes.append(at)
+        self.holds_changed = True
+
+    def ranges(self) -> dict[At, tuple[int, int]]:
+        """What the run at hand covers: from, until."""
+        return {at: (self.fences[at], until) for at, until in self.next.items() if until != self.fences[at]}
+
+    def settle(self) -> None:
+        """The run at hand has been applied."""
+        self.fences = dict(self.next)
+        self.empty.clear()
+        self.released.clear()
+        self.holds_changed = False
+
+    def cross_tails(self, ends: Offsets) -> None:
+        """Move over what is empty up to the committed end of a partition, where no later verdict will tell."""
+        for at, fence in self.next.items():
+            end = ends.get(at, 0)
+            if fence >= end or self._clock() - self._moved[at] < 1 or self._crossed.get(at) == (fence, end):
+                continue
+            self._crossed[at] = (fence, end)
+            found = self._probe(*at, fence)
+            until = end if found is None else min(found, end)
+            if until > fence:
+                self.empty[at] += until - fence
+                self.next[at] = until
+                self._moved[at] = self._clock()
+
+    def stuck(self, ends: Offsets, *, idle: bool) -> list[At]:
+        """Partitions with records that no verdict has come for. Without `idle`, the held ones only."""
+        return [at for at in self._waiting(ends, idle) if self._clock() - self._moved[at] >= PATIENCE]
+
+    def _waiting(self, ends: Offsets, idle: bool) -> Iterable[At]:
+        for at, fence in self.fences.items():
+            if at in self.held:
+                yield at
+            elif fence >= ends.get(at, 0):
+                self._moved[at] = self._clock()
+            elif idle:
+                yield at

@@ -1,0 +1,44 @@
+"""Asks the live job to judge again from the fences: at once at a hole, then with growing patience."""
+
+import time
+
+from confluent_kafka import Producer
+
+from infra.kafka import Offsets
+from infra.settings import Settings
+from streams.live.control import request_repeat
+
+BETWEEN = 10.0  # seconds, so that many holes at once make one request
+FIRST_PATIENCE, LONGEST_PATIENCE = 30.0, 300.0
+
+
+class Repeats:
+    """Requests of one generation. A request too many does no harm, so none is remembered."""
+
+    def __init__(self, settings: Settings, generation: str) -> None:
+        self._settings, self._generation = settings, generation
+        self._producer = Producer(
+            {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 2}
+        )
+        self._asked = float("-inf")
+        self._patience = FIRST_PATIENCE
+        self.count = 0
+
+    def request(self, fences: Offsets, reason: str) -> None:
+        """Ask now, unless that was just done."""
+        if time.monotonic() - self._asked < BETWEEN:
+            return
+        print(f"asking the live job to judge again from the fences: {reason}", flush=True)
+        request_repeat(self._producer, self._settings, self._generation, fences)
+        self._asked = time.monotonic()
+        self.count += 1
+
+    def remind(self, fences: Offsets, reason: str) -> None:
+        """Ask again when the last request has brought nothing for a while."""
+        if time.monotonic() - self._asked >= self._patience:
+            self._patience = min(2 * self._patience, LONGEST_PATIENCE)
+            self.request(fences, reason)
+
+    def settled(self) -> None:
+        """Nothing waits any more."""
+        self._patience = FIRST_PATIENCE

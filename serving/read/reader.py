@@ -1,0 +1,176 @@
+"""Reads Redis for the API: any number of metric queries and the state's own figures, all of one moment.
+
+Nothing leaves without the offsets that it is a function of, and those never go back: while Redis holds less than has
+been shown before, or less than the topics held when it was lost, the answer is `Rebuilding`.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from infra.kafka import Offsets
+from schemas.errors import DataflowError, Transient, Unavailable
+from schemas.metric import Active
+from schemas.metrics import DIMENSIONS
+from serving.read.query import Attributes, MetricQuery, evaluate, iso
+from serving.store.keys import Keys, parse_place
+
+
+class Rebuilding(DataflowError, Transient):
+    """Redis does not hold all that was there before: it is being filled again from the topics."""
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """What an answer is a function of: `offsets` are the next ones, the source topics' records below them are counted.
+
+    `event_time` is the newest event time (µs) among what changed something, `kafka_time` the newest time (µs) at which
+    the broker took a record that is counted; 0 before the first.
+    """
+
+    generation: str
+    offsets: Offsets
+    event_time: int
+    kafka_time: int
+
+    @property
+    def position(self) -> int:
+        """The sum of the offsets: a number that grows with every record, for ordering answers and resuming push."""
+        return sum(self.offsets.values())
+
+    def as_json(self, now: float | None = None) -> dict[str, Any]:
+        """As it stands in every answer; `age_ms` is how long ago the newest event happened."""
+        offsets: dict[str, dict[str, int]] = {}
+        for (topic, partition), offset in sorted(self.offsets.items()):
+            offsets.setdefault(topic, {})[str(partition)] = offset
+        now = time.time() if now is None else now
+        seen = self.event_time > 0
+        return {
+            "generation": self.generation,
+            "position": self.position,
+            "event_time": iso_micros(self.event_time) if seen else None,
+            "age_ms": round(now * 1000 - self.event_time / 1000) if seen else None,
+            "offsets": offsets,
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of each query, in the queries' order, and the whole hashes that were asked for."""
+
+    as_of: AsOf
+    rows: list[list[dict[str, Any]]]
+    hashes: dict[str, dict[str, str]]
+    meta: Mapping[str, str]
+
+
+class Reader:
+    """Reads one generation. `redis` returns bytes; it is shared by all readers of the process."""
+
+    def __init__(self, redis: Redis, keys: Keys, generation: str, time_zone: str) -> None:
+        self.redis, self.keys, self.generation = redis, keys, generation
+        self.zone = ZoneInfo(time_zone)
+        self._served: Offsets = {}
+        # The dimensions' attributes as of a version, replaced as a whole.
+        self._dimensions: tuple[str, Attributes] = ("none", {name: {} for name in DIMENSIONS})
+
+    async def read(self, queries: Sequence[MetricQuery] = (), hashes: Sequence[str] = ()) -> Answer:
+        """Answer all queries at one moment; `hashes` are key names to read along (see `serving.store.keys`).
+
+        Raises QueryError, Rebuilding, and Unavailable if Redis does not answer.
+        """
+        # What was served before this read was sent; another read's answer may overtake it.
+        served, (version, attributes) = self._served, self._dimensions
+        arguments: list[str] = []
+        shapes: list[tuple[MetricQuery, list[int]]] = []
+        for query in queries:
+            if isinstance(query.metric, Active):
+                for measure in query.metric.measures:
+                    key = self.keys.active(query.metric.name, measure.name)
+                    newest = f"newest:{query.metric.of}:{query.metric.within_micros}"
+                    arguments += ("N", key, newest)
+                shapes.append((query, []))
+                continue
+            starts = query.buckets(self.zone)
+            shapes.append((query, starts))
+            for start in starts:
+                arguments += ("H", self.keys.bucket(query.metric.name, query.grain, start), "")
+        for name in DIMENSIONS:
+            arguments += ("I", self.keys.dimension(name), version)
+        for key in hashes:
+            arguments += ("H", key, "")
+        meta, fences, found = await self._call(arguments)
+        as_of = self._as_of(meta, fences, served)
+        at = len(found) - len(hashes) - len(DIMENSIONS)
+        if meta.get("dims") != version:
+            attributes = _attributes(found[at : at + len(DIMENSIONS)])
+            self._dimensions = meta.get("dims", "none"), attributes
+        rows, position = [], 0
+        for query, starts in shapes:
+            if isinstance(query.metric, Active):
+                names = [measure.name for measure in query.metric.measures]
+                rows.append([dict(zip(names, found[position : position + len(names)], strict=True))])
+                position += len(names)
+            else:
+                numbers = [_numbers(flat) for flat in found[position : position + len(starts)]]
+                rows.append(evaluate(query, zip(starts, numbers, strict=True), attributes))
+                position += len(starts)
+        texts = {key: _texts(flat) for key, flat in zip(hashes, found[at + len(DIMENSIONS) :], strict=True)}
+        return Answer(as_of, rows, texts, meta)
+
+    async def _call(self, arguments: Sequence[str]) -> tuple[dict[str, str], dict[str, str], list[Any]]:
+        try:
+            meta, fences, *found = await self.redis.execute_command(
+                "FCALL_RO", "dataflow_read", 2, self.keys.meta, self.keys.fence, *arguments
+            )
+        except ResponseError as error:
+            if "not found" in str(error).lower():
+                raise Rebuilding("Redis is empty: it is being filled again from the topics") from error
+            raise Unavailable(f"Redis refuses a read: {error}") from error
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis does not answer: {error}") from error
+        return _texts(meta), _texts(fences), found
+
+    def _as_of(self, meta: Mapping[str, str], fences: Mapping[str, str], served: Offsets) -> AsOf:
+        if "spec" not in meta:
+            raise Rebuilding("Redis is empty: it is being filled again from the topics")
+        offsets = {parse_place(name): int(offset) for name, offset in fences.items()}
+        missing = 0
+        for name, offset in meta.items():
+            if name.startswith("rebuild:"):
+                missing += max(0, int(offset) - offsets.get(parse_place(name.removeprefix("rebuild:")), 0))
+        missing += sum(max(0, offset - offsets.get(at, 0)) for at, offset in served.items())
+        if missing:
+            raise Rebuilding(
+                f"Redis is being filled again from the topics: at least {missing:,} records to go"
+            )
+        self._served = {at: max(offset, self._served.get(at, 0)) for at, offset in offsets.items()}
+        return AsOf(self.generation, offsets, int(meta.get("newest", 0)), int(meta.get("kafka_time", 0)))
+
+
+def iso_micros(micros: int) -> str:
+    """A UTC time in µs as RFC 3339 with microseconds."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"{iso(seconds)[:-1]}.{rest:06d}Z"
+
+
+def _attributes(found: Sequence[Sequence[bytes]]) -> Attributes:
+    return {
+        name: {key: orjson.loads(text) for key, text in _texts(flat).items()}
+        for name, flat in zip(DIMENSIONS, found, strict=True)
+    }
+
+
+def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+    decoded = [part.decode() for part in flat]
+    return dict(zip(decoded[::2], decoded[1::2], strict=True))
+
+
+def _numbers(flat: Sequence[bytes]) -> dict[str, int]:
+    return {flat[n].decode(): int(flat[n + 1]) for n in range(0, len(flat), 2)}

@@ -1,0 +1,147 @@
+"""The materializer's side of Redis: become the one writer, fetch entity states, commit a run's effects at once.
+
+Writes only through the server-side functions of `functions.lua`, which compare epoch and fences first.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from infra.kafka import Offsets
+from infra.settings import Settings
+from schemas.errors import DataflowError, Transient, Unavailable
+from serving.store.keys import Keys, parse_place, place
+
+Argument = str | bytes | int
+Operation = tuple[str, str, Sequence[Argument]]  # letter, key, arguments: see functions.lua
+# Lua unpacks an operation's arguments onto its stack, which holds some 8,000.
+MAX_ARGUMENTS = 4_000
+
+
+class Lost(DataflowError, Transient):
+    """Redis is not as this writer left it (another writer, a flush, an older copy): claim it again."""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What Redis holds at the moment of a claim. `spec` is None where it holds nothing of the generation."""
+
+    epoch: int
+    spec: str | None
+    server: str | None  # run id of the Redis server that the last claim saw
+    server_now: str
+    dimensions_version: int
+    newest: Mapping[str, int]  # topic ("" for all) → newest event time (µs)
+    kafka_time: int
+    base: Offsets
+    fences: Offsets
+    judged: dict[int, int]
+    held: dict[str, str]
+    rebuild: Offsets  # what has to be reached before anything is shown
+
+
+def connect(settings: Settings) -> Redis:
+    """A client that gives up on a server that hangs, and never repeats a call by itself."""
+    return Redis(
+        settings.redis_host,
+        settings.redis_port,
+        settings.redis_db,
+        settings.redis_password.get_secret_value() if settings.redis_password else None,
+        socket_timeout=15,
+        socket_connect_timeout=5,
+        retry=None,
+    )
+
+
+@cache
+def function_library() -> str:
+    return Path(__file__).with_name("functions.lua").read_text("utf-8")
+
+
+class Store:
+    """One generation's keys, for its writer."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self.redis, self.keys = redis, keys
+
+    def claim(self) -> Claimed:
+        """Fence off every other writer and look at what is there. Raises Unavailable."""
+        try:
+            self.redis.function_load(function_library(), replace=True)
+            server = self.redis.info("server")["run_id"]
+            epoch = self.redis.fcall("dataflow_claim", 1, self.keys.meta)
+            with self.redis.pipeline() as pipe:
+                for key in (
+                    self.keys.meta,
+                    self.keys.base,
+                    self.keys.fence,
+                    self.keys.judged,
+                    self.keys.held,
+                ):
+                    pipe.hgetall(key)
+                meta, base, fences, judged, held = map(_texts, pipe.execute())
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis does not answer: {error}") from error
+        newest = {"": int(meta.get("newest", 0))}
+        newest |= {n.removeprefix("newest:"): int(v) for n, v in meta.items() if n.startswith("newest:")}
+        return Claimed(
+            epoch,
+            meta.get("spec"),
+            meta.get("server"),
+            server,
+            int(meta.get("dims", 0)),
+            newest,
+            int(meta.get("kafka_time", 0)),
+            {parse_place(at): int(offset) for at, offset in base.items()},
+            {parse_place(at): int(offset) for at, offset in fences.items()},
+            {int(partition): int(offset) for partition, offset in judged.items()},
+            held,
+            {
+                parse_place(n.removeprefix("rebuild:")): int(v)
+                for n, v in meta.items()
+                if n.startswith("rebuild:")
+            },
+        )
+
+    def fetch(self, places: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        """The value at each (key, field)."""
+        if not places:
+            return []
+        arguments = [part for where in places for part in where]
+        try:
+            return self.redis.execute_command("FCALL_RO", "dataflow_fetch", 0, *arguments)
+        except (RedisError, OSError) as error:
+            raise Lost(f"Redis does not answer: {error}") from error
+
+    def commit(
+        self, epoch: int, ranges: Mapping[tuple[str, int], tuple[int, int]], operations: Iterable[Operation]
+    ) -> None:
+        """Move the fences of `ranges` (from, until) and apply `operations`, all or nothing.
+
+        Raises Lost if this writer is not the last to have claimed, if a fence stands elsewhere, or if no answer came
+        (then nobody knows whether it was applied; a claim tells).
+        """
+        arguments: list[Argument] = [epoch, len(ranges)]
+        for (topic, partition), (start, until) in ranges.items():
+            arguments += (place(topic, partition), start, until)
+        for letter, key, values in operations:
+            for n in range(0, len(values), MAX_ARGUMENTS):
+                part = values[n : n + MAX_ARGUMENTS]
+                arguments += (letter, key, len(part))
+                arguments += part
+        try:
+            answer = self.redis.execute_command(
+                "FCALL", "dataflow_commit", 3, self.keys.meta, self.keys.fence, self.keys.channel, *arguments
+            )
+        except (RedisError, OSError) as error:
+            raise Lost(f"no answer to a commit: {error}") from error
+        if answer != b"OK":
+            raise Lost(f"expected epoch {epoch} and fences {dict(ranges)}; Redis says {answer.decode()}")
+
+
+def _texts(found: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in found.items()}
