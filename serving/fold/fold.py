@@ -36,7 +36,7 @@ class Effects:
 
 
 class Fold:
-    """Folds runs of one generation. `known` answers with what Redis holds at a place."""
+    """Folds runs of one generation. An event names no field that is null."""
 
     def __init__(self, plan: Plan, keys: Keys) -> None:
         self.plan, self.keys = plan, keys
@@ -101,7 +101,7 @@ class Fold:
             if version == before.version or event["event_id"] == before.event_id:
                 return "repeat"
         latest = Latest(
-            version, verdict["h"], event["event_id"], event["op"] == "d", [event[c] for c in plan.columns]
+            version, verdict["h"], event["event_id"], event["op"] == "d", [event.get(c) for c in plan.columns]
         )
         effects.places[where] = latest
         if before is not None and not before.deleted:
@@ -114,7 +114,7 @@ class Fold:
                 for cell, amount in metric.cells(event):
                     effects.cells[cell] += amount
         for dimension in plan.dimensions:
-            attributes = None if latest.deleted else [event[name] for name in dimension.attributes]
+            attributes = None if latest.deleted else [event.get(name) for name in dimension.attributes]
             effects.dimensions.setdefault(dimension.name, {})[entity_id] = attributes
         return "changed"
 
@@ -141,7 +141,7 @@ class Fold:
         for active in plan.actives:
             at = event[active.at]
             for measure, column in active.keys.items():
-                member = event[column]
+                member = event.get(column)
                 if member is not None:
                     scores = effects.active.setdefault(self.keys.active(active.name, measure), {})
                     scores[member] = max(at, scores.get(member, at))

@@ -47,11 +47,11 @@ class RowMetric:
 
     def cells(self, row: Row) -> list[tuple[Cell, int]]:
         """Nothing for a row without a time; a measure that is null or zero adds nothing."""
-        at = row[self.at]
+        at = row.get(self.at)
         if at is None:
             return []
         minute = minute_of(at)
-        dimensions = encode_dimensions(tuple(row[column] for column in self.by))
+        dimensions = encode_dimensions(tuple(row.get(column) for column in self.by))
         found = []
         for name, expression, where in self.measures:
             if where is None or where(row) is True:

@@ -78,13 +78,22 @@ class Materializer:
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
+    def close(self) -> None:
+        """Let go of what it holds; nothing has to be put in order."""
+        self.watch.stop()
+        self.judged.close()
+        self.prober.close()
+        self.store.redis.close()
+
     # --- taking over what Redis holds
 
     def claim(self) -> None:
         """Become the one writer, start what is not there yet, read on from the positions in Redis."""
         claimed = self.store.claim()
+        self.failpoints.hit("materializer.after_claim")
         self.epoch = claimed.epoch
         self.store.commit(self.epoch, {}, self.founding(claimed))
+        self.failpoints.hit("materializer.after_founding")
         self.claims += 1
         self.known = Known()
         self.newest, self.kafka_time = dict(claimed.newest), claimed.kafka_time
@@ -203,6 +212,7 @@ class Materializer:
     def tick(self) -> None:
         """Look at what does not move: empty tails, holes at the end, a live job that needs to be asked again."""
         self.watch.verdict()
+        self.store.check(self.epoch, self.admission.fences)
         ends = self.watch.ends
         self.admission.cross_tails(ends)
         if self.admission.ranges():

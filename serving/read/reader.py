@@ -5,7 +5,7 @@ been shown before, or less than the topics held when it was lost, the answer is 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -62,19 +62,34 @@ class AsOf:
 
 @dataclass(frozen=True)
 class Answer:
-    """The rows of each query, in the queries' order, and the whole hashes that were asked for."""
+    """The rows of each query, in the queries' order, and the whole hashes that were asked for.
+
+    `attributes` are those of the dimensions' current rows: dimension → entity → values.
+    """
 
     as_of: AsOf
     rows: list[list[dict[str, Any]]]
     hashes: dict[str, dict[str, str]]
     meta: Mapping[str, str]
+    attributes: Attributes
 
 
 class Reader:
-    """Reads one generation. `redis` returns bytes; it is shared by all readers of the process."""
+    """Reads one generation. `redis` returns bytes; it is shared by all readers of the process.
 
-    def __init__(self, redis: Redis, keys: Keys, generation: str, time_zone: str) -> None:
+    `server` tells the run id of the Redis server that is connected to, None if that is not known.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        generation: str,
+        time_zone: str,
+        server: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.redis, self.keys, self.generation = redis, keys, generation
+        self._server = server
         self.zone = ZoneInfo(time_zone)
         self._served: Offsets = {}
         # The dimensions' attributes as of a version, replaced as a whole.
@@ -88,41 +103,46 @@ class Reader:
         # What was served before this read was sent; another read's answer may overtake it.
         served, (version, attributes) = self._served, self._dimensions
         arguments: list[str] = []
-        shapes: list[tuple[MetricQuery, list[int]]] = []
+        shapes: list[tuple[MetricQuery, list[int], list[str]]] = []
+        # Each bucket is read once, however many queries look at it: key → its place in the answer.
+        places: dict[str, int] = {}
         for query in queries:
             if isinstance(query.metric, Active):
-                for measure in query.metric.measures:
-                    key = self.keys.active(query.metric.name, measure.name)
-                    newest = f"newest:{query.metric.of}:{query.metric.within_micros}"
-                    arguments += ("N", key, newest)
-                shapes.append((query, []))
-                continue
-            starts = query.buckets(self.zone)
-            shapes.append((query, starts))
-            for start in starts:
-                arguments += ("H", self.keys.bucket(query.metric.name, query.grain, start), "")
+                newest = f"newest:{query.metric.of}:{query.metric.within_micros}"
+                keys = [self.keys.active(query.metric.name, m.name) for m in query.metric.measures]
+                letter, argument, starts = "N", newest, []
+            else:
+                starts = query.buckets(self.zone)
+                keys = [self.keys.bucket(query.metric.name, query.grain, start) for start in starts]
+                letter, argument = "H", ""
+            for key in keys:
+                if key not in places:
+                    places[key] = len(places)
+                    arguments += (letter, key, argument)
+            shapes.append((query, starts, keys))
         for name in DIMENSIONS:
             arguments += ("I", self.keys.dimension(name), version)
         for key in hashes:
             arguments += ("H", key, "")
         meta, fences, found = await self._call(arguments)
         as_of = self._as_of(meta, fences, served)
-        at = len(found) - len(hashes) - len(DIMENSIONS)
+        at = len(places)
         if meta.get("dims") != version:
             attributes = _attributes(found[at : at + len(DIMENSIONS)])
             self._dimensions = meta.get("dims", "none"), attributes
-        rows, position = [], 0
-        for query, starts in shapes:
+        buckets: dict[str, dict[str, int]] = {}
+        rows = []
+        for query, starts, keys in shapes:
             if isinstance(query.metric, Active):
                 names = [measure.name for measure in query.metric.measures]
-                rows.append([dict(zip(names, found[position : position + len(names)], strict=True))])
-                position += len(names)
-            else:
-                numbers = [_numbers(flat) for flat in found[position : position + len(starts)]]
-                rows.append(evaluate(query, zip(starts, numbers, strict=True), attributes))
-                position += len(starts)
+                rows.append([{name: found[places[key]] for name, key in zip(names, keys, strict=True)}])
+                continue
+            for key in keys:
+                if key not in buckets:
+                    buckets[key] = _numbers(found[places[key]])
+            rows.append(evaluate(query, zip(starts, map(buckets.get, keys), strict=True), attributes))
         texts = {key: _texts(flat) for key, flat in zip(hashes, found[at + len(DIMENSIONS) :], strict=True)}
-        return Answer(as_of, rows, texts, meta)
+        return Answer(as_of, rows, texts, meta, attributes)
 
     async def _call(self, arguments: Sequence[str]) -> tuple[dict[str, str], dict[str, str], list[Any]]:
         try:
@@ -140,6 +160,11 @@ class Reader:
     def _as_of(self, meta: Mapping[str, str], fences: Mapping[str, str], served: Offsets) -> AsOf:
         if "spec" not in meta:
             raise Rebuilding("Redis is empty: it is being filled again from the topics")
+        claimed, connected = meta.get("server"), self._server()
+        if claimed and connected and claimed != connected:
+            raise Rebuilding(
+                "Redis was started again and may be older than what was shown: the materializer has not looked yet"
+            )
         offsets = {parse_place(name): int(offset) for name, offset in fences.items()}
         missing = 0
         for name, offset in meta.items():

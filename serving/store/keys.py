@@ -15,6 +15,7 @@
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 from zlib import crc32
 
@@ -95,6 +96,8 @@ def encode_dimensions(values: tuple[object, ...]) -> str:
     return ",".join(NULL if v is None else quote(str(v), safe="-_. ") for v in values)
 
 
+# The same fields come with every read.
+@lru_cache(65_536)
 def decode_field(field: str) -> tuple[tuple[str | None, ...], str]:
     """Dimension values and measure of a bucket's field."""
     dimensions, _, measure = field.rpartition("|")

@@ -117,6 +117,16 @@ class Store:
         except (RedisError, OSError) as error:
             raise Lost(f"Redis does not answer: {error}") from error
 
+    def check(self, epoch: int, fences: Offsets) -> None:
+        """Raises Lost unless epoch and fences are this writer's: a flush or an older copy shows when nothing moves."""
+        try:
+            found = self.redis.hget(self.keys.meta, "epoch")
+            stored = {parse_place(at): int(o) for at, o in _texts(self.redis.hgetall(self.keys.fence)).items()}
+        except (RedisError, OSError) as error:
+            raise Lost(f"Redis does not answer: {error}") from error
+        if found != str(epoch).encode() or stored != fences:
+            raise Lost(f"Redis is not as this writer left it: expected epoch {epoch}, saw {found!r}, or other fences")
+
     def commit(
         self, epoch: int, ranges: Mapping[tuple[str, int], tuple[int, int]], operations: Iterable[Operation]
     ) -> None:

@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from confluent_kafka import Message
 from redis.asyncio import Redis
 
 from infra.settings import Settings
@@ -20,6 +21,7 @@ from serving.materializer.operations import operations
 from serving.read import MetricQuery, Reader
 from serving.store.keys import Keys, decode_field, place
 from serving.store.store import Store, connect
+from sources.codec import EventCodec
 from sources.generator import Emission
 from tests.sources.generator_kit import ARRIVAL, CODEC, reasons
 
@@ -27,17 +29,32 @@ Verdict = dict[str, Any]
 
 
 def canonical(topic: str, event: dict[str, Any]) -> dict[str, Any]:
-    """An event as the judge writes it: without personal data, money in minor units, times in µs."""
+    """An event as the live job writes it: no personal data, no nulls, money in minor units, times in µs."""
     fields = CONTRACTS[topic].fields
     plain = {}
     for name, field in fields.items():
         value = event[name]
-        if value is not None and field.type == "decimal":
+        if value is None:
+            continue
+        if field.type == "decimal":
             value = int(value.scaleb(field.scale))
         elif isinstance(value, datetime):
             value = micros(value)
         plain[name] = value
     return {name: value for name, value in plain.items() if not fields[name].pii}
+
+
+def judged(place: dict[str, Any], topic: str, key: bytes, value: bytes, arrival: datetime, codec) -> Verdict:
+    """The verdict of one record."""
+    broken = reasons(topic, key, value, arrival, codec)
+    if broken:
+        return {**place, "v": "r", "r": sorted(broken)}
+    event = codec.decode(topic, value)
+    contract = CONTRACTS[topic]
+    names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
+    text = json.dumps([str(event[name]) for name in names])
+    content = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+    return {**place, "v": "a", "h": content, "e": canonical(topic, event)}
 
 
 def verdicts(emissions: Iterable[Emission], arrival: datetime = ARRIVAL) -> list[Verdict]:
@@ -46,19 +63,18 @@ def verdicts(emissions: Iterable[Emission], arrival: datetime = ARRIVAL) -> list
     found = []
     for emission in emissions:
         topic = emission.topic
-        verdict = {"t": topic, "p": 0, "o": offsets[topic], "ts": micros(arrival)}
+        place = {"t": topic, "p": 0, "o": offsets[topic], "ts": micros(arrival)}
         offsets[topic] += 1
-        broken = reasons(topic, emission.key, emission.value)
-        if broken:
-            found.append({**verdict, "v": "r", "r": sorted(broken)})
-            continue
-        event = CODEC.decode(topic, emission.value)
-        contract = CONTRACTS[topic]
-        names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
-        text = json.dumps([str(event[name]) for name in names])
-        content = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
-        found.append({**verdict, "v": "a", "h": content, "e": canonical(topic, event)})
+        found.append(judged(place, topic, emission.key, emission.value, arrival, CODEC))
     return found
+
+
+def verdict_of(topic: str, message: Message, codec: EventCodec) -> Verdict:
+    """The verdict of a record as it came from Kafka."""
+    millis = message.timestamp()[1]
+    place = {"t": topic, "p": message.partition(), "o": message.offset(), "ts": millis * 1000}
+    arrival = datetime.fromtimestamp(millis / 1000, UTC)
+    return judged(place, topic, message.key(), message.value(), arrival, codec)
 
 
 class Folded:

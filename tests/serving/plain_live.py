@@ -1,0 +1,95 @@
+"""The live job's part in plain Python, for tests of what comes behind it: reads source topics, writes verdicts.
+
+A few seconds faster to start than Spark, and told which verdicts to leave out. The tests under `tests/streams` hold the
+real one to the same judgements.
+"""
+
+from collections.abc import Callable
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from infra.bootstrap import bootstrap
+from infra.kafka import Offsets, consumer
+from infra.registry import schema_ids
+from infra.settings import Settings
+from serving.materializer.watch import source_bounds
+from sources.codec import EventCodec
+from sources.producer import EventProducer
+from streams.live.control import ControlReader
+from tests.serving.kit import Verdict, verdict_of
+
+
+class PlainLive:
+    """Bootstraps the environment; `judge` writes the verdicts of what is in the source topics."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.generation = bootstrap(settings)
+        self.codec = EventCodec(schema_ids(settings))
+        self.control = ControlReader(settings, self.generation.name)
+        self.next: Offsets = dict.fromkeys(self.generation.partitions(), 0)
+        self._producer = Producer(
+            {"bootstrap.servers": settings.kafka_bootstrap_servers, "linger.ms": 5, "log_level": 2}
+        )
+        self._reader: Consumer = consumer(
+            settings.kafka_bootstrap_servers,
+            "plain-live",
+            **{"enable.partition.eof": True, "fetch.wait.max.ms": 10},
+        )
+
+    def produce(self, emissions) -> None:
+        """Put emissions into the source topics."""
+        ids = self.codec.schema_ids
+        with EventProducer(
+            self.settings.kafka_bootstrap_servers, self.settings.topic_prefix, ids
+        ) as producer:
+            for emission in emissions:
+                producer.produce_raw(emission.topic, emission.key, emission.value)
+
+    def judge(
+        self, start: Offsets | None = None, leave_out: Callable[[Verdict], bool] = lambda _: False
+    ) -> int:
+        """Write a verdict for every committed record from `start` (default: where it stopped) to the ends."""
+        at = dict(self.next if start is None else start)
+        prefix, written = self.settings.topic_prefix, 0
+        _, ends = source_bounds(self.settings, self.generation)
+        for (topic, partition), offset in at.items():
+            if offset >= ends[topic, partition]:
+                continue
+            self._reader.assign([TopicPartition(prefix + topic, partition, offset)])
+            while (message := self._record()) is not None:
+                verdict = verdict_of(topic, message, self.codec)
+                at[topic, partition] = message.offset() + 1
+                if not leave_out(verdict):
+                    self._write(partition, verdict)
+                    written += 1
+        if self._producer.flush(30):
+            raise TimeoutError("the broker took no verdicts")
+        self.next = at
+        return written
+
+    def repeat_requested(self, timeout: float) -> Offsets | None:
+        """What the materializer has asked for since the last call."""
+        return self.control.repeat_requested(timeout)
+
+    def close(self) -> None:
+        self._reader.close()
+        self.control.close()
+
+    def _record(self) -> Message | None:
+        while (message := self._reader.poll(10)) is not None:
+            if message.error() is None:
+                return message
+            if message.error().code() == KafkaError._PARTITION_EOF:
+                return None
+        raise TimeoutError("the broker gave no record")
+
+    def _write(self, partition: int, verdict: Verdict) -> None:
+        topic = self.generation.judged_topic(self.settings)
+        while True:
+            try:
+                self._producer.produce(topic, orjson.dumps(verdict), partition=partition)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
