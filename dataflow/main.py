@@ -20,7 +20,11 @@ COMMANDS = {
     "status": "What runs, and how it fares.",
     "produce": "Events of a made-up shop, at a rate or as a history.",
     "import": "Files to events, by a mapping; every line accounted for.",
+    "watch": "The live numbers, as they change.",
+    "metrics": "What is measured, and its rows.",
+    "dlq": "The dead letters: what was refused, and why.",
     "topics": "The Kafka topics of this environment.",
+    "generation": "What the live numbers are a function of; start over.",
     "reset": "Remove everything this environment keeps.",
     "doctor": "What is missing on this machine, and what to do.",
 }
@@ -31,6 +35,9 @@ EPILOG = """\b
 Examples:
   dataflow up --demo               start with a demo load, then open the URL
   dataflow status                  processes, lag, freshness, exactness
+  dataflow watch                   the live numbers, as they change
+  dataflow metrics revenue --by payment_method
+  dataflow dlq list                what was refused, and why
   dataflow --env import up         another environment, apart from the demo
   dataflow topics --json
 

@@ -1,4 +1,4 @@
-"""What the subcommands share: `--env` after the command too, `--json`, settings, output.
+"""What the subcommands share: `--env` after the command too, `--json`, settings, times, output.
 
 @click.command(epilog=examples("dataflow topics --json"))
 @json_option
@@ -8,6 +8,7 @@ def command(settings: Settings, as_json: bool) -> None: ...
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -15,6 +16,13 @@ import click
 import orjson
 
 from infra.settings import Settings
+
+UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 
 
 def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,6 +45,28 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
+class Moment(click.ParamType):
+    """A time (UTC where it names no zone), or how long ago it was: 90s, 15m, 2h, 3d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if value[-1:] in UNITS and value[:-1].isdecimal():
+                return datetime.now(UTC) - int(value[:-1]) * UNITS[value[-1]]
+            at = datetime.fromisoformat(value)
+            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"expected a time such as 2026-03-01 or 2026-03-01T08:00Z, or how long ago, such as 15m, 2h, 3d; "
+                f"saw {value!r}",
+                param,
+                ctx,
+            )
+
+
 def examples(*lines: str) -> str:
     """The epilog of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
@@ -51,7 +81,7 @@ def print_json(value: Any) -> None:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as they need to be; numbers to the right."""
-    cells = [[("" if cell is None else str(cell)) for cell in row] for row in (header, *rows)]
+    cells = [[("" if cell is None else printable(str(cell))) for cell in row] for row in (header, *rows)]
     rows = list(cells[1:])
     numeric = [bool(rows) and all(_is_number(row[n]) for row in rows) for n in range(len(header))]
     widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
@@ -60,6 +90,11 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
             c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True)
         )
         click.echo("  ".join(parts).rstrip())
+
+
+def printable(text: str) -> str:
+    """Text from a record, unable to steer the terminal: what is no printable character appears escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _is_number(text: str) -> bool:

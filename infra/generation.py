@@ -7,17 +7,19 @@ it trusts an offset. Reads and writes `<prefix>events.generations`.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from infra.kafka import TopicIdentity, admin, consumer, ensure_topics, grow, identities, log_bounds
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
-from schemas.topics import GENERATIONS, JUDGED, SOURCE_TOPICS, TOPICS
+from schemas.topics import DEAD_LETTER, GENERATIONS, JUDGED, SOURCE_TOPICS, TOPICS
 
 KEY = b"live"
+DESCRIBED_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -100,18 +102,78 @@ def store_generation(settings: Settings, generation: Generation) -> None:
 def start_generation(settings: Settings, number: int) -> Generation:
     """Record the topics as they are now as generation `number`, with a judged topic of its own."""
     generation = Generation(number, source_identities(settings))
-    fit_judged_topic(settings, generation)
+    missing = [settings.topic_prefix + topic for topic in SOURCE_TOPICS if topic not in generation.topics]
+    if missing:
+        raise GenerationError(
+            f"a generation is a function of all {len(SOURCE_TOPICS)} source topics, and the broker has no "
+            f"{', '.join(missing)}: create what is missing with `python -m infra.bootstrap` "
+            "(which `dataflow up` runs too), then try again"
+        )
+    fit_output_topics(settings, generation)
     store_generation(settings, generation)
     return generation
 
 
-def fit_judged_topic(settings: Settings, generation: Generation) -> None:
-    """Create the judged topic, or grow it to the widest source topic: verdicts keep their source's partition number."""
+def new_generation(settings: Settings) -> Generation:
+    """Start over from the source topics as they are now, under the next number.
+
+    The live job and its readers see it and restart into it. Raises GenerationError if a source topic is missing.
+    """
+    current = load_generation(settings)
+    return start_generation(settings, current.number + 1 if current else 1)
+
+
+def fit_output_topics(settings: Settings, generation: Generation) -> None:
+    """Create the judged topic, and grow it and the dead letters to the widest source topic.
+
+    What the live job writes keeps its source's partition number, so each output needs as many partitions.
+    """
     client = admin(settings.kafka_bootstrap_servers)
     widest = max(identity.partitions for identity in generation.topics.values())
-    name = generation.judged_topic(settings)
-    ensure_topics(client, {name: TOPICS[JUDGED]}, widest, settings.kafka_replication_factor)
-    grow(client, name, widest)
+    judged, dead_letter = generation.judged_topic(settings), settings.topic_prefix + DEAD_LETTER
+    outputs = {judged: TOPICS[JUDGED], dead_letter: TOPICS[DEAD_LETTER]}
+    created = ensure_topics(client, outputs, widest, settings.kafka_replication_factor)
+    await_topics(client, outputs)
+    for name in outputs.keys() - set(created):
+        grow(client, name, widest)
+
+
+def await_topics(client: AdminClient, names: Iterable[str]) -> None:
+    """Wait until the broker describes topics that exist: one that was created just now it may not know yet.
+
+    Raises Unavailable after DESCRIBED_SECONDS.
+    """
+    wanted, deadline = set(names), time.monotonic() + DESCRIBED_SECONDS
+    while missing := wanted - identities(client, wanted).keys():
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"{', '.join(sorted(missing))} exist but the broker does not describe them "
+                f"within {DESCRIBED_SECONDS:.0f} s"
+            )
+        time.sleep(0.05)
+
+
+class GenerationWatch:
+    """Tells a running process that somebody has started a new generation. Keeps one client; a look is one request."""
+
+    def __init__(self, settings: Settings, generation: Generation) -> None:
+        self._settings, self._number = settings, generation.number
+        self._client = admin(settings.kafka_bootstrap_servers)
+        self._place = (settings.topic_prefix + GENERATIONS, 0)
+        self._seen: int | None = None
+
+    def superseded_by(self) -> int | None:
+        """The number of the live generation if it is another one than this process serves."""
+        end = log_bounds(self._client, [self._place])[1][self._place]
+        if end == self._seen:
+            return None
+        generation = load_generation(self._settings)
+        if generation is None:
+            raise Unavailable(f"topic {self._place[0]} has lost its records")
+        if generation.number != self._number:
+            return generation.number
+        self._seen = end
+        return None
 
 
 def current_generation(settings: Settings) -> Generation:
@@ -128,7 +190,7 @@ def current_generation(settings: Settings) -> Generation:
     grown = compare(generation, now)
     if grown:
         generation = Generation(generation.number, now)
-        fit_judged_topic(settings, generation)
+        fit_output_topics(settings, generation)
         store_generation(settings, generation)
     return generation
 

@@ -47,10 +47,12 @@ class Settings(BaseSettings):
     spark_master: str | None = None
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
+    api_max_body_bytes: int = Field(8_388_608, ge=1_024, le=268_435_456)
+    api_max_live_clients: int = Field(5_000, ge=1, le=100_000)
     dataflow_api_keys: SecretStr = SecretStr("")
     shop_currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
     shop_timezone: str = "UTC"
-    live_trigger_seconds: int = Field(60, ge=1, le=3600)
+    live_trigger_seconds: int = Field(60, ge=5, le=3600)  # Real-Time Mode takes no shorter ones
     live_mode: Literal["realtime", "microbatch"] = "realtime"
     max_event_bytes: int = Field(262_144, ge=1_024, le=786_432)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

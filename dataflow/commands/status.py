@@ -7,17 +7,20 @@ import click
 import httpx
 import psutil
 
-from dataflow.options import examples, json_option, print_json, print_table, settings_option
+from dataflow.api import api_headers, check
+from dataflow.live_text import exactness_text, freshness_text, lag_text
+from dataflow.options import examples, json_option, print_json, print_table, printable, settings_option
 from infra.runtime.child import group_members
 from infra.runtime.errors import NotRunning
 from infra.runtime.run_state import Run, read_run
 from infra.settings import Settings
+from schemas.errors import DataflowError
 
 CPU_SAMPLE_S = 0.5
 API_TIMEOUT_S = 5.0
 
 
-@click.command(epilog=examples("dataflow status", "dataflow status --json | jq .api.lag"))
+@click.command(epilog=examples("dataflow status", "dataflow status --json | jq .api.lag.records_behind"))
 @json_option
 @settings_option
 def command(settings: Settings, as_json: bool) -> None:
@@ -67,7 +70,7 @@ def command(settings: Settings, as_json: bool) -> None:
         ),
     )
     if run.url:
-        click.echo("\n" + ("the API does not answer" if api is None else _describe(api)))
+        click.echo("\n" + ("the API does not answer" if api is None else "\n".join(api_lines(api))))
 
 
 def with_usage(processes: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -91,14 +94,17 @@ def with_usage(processes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def api_status(settings: Settings, run: Run) -> dict[str, Any] | None:
-    """What GET /v1/status says, None when the API does not answer with it."""
-    key = next((key for key in settings.api_keys), None)
-    headers = {"Authorization": f"Bearer {key.secret}"} if key else {}
+    """What GET /v1/status says, None when the API does not answer; a refusal appears as its state and detail."""
     try:
-        answer = httpx.get(f"{run.url}/v1/status", timeout=API_TIMEOUT_S, trust_env=False, headers=headers)
+        answer = httpx.get(
+            f"{run.url}/v1/status", timeout=API_TIMEOUT_S, trust_env=False, headers=api_headers(settings)
+        )
+        check(answer)
         return answer.json()
     except (httpx.HTTPError, ValueError):
         return None
+    except DataflowError as error:
+        return {"state": "refused", "detail": str(error)}
 
 
 def _tree(row: dict[str, Any]) -> list[psutil.Process]:
@@ -142,15 +148,20 @@ def _duration(seconds: float) -> str:
     )
 
 
-def _describe(value: Any, indent: int = 0) -> str:
-    """A JSON document as indented lines; this command need not know what the API adds."""
-    pad = "  " * indent
-    if not isinstance(value, dict):
-        return f"{pad}{value}"
-    lines = []
-    for key, each in value.items():
-        nested = isinstance(each, dict) and each
-        lines.append(f"{pad}{key}:" + ("" if nested else f" {each}"))
-        if nested:
-            lines.append(_describe(each, indent + 1))
-    return "\n".join(lines)
+def api_lines(api: dict[str, Any]) -> list[str]:
+    """What GET /v1/status says, one line each: state, lag, freshness, exactness, as of."""
+    detail = f": {printable(api['detail'])}" if api.get("detail") else ""
+    facts = {"state": api["state"] + detail}
+    lag, freshness, exactness, as_of = (api.get(n) for n in ("lag", "freshness", "exactness", "as_of"))
+    if lag:
+        behind = ", ".join(f"{topic} {n:,}" for topic, n in lag["by_topic"].items() if n)
+        facts["lag"] = lag_text(lag) + (f": {behind}" if behind else "")
+    if freshness:
+        newest = freshness["newest_event_time"]
+        facts["freshness"] = freshness_text(freshness) + (f", newest event {newest}" if newest else "")
+    if exactness:
+        counts = ", ".join(f"{n:,} {verdict}" for verdict, n in exactness["counts"].items() if n)
+        facts["exactness"] = exactness_text(exactness) + (f": {counts}" if counts else "")
+    if as_of:
+        facts["as of"] = f"{as_of['generation']}-{as_of['position']}"
+    return [f"{name:<9}  {text}" for name, text in facts.items()]

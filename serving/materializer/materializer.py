@@ -6,8 +6,7 @@ it claims the state anew and goes on from what is there.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import orjson
 from confluent_kafka import Message
@@ -16,20 +15,20 @@ from infra.failpoints import Failpoints
 from infra.generation import current_generation
 from infra.settings import Settings
 from infra.status import write_status
-from schemas.errors import DataflowError, GenerationError, Transient
+from schemas.errors import DataflowError, Transient
 from schemas.metrics import DIMENSIONS, METRICS
-from serving.fold.fold import CONFLICT, SUMMARY, Effects, Fold, Place
+from serving.fold.fold import Fold
 from serving.fold.plan import Plan
-from serving.fold.state import Facts, Known, Latest
 from serving.materializer.admission import Admission
 from serving.materializer.dead_letters import DeadLetters
+from serving.materializer.founding import found
 from serving.materializer.judged import JudgedReader
-from serving.materializer.operations import operations
 from serving.materializer.prober import Prober
 from serving.materializer.repeats import Repeats
 from serving.materializer.watch import Watch, source_bounds
+from serving.materializer.writer import Writer
 from serving.store.keys import Keys, place
-from serving.store.store import Claimed, Operation, Store, connect
+from serving.store.store import Store, connect
 
 RUN = 300  # verdicts in one commit: 100-500 keys; a larger one blocks the server for everybody
 PATIENCE = 0.2  # seconds to wait for a verdict
@@ -43,10 +42,9 @@ class Materializer:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.generation = current_generation(settings)
-        self.plan = Plan(METRICS, DIMENSIONS, settings.shop_timezone)
         self.keys = Keys.of(settings, self.generation.name)
         self.store = Store(connect(settings), self.keys)
-        self.fold = Fold(self.plan, self.keys)
+        self.fold = Fold(Plan(METRICS, DIMENSIONS, settings.shop_timezone), self.keys)
         self.failpoints = Failpoints(settings)
         self.judged = JudgedReader(settings, self.generation.judged_topic(settings))
         self.prober = Prober(settings)
@@ -54,7 +52,6 @@ class Materializer:
         _, ends = source_bounds(settings, self.generation)
         self.watch = Watch(settings, self.generation, ends)
         self.repeats = Repeats(settings, self.generation.name)
-        self.known = Known()
         self.claims = self.applied = self.dropped = self.taken = 0
 
     def run(self) -> None:
@@ -91,49 +88,22 @@ class Materializer:
         """Become the one writer, start what is not there yet, read on from the positions in Redis."""
         claimed = self.store.claim()
         self.failpoints.hit("materializer.after_claim")
-        self.epoch = claimed.epoch
-        self.store.commit(self.epoch, {}, self.founding(claimed))
+        first, self.watch.ends = source_bounds(self.settings, self.generation)
+        founding = found(claimed, self.fold.plan.digest, first, self.watch.ends, self.keys)
+        self.store.commit(claimed.epoch, {}, founding.operations)
         self.failpoints.hit("materializer.after_founding")
-        self.claims += 1
-        self.known = Known()
-        self.newest, self.kafka_time = dict(claimed.newest), claimed.kafka_time
-        self.dimensions_version = claimed.dimensions_version
+        self.writer = Writer(self.store, self.fold, claimed, self.prober, self.letters, self.failpoints)
+        self.admission = Admission(founding.fences, self.probe, claimed.held)
+        self.targets = founding.targets
         self.positions = dict(claimed.judged)
         self.taken_before = -1
+        self.claims += 1
         self.judged.assign(self.positions)
 
-    def founding(self, claimed: Claimed) -> list[Operation]:
-        """What has to be in Redis before the first run: the definition, where each partition begins, what was lost."""
-        if claimed.spec not in (None, self.plan.digest):
-            raise GenerationError(
-                f"generation {self.generation.name} was folded by other metrics or another SHOP_TIMEZONE (expected "
-                f"definition {claimed.spec}, saw {self.plan.digest}): put them back, or let "
-                "`dataflow generation new` fold everything again by the new ones"
-            )
-        first, ends = source_bounds(self.settings, self.generation)
-        self.watch.ends = ends
-        base, fences = claimed.base, dict(claimed.fences)
-        gone = [place(*at) for at, fence in fences.items() if fence < first.get(at, 0)]
-        if gone:
-            raise GenerationError(
-                f"the topics no longer hold what comes next in {', '.join(gone)}: retention or DeleteRecords took it; "
-                "`dataflow generation new` starts over from what is there"
-            )
-        new = {at: offset for at, offset in first.items() if at not in base}
-        fences |= new
-        self.admission = Admission(fences, self.probe, claimed.held)
-        self.targets = dict(claimed.rebuild)
-        meta: list[Any] = ["spec", self.plan.digest, "server", claimed.server_now]
-        # What may have been shown before and may be missing now: nothing is shown until it is there again.
-        if claimed.spec is None or claimed.server != claimed.server_now:
-            self.targets |= {at: end for at, end in ends.items() if end > fences.get(at, 0)}
-            for at, end in self.targets.items():
-                meta += (f"rebuild:{place(*at)}", end)
-        found: list[Operation] = [("S", self.keys.meta, meta)]
-        starts = [part for at, offset in new.items() for part in (place(*at), offset)]
-        if starts:
-            found += [("S", self.keys.base, starts), ("S", self.keys.fence, starts)]
-        return found
+    def probe(self, topic: str, partition: int, offset: int) -> int | None:
+        """Offset of the next committed record at or behind `offset`, None if there is none."""
+        record = self.prober.next_record(topic, partition, offset)
+        return None if record is None else record.offset()
 
     # --- applying verdicts
 
@@ -154,69 +124,19 @@ class Materializer:
             self.admission.new_holes.clear()
             self.repeats.request(self.admission.fences, "; ".join(holes))
         if self.admission.ranges() or self.admission.holds_changed:
-            self.commit(run)
-
-    def commit(self, run: Sequence[dict[str, Any]]) -> None:
-        """One compare-and-set for a run of admitted verdicts and everything that goes with it."""
-        self.load(run)
-        effects = self.fold.fold(run, self.known.found)
-        if effects.conflicts:
-            self.failpoints.hit("materializer.before_dead_letters")
-            self.letters.write((self.prober.record(*at) for at in effects.conflicts), CONFLICT)
-            self.failpoints.hit("materializer.after_dead_letters")
-        for at, count in self.admission.empty.items():
-            effects.counts[f"{place(*at)}/empty"] += count
-        newest = merged(self.newest, effects.newest)
-        changes = operations(effects, self.plan, self.keys, newest) + self.bookkeeping(effects, newest)
-        self.failpoints.hit("materializer.before_commit")
-        self.store.commit(self.epoch, self.admission.ranges(), changes)
-        self.failpoints.hit("materializer.after_commit")
-        self.newest, self.kafka_time = newest, max(self.kafka_time, effects.kafka_time)
-        self.dimensions_version += bool(effects.dimensions)
-        self.known.found.update(effects.places)
-        self.known.forget_oldest()
-        self.admission.settle()
-        self.applied += len(run)
-
-    def load(self, run: Sequence[dict[str, Any]]) -> None:
-        """Make known what the run depends on."""
-        known = self.known.found
-        needed = {where for verdict in run for where in self.fold.places(verdict)}
-        missing = [where for where in needed if where not in known]
-        for where, value in zip(missing, self.store.fetch(missing), strict=True):
-            known[where] = None if value is None else unpack(where, value)
-
-    def bookkeeping(self, effects: Effects, newest: dict[str, int]) -> list[Operation]:
-        """Positions, newest times, holds."""
-        meta: list[Any] = ["kafka_time", max(self.kafka_time, effects.kafka_time)]
-        for topic in ("", *effects.newest) if effects.newest else ():
-            meta += (f"newest:{topic}" if topic else "newest", newest[topic])
-        if effects.dimensions:
-            meta += ("dims", self.dimensions_version + 1)
-        found: list[Operation] = [("S", self.keys.meta, meta)]
-        found.append(("S", self.keys.judged, [part for pair in self.positions.items() for part in pair]))
-        held = {place(*at): reason for at, reason in self.admission.held.items()}
-        if self.admission.holds_changed:
-            released = [place(*at) for at in self.admission.released]
-            found += [("D", self.keys.held, released)] if released else []
-            found += [("S", self.keys.held, [p for pair in held.items() for p in pair])] if held else []
-        return found
-
-    def probe(self, topic: str, partition: int, offset: int) -> int | None:
-        """Offset of the next committed record at or behind `offset`, None if there is none."""
-        found = self.prober.next_record(topic, partition, offset)
-        return None if found is None else found.offset()
+            self.writer.commit(run, self.admission, self.positions)
+            self.applied += len(run)
 
     # --- once a second
 
     def tick(self) -> None:
         """Look at what does not move: empty tails, holes at the end, a live job that needs to be asked again."""
         self.watch.verdict()
-        self.store.check(self.epoch, self.admission.fences)
+        self.store.check(self.writer.epoch, self.admission.fences)
         ends = self.watch.ends
         self.admission.cross_tails(ends)
         if self.admission.ranges():
-            self.commit([])
+            self.writer.commit([], self.admission, self.positions)
         idle, self.taken_before = self.taken == self.taken_before, self.taken
         stuck = self.admission.stuck(ends, idle=idle)
         if stuck:
@@ -231,7 +151,7 @@ class Materializer:
             self.settings.dataflow_status_file,
             "running",
             generation=self.generation.name,
-            epoch=self.epoch,
+            epoch=self.writer.epoch,
             claims=self.claims,
             applied=self.applied,
             dropped=self.dropped,
@@ -243,20 +163,5 @@ class Materializer:
         """Forget the targets of a rebuild that has reached them."""
         if self.targets and all(self.admission.fences.get(at, 0) >= end for at, end in self.targets.items()):
             fields = [f"rebuild:{place(*at)}" for at in self.targets]
-            self.store.commit(self.epoch, {}, [("D", self.keys.meta, fields)])
+            self.store.commit(self.writer.epoch, {}, [("D", self.keys.meta, fields)])
             self.targets = {}
-
-
-def merged(newest: Mapping[str, int], of_run: Mapping[str, int]) -> dict[str, int]:
-    """The newest event times by topic, and under "" of all."""
-    found = {**newest, **{topic: max(at, newest.get(topic, 0)) for topic, at in of_run.items()}}
-    found[""] = max([newest.get("", 0), *of_run.values()])
-    return found
-
-
-def unpack(where: Place, value: bytes) -> Latest | Facts | bool:
-    """What Redis holds at a place: an entity, what a key's facts add up to, or that a fact has been counted."""
-    key, field = where
-    if ":k:" not in key:
-        return Latest.unpack(value)
-    return Facts.unpack(value) if field == SUMMARY else True

@@ -4,7 +4,7 @@ import threading
 
 from confluent_kafka import KafkaException
 
-from infra.generation import Generation, compare, load_generation, source_identities
+from infra.generation import Generation, GenerationWatch, compare, source_identities
 from infra.kafka import Offsets, admin, log_bounds
 from infra.settings import Settings
 from schemas.errors import DataflowError, Unavailable
@@ -27,6 +27,7 @@ class Watch:
     def __init__(self, settings: Settings, generation: Generation, ends: Offsets) -> None:
         self.settings, self.generation = settings, generation
         self.ends = ends
+        self._generations = GenerationWatch(settings, generation)
         self._trouble: DataflowError | None = None
         self._stop = threading.Event()
         threading.Thread(target=self._look_around, name="watch", daemon=True).start()
@@ -47,17 +48,15 @@ class Watch:
                 _, self.ends = source_bounds(self.settings, self.generation)
                 if looks % COMPARE_EVERY == 0:
                     self._compare()
-            except Unavailable:
+            except (Unavailable, KafkaException):
                 continue  # the broker is down: those who read notice it themselves
-            except KafkaException:
-                continue
             except DataflowError as error:
                 self._trouble = error
                 return
 
     def _compare(self) -> None:
-        live = load_generation(self.settings)
-        if live is not None and live.number != self.generation.number:
-            self._trouble = Unavailable(f"generation {live.name} is the live one now: starting again with it")
+        newer = self._generations.superseded_by()
+        if newer is not None:
+            self._trouble = Unavailable(f"generation g{newer} is the live one now: starting again with it")
         elif grown := compare(self.generation, source_identities(self.settings)):
             self._trouble = Unavailable(f"{', '.join(grown)} got more partitions: starting again with them")

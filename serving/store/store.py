@@ -34,7 +34,6 @@ class Claimed:
     spec: str | None
     server: str | None  # run id of the Redis server that the last claim saw
     server_now: str
-    dimensions_version: int
     newest: Mapping[str, int]  # topic ("" for all) → newest event time (µs)
     kafka_time: int
     base: Offsets
@@ -93,7 +92,6 @@ class Store:
             meta.get("spec"),
             meta.get("server"),
             server,
-            int(meta.get("dims", 0)),
             newest,
             int(meta.get("kafka_time", 0)),
             {parse_place(at): int(offset) for at, offset in base.items()},
@@ -121,11 +119,15 @@ class Store:
         """Raises Lost unless epoch and fences are this writer's: a flush or an older copy shows when nothing moves."""
         try:
             found = self.redis.hget(self.keys.meta, "epoch")
-            stored = {parse_place(at): int(o) for at, o in _texts(self.redis.hgetall(self.keys.fence)).items()}
+            stored = {
+                parse_place(at): int(o) for at, o in _texts(self.redis.hgetall(self.keys.fence)).items()
+            }
         except (RedisError, OSError) as error:
             raise Lost(f"Redis does not answer: {error}") from error
         if found != str(epoch).encode() or stored != fences:
-            raise Lost(f"Redis is not as this writer left it: expected epoch {epoch}, saw {found!r}, or other fences")
+            raise Lost(
+                f"Redis is not as this writer left it: expected epoch {epoch}, saw {found!r}, or other fences"
+            )
 
     def commit(
         self, epoch: int, ranges: Mapping[tuple[str, int], tuple[int, int]], operations: Iterable[Operation]

@@ -6,6 +6,8 @@ the query starts, so that a crash in between starts the same attempt again.
 
 import json
 import os
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,3 +45,23 @@ def store_attempt(directory: Path, attempt: Attempt) -> None:
         out.flush()
         os.fsync(out.fileno())
     scratch.replace(directory / "live.json")
+
+
+def remove_other_checkpoints(directory: Path, attempt: Attempt) -> None:
+    """Remove what attempts before this one have left behind."""
+    for path in directory.glob("live-*"):
+        if path != attempt.checkpoint(directory):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def starting_offsets(
+    partitions: Iterable[tuple[str, int]], wanted: Offsets, first: Offsets, end: Offsets
+) -> Offsets:
+    """Where to start so that everything `wanted` comes again: an offset for every partition, none out of its range.
+
+    Spark takes either all partitions of a topic or none, and fails on an offset that the log does not have. A
+    partition that nobody asked for starts at its first record: a repeat does no harm, a gap would.
+    """
+    return {
+        place: min(max(wanted.get(place, first[place]), first[place]), end[place]) for place in partitions
+    }

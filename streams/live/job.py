@@ -1,105 +1,208 @@
 """The live job's driver: keeps the query running and starts it anew when the world around it has changed.
 
-It watches the query, the source topics (created again: refused; more partitions: a new process with more slots), the
-registry (a new schema: the query learns it) and the control topic (a request to repeat). Writes the status file.
+It watches the query, the world (`streams.live.world`: topics, generation, schemas) and the control topic (a request to
+repeat). Writes the checkpoints' pointer and the status file.
 """
 
+import logging
 import time
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import StreamingQueryException
-from pyspark.sql import SparkSession
+from pyspark.sql.streaming import StreamingQuery
 
-from infra.generation import compare, current_generation, source_identities
-from infra.registry import Registry, subject
+from infra.failpoints import Failpoints
+from infra.generation import current_generation
+from infra.kafka import Offsets, admin, log_bounds
 from infra.settings import Settings
-from infra.status import write_status
-from schemas.errors import ContractError, Unavailable
-from streams.live.attempt import Attempt, load_attempt, store_attempt
+from schemas.errors import Unavailable
+from streams.live.attempt import (
+    Attempt,
+    load_attempt,
+    remove_other_checkpoints,
+    starting_offsets,
+    store_attempt,
+)
 from streams.live.control import ControlReader
-from streams.live.query import Schemas, start
-from streams.spark import session
+from streams.live.query import start
+from streams.live.report import Report
+from streams.live.stop import StopRequest
+from streams.live.world import World
+from streams.spark import end, leave_signals_to_python, session
 
 SPARE_SLOTS = 4
+TICK_SECONDS = 0.5  # the longest time that a signal or an ended query waits to be noticed
 WATCH_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between restarts of a query that fails
+STABLE_SECONDS = 60.0
+# A requester asks again while it waits; a request that the new attempt already answers must not start the next one.
+SETTLING_SECONDS = 15.0
+# The query outlives a broker or registry that restarts; so does the driver.
+PATIENCE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class LiveJob:
-    """One run of the driver over one generation."""
+    """One run of the driver over one generation; a context manager that owns Spark."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, stop: StopRequest) -> None:
+        self.settings, self.stop = settings, stop
+        self.report = Report(settings)
+        self.report.write("starting")
+        self.failpoints = Failpoints(settings)
         self.generation = current_generation(settings)
         self.directory: Path = settings.state_dir / "checkpoints" / self.generation.name
-        self.registry = Registry(settings.kafka_schema_registry)
-        self.control = ControlReader(settings, self.generation.name)
         self.attempt = load_attempt(self.directory)
-        self.schemas = self.known_schemas()
-        slots = len(self.generation.partitions()) + SPARE_SLOTS  # Real-Time Mode holds one a partition
-        self.spark: SparkSession = session(settings, "live", slots)
-        self.spark.sparkContext.setLogLevel("WARN")
+        self.answered: tuple[float, Offsets] | None = None  # when a repeat began here, and from where
+        self.out_of_touch: float | None = None  # since when the world does not answer
+        self.control = ControlReader(settings, self.generation.name)
+        self.world = World(settings, self.generation)
+        self.schemas = self.world.schemas()
+        partitions = len(self.generation.partitions())
+        config = {
+            # Streams cannot use adaptive execution, and say so at every start.
+            "spark.sql.adaptive.enabled": "false",
+            # Room for the consumers of this query and of the one before it, which Spark keeps for five minutes.
+            "spark.kafka.consumer.cache.capacity": str(2 * partitions),
+        }
+        # Real-Time Mode holds one slot a partition.
+        self.spark = session(settings, "live", partitions + SPARE_SLOTS, config)
+        leave_signals_to_python(self.spark)
+        stop.listen()
+        self.report.know(generation=self.generation.name)
 
-    def known_schemas(self) -> Schemas:
-        """Every schema that the registry lists for each topic."""
-        found = {t: self.registry.schemas(subject(self.settings, t)) for t in self.generation.topics}
-        empty = [topic for topic, schemas in found.items() if not schemas]
-        if empty:
-            raise ContractError(
-                f"no schema is registered for {', '.join(empty)}: run `python -m infra.bootstrap`"
-            )
-        return found
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.report.failed(f"{type(error).__name__}: {error}")
+        self.report.write("stopping")
+        self.control.close()
+        self.world.close()
+        end(self.spark)
 
     def run(self) -> None:
-        """Until the process is stopped. Raises GenerationError if the topics do not fit any more."""
+        """Until a stop is asked for. Raises Outdated if a new process has to take over, GenerationError if none can."""
         pause = FIRST_PAUSE
-        while True:
-            checkpoint = str(self.attempt.checkpoint(self.directory))
-            query = start(
-                self.spark, self.settings, self.generation, self.schemas, checkpoint, self.attempt.starting
-            )
+        while not self.stop.asked:
             began = time.monotonic()
             try:
-                self.watch(query)
+                self.run_query()
             except StreamingQueryException as error:
-                print(f"the live query failed and starts again: {error}", flush=True)
-                write_status(self.settings.dataflow_status_file, "restarting", reason=str(error)[:500])
-                pause = FIRST_PAUSE if time.monotonic() - began > 60 else min(2 * pause, LONGEST_PAUSE)
+                reason = root_cause(error)
+                log.error("the query failed and starts again: %s", reason)
+                self.report.failed(reason)
+                pause = (
+                    FIRST_PAUSE
+                    if time.monotonic() - began > STABLE_SECONDS
+                    else min(2 * pause, LONGEST_PAUSE)
+                )
                 self.pause(pause)
-            finally:
-                query.stop()
+            except Py4JJavaError:
+                raise
+            except (Py4JError, ConnectionError) as error:
+                raise Unavailable(f"Spark's JVM has ended under the job: {error}") from error
 
-    def watch(self, query) -> None:
-        """Return when the query has to be started anew."""
+    def run_query(self) -> None:
+        """One life of the query: returns when it has to be started anew, raises what ended it."""
+        self.failpoints.hit("live.before_query_start")
+        query = start(
+            self.spark,
+            self.settings,
+            self.generation,
+            self.schemas,
+            str(self.attempt.checkpoint(self.directory)),
+            self.attempt.starting,
+        )
+        try:
+            self.failpoints.hit("live.after_query_start")
+            self.report.know(attempt=self.attempt.number)
+            self.report.query_started(str(query.id), str(query.runId))
+            remove_other_checkpoints(self.directory, self.attempt)
+            self.watch(query)
+        finally:
+            query.stop()
+
+    def watch(self, query: StreamingQuery) -> None:
+        """Return when the query has to be started anew, or a stop is asked for."""
         looked = time.monotonic()
-        while True:
-            wanted = self.control.repeat_requested(timeout=1.0)
-            if wanted is not None:
-                self.attempt = Attempt(self.attempt.number + 1, wanted)
-                store_attempt(self.directory, self.attempt)
+        while not self.stop.asked:
+            if self.repeat_begun(TICK_SECONDS):
                 return
             if not query.isActive:
                 query.awaitTermination()  # raises what ended it
                 return
-            write_status(self.settings.dataflow_status_file, "running", attempt=self.attempt.number)
+            self.report.write("running")
             if time.monotonic() - looked > WATCH_SECONDS:
                 looked = time.monotonic()
-                if self.world_changed():
+                if self.schemas_changed():
                     return
 
-    def world_changed(self) -> bool:
-        """Whether a new schema is registered. Raises if the topics are not those of the generation any more."""
-        grown = compare(self.generation, source_identities(self.settings))
-        if grown:
-            raise Unavailable(f"{', '.join(grown)} got more partitions: the job starts again with more slots")
-        schemas = self.known_schemas()
-        changed = schemas != self.schemas
+    def schemas_changed(self) -> bool:
+        """Whether a new schema is registered. Raises if the world is not the one that this process was started for."""
+        try:
+            self.world.check()
+            schemas = self.world.schemas()
+        except Unavailable as error:
+            now = time.monotonic()
+            if self.out_of_touch is None:
+                self.out_of_touch = now
+                log.warning("the query goes on, but its surroundings are not to be seen: %s", error)
+            if now - self.out_of_touch > PATIENCE_SECONDS:
+                raise
+            return False
+        self.out_of_touch = None
+        if schemas == self.schemas:
+            return False
+        log.info("a new schema is registered: the query starts again and knows it")
         self.schemas = schemas
-        return changed
+        return True
 
     def pause(self, seconds: float) -> None:
-        """Wait, but hear a request to repeat: it may be what mends the query."""
-        wanted = self.control.repeat_requested(timeout=seconds)
-        if wanted is not None:
-            self.attempt = Attempt(self.attempt.number + 1, wanted)
-            store_attempt(self.directory, self.attempt)
+        """Wait, but hear a stop, and a request to repeat: it may be what mends the query."""
+        until = time.monotonic() + seconds
+        while not self.stop.asked and (left := until - time.monotonic()) > 0:
+            self.report.write("restarting")
+            if self.repeat_begun(min(left, TICK_SECONDS)):
+                return
+
+    def repeat_begun(self, timeout: float) -> bool:
+        """Whether a request to repeat came within `timeout` seconds and made a new attempt the current one."""
+        wanted = self.control.repeat_requested(timeout)
+        if wanted is None:
+            return False
+        prefix = self.settings.topic_prefix
+        places = [(prefix + topic, partition) for topic, partition in self.generation.partitions()]
+        first, end = (
+            {(topic.removeprefix(prefix), partition): offset for (topic, partition), offset in bounds.items()}
+            for bounds in log_bounds(admin(self.settings.kafka_bootstrap_servers), places)
+        )
+        starting = starting_offsets(self.generation.partitions(), wanted, first, end)
+        if self.answers(starting):
+            return False
+        self.failpoints.hit("live.before_store_attempt")
+        self.attempt = Attempt(self.attempt.number + 1, starting)
+        store_attempt(self.directory, self.attempt)
+        self.failpoints.hit("live.after_store_attempt")
+        self.answered = (time.monotonic(), starting)
+        log.info("a repeat is asked for: attempt %d starts at %s", self.attempt.number, starting)
+        return True
+
+    def answers(self, starting: Offsets) -> bool:
+        """Whether the attempt that began a moment ago repeats all of this anyway."""
+        if self.answered is None or time.monotonic() - self.answered[0] > SETTLING_SECONDS:
+            return False
+        return all(offset >= self.answered[1][place] for place, offset in starting.items())
+
+
+def root_cause(error: StreamingQueryException) -> str:
+    """What ended the query, in one line and without the way to it: the exception's own text holds the whole plan."""
+    line = str(error).strip().splitlines()[0]
+    return line.rpartition("terminated with exception: ")[2].rpartition("executor driver): ")[2]

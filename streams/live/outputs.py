@@ -9,6 +9,8 @@ from pyspark.sql import functions as F
 # A dead letter keeps at most this much of a record that is too large; its source offset names the rest.
 EXCERPT_BYTES = 4096
 KEY_BYTES = 1024
+# Below the 1 MiB of a broker or producer that is not told otherwise, with room for the key and framing.
+OUTPUT_BYTES = 1_000_000
 
 
 def outputs(
@@ -17,7 +19,7 @@ def outputs(
     """Rows for the Kafka sink, in the verdicts' order: one on `judged` per record, one on `dead_letter` per refusal.
 
     `topic` is the source topic's name without prefix; `judged` and `dead_letter` are full names. No output is larger
-    than the source record's bound allows: a verdict that would exceed twice `max_bytes` becomes a refusal.
+    than a broker takes: a verdict above twice `max_bytes` (or OUTPUT_BYTES, if that is less) becomes a refusal.
     """
     accepted = F.size("reasons") == 0
     stub = F.struct(*_place(topic), F.lit("r").alias("v"), F.col("reasons").alias("r"))
@@ -29,7 +31,7 @@ def outputs(
         F.col("event").alias("e"),
     )
     written = verdicts.withColumn("text", F.when(accepted, F.to_json(verdict)))
-    too_large = F.octet_length("text") > 2 * max_bytes
+    too_large = F.octet_length("text") > min(2 * max_bytes, OUTPUT_BYTES)
     final = written.withColumn(
         "reasons", F.when(too_large, F.array(F.lit("verdict_too_large"))).otherwise(F.col("reasons"))
     )

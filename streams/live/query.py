@@ -23,12 +23,19 @@ from streams.live.outputs import outputs
 Schemas = Mapping[str, Sequence[RegisteredSchema]]
 
 
-def source(spark: SparkSession, settings: Settings, topic: str, starting: Offsets | None) -> DataFrame:
+EARLIEST = -2  # as an offset, in Spark's notation
+
+
+def source(
+    spark: SparkSession, settings: Settings, topic: str, partitions: int, starting: Offsets | None
+) -> DataFrame:
     """The records of one source topic that are committed. `starting` counts only where there is no checkpoint yet."""
     name = settings.topic_prefix + topic
     offsets = "earliest"
     if starting is not None:
-        offsets = json.dumps({name: {str(p): offset for (t, p), offset in starting.items() if t == topic}})
+        # A partition may have been added since `starting` was recorded.
+        each = {str(p): starting.get((topic, p), EARLIEST) for p in range(partitions)}
+        offsets = json.dumps({name: each})
     return (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
@@ -56,14 +63,19 @@ def start(
         DataFrame.unionByName,
         (
             outputs(
-                judge(source(spark, settings, topic, starting), CONTRACTS[topic], schemas[topic], limit),
+                judge(
+                    source(spark, settings, topic, identity.partitions, starting),
+                    CONTRACTS[topic],
+                    schemas[topic],
+                    limit,
+                ),
                 topic,
                 judged,
                 dead_letter,
                 generation.name,
                 limit,
             )
-            for topic in generation.topics
+            for topic, identity in generation.topics.items()
         ),
     )
     writer = (

@@ -16,8 +16,8 @@ from schemas.metrics import DIMENSIONS, METRICS
 from schemas.validate import micros
 from serving.fold.fold import Fold
 from serving.fold.plan import Plan
-from serving.materializer.materializer import merged, unpack
 from serving.materializer.operations import operations
+from serving.materializer.writer import merged, unpack
 from serving.read import MetricQuery, Reader
 from serving.store.keys import Keys, decode_field, place
 from serving.store.store import Store, connect

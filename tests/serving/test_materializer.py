@@ -1,4 +1,4 @@
-"""The materializer, as a process between a real broker and a real Redis: exact through kills, holes, flushes, rivals."""
+"""The materializer, a process between a real broker and a real Redis: exact through kills, holes, flushes, rivals."""
 
 import json
 import random
@@ -86,7 +86,7 @@ class Scene:
             found[key] = (
                 self.redis.hgetall(key) if kind == b"hash" else self.redis.zrange(key, 0, -1, withscores=True)
             )
-        for name in (b"epoch", b"server", b"dims"):
+        for name in (b"epoch", b"server"):
             found[self.keys.meta.encode()].pop(name, None)
         return found
 
@@ -109,6 +109,12 @@ def read_dead_letters(settings):
         found += reader.consume(500, 1)
     reader.close()
     return found
+
+
+def steps(writer, limit):
+    """Work until something is raised."""
+    while True:
+        writer.step(writer.judged.take(limit, 10))
 
 
 @contextmanager
@@ -273,8 +279,7 @@ def test_of_two_writers_the_older_is_fenced_off_before_it_writes(scene):
     newer.claim()
     fences = scene.fences()
     with pytest.raises(Lost, match="EPOCH"):
-        while True:
-            older.step(older.judged.take(200, 10))
+        steps(older, 200)
     assert scene.fences() == fences
     older.close()
     while scene.fences() != scene.ends():

@@ -1,0 +1,188 @@
+"""`dataflow dlq`: the dead letters of an environment, without personal data unless it is asked for.
+
+Reads `<env>.events.dead_letter` and, to decode, the registry.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from dataflow.letter_text import letter_document, letter_lines
+from dataflow.options import Moment, examples, json_option, print_json, print_table, settings_option
+from infra.runtime.run_state import running_settings
+from infra.settings import Settings
+from schemas.contract import CONTRACTS
+from schemas.errors import DataflowError, Terminal, Unavailable
+from schemas.validate import micros
+from serving.dead_letters import (
+    Content,
+    DeadLetter,
+    Wanted,
+    copies_of,
+    describe_reason,
+    newest,
+    read_letters,
+    reveal,
+    summarize,
+    writers_of,
+)
+from serving.dead_letters.letter import IMPORT
+from serving.read.reader import iso_micros
+
+LIMIT = 20
+
+
+class NoSuchLetter(DataflowError, Terminal):
+    """The id names no dead letter."""
+
+
+class SourceTopic(click.ParamType):
+    """A source topic, `import` for every file import, or `import:NAME` for those by one mapping."""
+
+    name = "topic"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in CONTRACTS or value == IMPORT[:-1] or (value.startswith(IMPORT) and value != IMPORT):
+            return value
+        self.fail(
+            f"expected one of {', '.join(CONTRACTS)}, import or import:MAPPING; saw {value!r}", param, ctx
+        )
+
+
+@click.group(
+    epilog=examples(
+        "dataflow dlq list                 the newest 20",
+        "dataflow dlq list --summary       how many, by topic and reason",
+        "dataflow dlq show orders/0/1234   one, with its record decoded",
+    )
+)
+def command() -> None:
+    """The dead letters: records and lines that were refused, each with its reasons and original bytes."""
+
+
+@command.command(
+    "list",
+    epilog=examples(
+        "dataflow dlq list --since 1h",
+        "dataflow dlq list --topic orders --reason total_amount_minimum --limit 100",
+        "dataflow dlq list --topic import:online-retail --summary",
+        "dataflow dlq list --json | jq -r '.letters[].id'",
+    ),
+)
+@click.option("--topic", type=SourceTopic(), help="Of this source topic; `import`: lines of files.")
+@click.option("--reason", metavar="RULE", help="Refused for this reason, alone or among others.")
+@click.option(
+    "--since", type=Moment(), help="Taken by the broker at or after this time; 2h: two hours ago. [UTC]"
+)
+@click.option("--until", type=Moment(), help="Taken by the broker before this time.")
+@click.option(
+    "--limit", type=click.IntRange(min=1, max=100_000), default=LIMIT, show_default=True, help="At most N."
+)
+@click.option("--summary", is_flag=True, help="Not the letters, but how many by topic and reason.")
+@json_option
+@settings_option
+def list_letters(
+    settings: Settings,
+    topic: str | None,
+    reason: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    summary: bool,
+    as_json: bool,
+) -> None:
+    """The newest dead letters, newest first. Repeats of one letter are shown once."""
+    if since and until and since >= until:
+        raise click.UsageError("--since must be before --until")
+    settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    wanted = Wanted(topic, reason, since and micros(since), until and micros(until))
+    if summary:
+        _show_summary(settings, wanted, as_json)
+        return
+    letters, more = newest(lambda: read_letters(settings), wanted, limit)
+    if as_json:
+        print_json({"letters": [letter.as_json() for letter in letters], "more": more})
+        return
+    if not letters:
+        click.echo(f"environment {settings.dataflow_env} has no such dead letters")
+        return
+    print_table(
+        ("ID", "TAKEN", "REASONS", "BYTES"),
+        (
+            (each.id, iso_micros(each.time), ", ".join(each.reasons), f"{each.size:,}" + "+" * each.truncated)
+            for each in letters
+        ),
+    )
+    notes = [f"the newest {limit:,}, there are more: --limit, --since, --summary"] if more else []
+    notes += ["+ not all bytes are kept"] if any(each.truncated for each in letters) else []
+    click.echo("\n" + "\n".join([*notes, f"dataflow dlq show {letters[0].id}   tells all about one"]))
+
+
+def _show_summary(settings: Settings, wanted: Wanted, as_json: bool) -> None:
+    total, counts = summarize(read_letters(settings), wanted)
+    rows = [
+        {
+            "source_topic": topic,
+            "reason": reason,
+            "letters": n,
+            "description": describe_reason(topic, reason),
+        }
+        for (topic, reason), n in sorted(counts.items(), key=lambda each: (each[0][0], -each[1], each[0][1]))
+    ]
+    if as_json:
+        print_json({"letters": total, "summary": rows})
+        return
+    click.echo(f"{total:,} dead letters in environment {settings.dataflow_env}")
+    if rows:
+        click.echo()
+        print_table(
+            ("TOPIC", "REASON", "LETTERS", "MEANING"),
+            ((row["source_topic"], row["reason"], f"{row['letters']:,}", row["description"]) for row in rows),
+        )
+    if sum(counts.values()) > total:
+        click.echo("\nA letter with several reasons counts under each.")
+
+
+@command.command(
+    "show",
+    epilog=examples(
+        "dataflow dlq show orders/0/1234",
+        "dataflow dlq show 'orders.csv:17'            a line of an imported file",
+        "dataflow dlq show orders/0/1234 --bytes      all bytes, personal data included",
+    ),
+)
+@click.argument("letter_id", metavar="ID")
+@click.option("--bytes", "all_bytes", is_flag=True, help="The original bytes, which may hold personal data.")
+@json_option
+@settings_option
+def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> None:
+    """Everything about one dead letter: reasons, place, and the record decoded as far as it can be.
+
+    Personal data is masked, and of bytes that cannot be decoded only the first 16 are shown, unless --bytes is given.
+    """
+    settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    copies = copies_of(settings, letter_id)
+    if not copies:
+        raise NoSuchLetter(
+            f"environment {settings.dataflow_env!r} has no dead letter {letter_id!r}. Expected an id such as "
+            "orders/0/1234 (topic/partition/offset) or file:line; `dataflow dlq list` shows them."
+        )
+    letter = copies[-1]
+    document = letter_document(letter, copies, _content(settings, letter), all_bytes)
+    if as_json:
+        print_json(document)
+    else:
+        click.echo("\n".join(letter_lines(document, all_bytes)))
+
+
+def _content(settings: Settings, letter: DeadLetter) -> Content | None:
+    """The record as far as it can be read; None for a line of a file, which never was a record."""
+    if letter.is_import:
+        return None
+    if not settings.kafka_schema_registry:
+        return Content(None, {}, (), ("not decoded: KAFKA_SCHEMA_REGISTRY is not set",))
+    try:
+        return reveal(letter, writers_of(settings, letter))
+    except Unavailable as error:
+        return Content(None, {}, (), (f"not decoded: {error}",))

@@ -1,0 +1,166 @@
+"""`dataflow generation`: which source topics the live numbers are a function of, and starting over from what is there.
+
+Reads `<env>.events.generations` and topic metadata; `new` writes the next generation and removes the Redis keys of the
+one before.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import orjson
+
+from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
+from infra.generation import (
+    KEY,
+    Generation,
+    compare,
+    load_generation,
+    new_generation,
+    source_identities,
+)
+from infra.kafka import TopicIdentity
+from infra.read_topic import read_topic
+from infra.runtime.run_state import running_settings
+from infra.settings import Settings
+from schemas.errors import GenerationError
+from schemas.topics import GENERATIONS
+from serving.store.removal import remove_generation
+
+
+@click.group(epilog=examples("dataflow generation list", "dataflow generation new"))
+def command() -> None:
+    """What the live numbers are a function of: the source topics, by id and partitions."""
+
+
+@command.command("list", epilog=examples("dataflow generation list", "dataflow generation list --json"))
+@json_option
+@settings_option
+def list_generations(settings: Settings, as_json: bool) -> None:
+    """The generations that are recorded, newest first, and whether the topics still fit them."""
+    settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    recorded = recorded_generations(settings)
+    now = source_identities(settings)
+    live = recorded[-1].number if recorded else None
+    rows = [describe(settings, each, now, each.number == live) for each in reversed(recorded)]
+    if as_json:
+        print_json({"env": settings.dataflow_env, "generations": rows})
+        return
+    if not rows:
+        click.echo(
+            f"environment {settings.dataflow_env} has no generation yet: `dataflow up` starts the first"
+        )
+        return
+    for row in rows:
+        click.echo(f"{row['name']}{' (live)' if row['live'] else ''}, judged in {row['judged_topic']}")
+        click.echo("fits the topics as they are" if row["fits"] else f"does not fit: {row['misfit']}")
+        if row["grown"]:
+            click.echo(
+                f"more partitions than recorded, taken in at the next start: {', '.join(row['grown'])}"
+            )
+        click.echo()
+        print_table(
+            ("TOPIC", "PARTITIONS", "ID", "NOW"),
+            ((t["topic"], t["partitions"], t["topic_id"], t["now"]) for t in row["topics"]),
+        )
+        click.echo()
+
+
+@command.command(
+    "new", epilog=examples("dataflow generation new", "dataflow generation new --yes --keep --json")
+)
+@click.option("--keep", is_flag=True, help="Keep what Redis holds of the generation before.")
+@yes_option
+@json_option
+@settings_option
+def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
+    """Start over: judge all source topics again, from their beginning, into the next generation.
+
+    For when a source topic was deleted and created again, or lost partitions. The source topics and the dead letters
+    stay as they are.
+    """
+    needs = ("kafka_bootstrap_servers",) if keep else ("kafka_bootstrap_servers", "redis_host")
+    settings = running_settings(settings, needs=needs)
+    before = load_generation(settings)
+    if not yes:
+        click.confirm(
+            f"Judge all source topics of environment {settings.dataflow_env} again? Until that is done the API "
+            "answers 503 rebuilding",
+            abort=True,
+            err=True,
+        )
+    started = new_generation(settings)
+    removed = None
+    if before and not keep:
+        click.echo("waiting for the materializer to move on …", err=True)
+        removed = remove_generation(settings, before.name, started.name)
+    if as_json:
+        document = {
+            "env": settings.dataflow_env,
+            "generation": started.name,
+            "before": before and before.name,
+        }
+        print_json(document | {"judged_topic": started.judged_topic(settings), "redis_keys_removed": removed})
+        return
+    click.echo(
+        f"generation {started.name} is the live one, judged in {started.judged_topic(settings)}.\n"
+        "The live job, the materializer and the API follow within seconds. Until they have caught up the API answers "
+        "503 rebuilding; `dataflow status` tells."
+    )
+    if removed is not None:
+        click.echo(f"Removed {removed:,} Redis keys of {before.name}.")
+
+
+def recorded_generations(settings: Settings) -> list[Generation]:
+    """What the broker still knows of the generations, in the order of their start; the last one is live.
+
+    The topic is compacted, so older ones may be gone. A later record of a generation has the partitions added since.
+    """
+    found: dict[int, Generation] = {}
+    try:
+        for message in read_topic(settings.kafka_bootstrap_servers, settings.topic_prefix + GENERATIONS):
+            if message.key() == KEY and message.value():
+                body = orjson.loads(message.value())
+                topics = {topic: TopicIdentity(**each) for topic, each in body["topics"].items()}
+                found.pop(body["number"], None)
+                found[body["number"]] = Generation(body["number"], topics)
+    except GenerationError:
+        return []  # nothing was ever started
+    return list(found.values())
+
+
+def describe(
+    settings: Settings, generation: Generation, now: Mapping[str, TopicIdentity], live: bool
+) -> dict[str, Any]:
+    """A generation and whether the topics as they are `now` can continue it."""
+    grown, misfit = [], None
+    try:
+        grown = compare(generation, now)
+    except GenerationError as error:
+        misfit = str(error)
+    return {
+        "number": generation.number,
+        "name": generation.name,
+        "live": live,
+        "judged_topic": generation.judged_topic(settings),
+        "fits": misfit is None,
+        "misfit": misfit,
+        "grown": grown,
+        "topics": [
+            {
+                "topic": topic,
+                "partitions": recorded.partitions,
+                "topic_id": recorded.topic_id,
+                "now": _difference(recorded, now.get(topic)),
+            }
+            for topic, recorded in generation.topics.items()
+        ],
+    }
+
+
+def _difference(recorded: TopicIdentity, now: TopicIdentity | None) -> str | None:
+    if now is None:
+        return "gone"
+    if now.topic_id != recorded.topic_id:
+        return f"another topic, {now.topic_id}, {now.partitions} partitions"
+    return f"{now.partitions} partitions" if now.partitions != recorded.partitions else None

@@ -1,0 +1,117 @@
+"""One dead letter for `dataflow dlq show`: as a document for scripts, and as lines for people. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dataflow.options import printable
+from serving.dead_letters import (
+    Content,
+    DeadLetter,
+    describe_reason,
+    hex_dump,
+    key_text,
+    shown_bytes,
+)
+
+
+def letter_document(
+    letter: DeadLetter, copies: Sequence[DeadLetter], content: Content | None, everything: bool
+) -> dict[str, Any]:
+    """All that is known of `letter`; `everything` includes the original bytes and the key, whatever they hold."""
+    shown = shown_bytes(letter, content, everything=everything)
+    kept = len(letter.value or b"")
+    return {
+        **letter.as_json(),
+        "reasons": [
+            {"rule": rule, "description": describe_reason(letter.source_topic, rule)}
+            for rule in letter.reasons
+        ],
+        "key": key_text(letter, everything=everything),
+        "copies": len(copies),
+        "generations": list(dict.fromkeys(copy.generation for copy in copies if copy.generation)),
+        # The same place of another topic: it was created again between two generations.
+        "other_bytes_in": sorted({copy.generation or "" for copy in copies if copy.value != letter.value}),
+        "content": content and content.as_json(),
+        "bytes": {"kept": kept, "shown": len(shown), "hex": shown.hex()},
+    }
+
+
+def letter_lines(document: dict[str, Any], everything: bool) -> list[str]:
+    """The document as a person reads it; nothing in it can steer the terminal."""
+    return [printable(line) for line in _lines(document, everything)]
+
+
+def _lines(document: dict[str, Any], everything: bool) -> list[str]:
+    facts = {
+        "source": _source(document),
+        "taken": document["kafka_time"],
+        "refused": document["refused_at"],
+        "generation": document["generation"],
+        "key": "*** (not an id; --bytes shows it)" if document["key"] == "***" else document["key"],
+        "size": _size(document),
+        "copies": _copies(document),
+    }
+    lines = [document["id"], ""]
+    lines += [f"  {name:<10}  {value}" for name, value in facts.items() if value is not None]
+    lines += ["", "Reasons"]
+    width = max((len(reason["rule"]) for reason in document["reasons"]), default=0)
+    for reason in document["reasons"]:
+        lines.append(f"  {reason['rule']:<{width}}  {reason['description'] or ''}".rstrip())
+    if document["detail"]:
+        lines.append(f"  {document['detail']}")
+    if document["content"]:
+        lines += _content_lines(document["content"])
+    return lines + _byte_lines(document, everything)
+
+
+def _source(document: dict[str, Any]) -> str:
+    if "file" in document:
+        return f"{document['file']}, line {document['line']}, {document['source_topic']}"
+    return (
+        f"{document['source_topic']}, partition {document['source_partition']}, "
+        f"offset {document['source_offset']}"
+    )
+
+
+def _size(document: dict[str, Any]) -> str:
+    size = f"{document['size']:,} bytes" + ("" if "file" in document else " with its key")
+    return f"{size}, of which {document['bytes']['kept']:,} are kept" if document["truncated"] else size
+
+
+def _copies(document: dict[str, Any]) -> str | None:
+    if document["copies"] == 1:
+        return None
+    text = f"{document['copies']}, this is the newest"
+    if document["other_bytes_in"]:
+        text += f"; other bytes in {', '.join(document['other_bytes_in'])}: the topic was created again since"
+    return text
+
+
+def _content_lines(content: dict[str, Any]) -> list[str]:
+    schema, fields = content["schema"], content["fields"]
+    named = (
+        f", by version {schema['version']} of {schema['topic']} (schema id {schema['id']})" if schema else ""
+    )
+    lines = ["", f"Record{named}"]
+    width = max(map(len, fields), default=0)
+    lines += [f"  {name:<{width}}  {'null' if value is None else value}" for name, value in fields.items()]
+    lines += [f"  ! {problem}" for problem in content["problems"]]
+    return lines
+
+
+def _byte_lines(document: dict[str, Any], everything: bool) -> list[str]:
+    shown, kept = bytes.fromhex(document["bytes"]["hex"]), document["bytes"]["kept"]
+    content = document["content"]
+    hidden = kept - len(shown)
+    if not shown:
+        if not kept:
+            return []
+        why = "not shown, for they may hold personal data"
+        if content is not None and content["fields"]:
+            why = "decoded above" + (", as far as they can be" if content["problems"] else "")
+        return ["", f"Its {kept:,} bytes are {why}; --bytes shows them."]
+    title = f"The first {len(shown)} of {kept:,} bytes" if hidden else f"All {kept:,} bytes that are kept"
+    lines = ["", title, *(f"  {row}" for row in hex_dump(shown, text=everything))]
+    if hidden:
+        lines.append("  the rest may hold personal data; --bytes shows it")
+    return lines

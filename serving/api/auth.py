@@ -1,0 +1,103 @@
+"""Who may do what: an ASGI middleware that asks for an API key before any data goes in or out.
+
+Without configured keys everything is open, which the settings allow on loopback only, and then only under a name of
+this machine: a page of another site whose name leads to 127.0.0.1 gets nothing. With keys, whatever is not listed as
+open needs one: reading needs the scope `read`, everything else `write`.
+"""
+
+import hmac
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from infra.api_keys import ApiKey
+from infra.api_keys import Scope as KeyScope
+from serving.api.problems import Problem, problem_response
+
+# The page and its files hold no data; they ask for a key where one is needed.
+OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
+OPEN_BELOW = "/static/"
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Guard:
+    """Lets a request through, or answers 401 or 403. The name of the key goes to `scope["api_key"]`."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[ApiKey], host: str) -> None:
+        self.app, self.host = app, host.strip("[]")
+        self.keys = [(key, key.secret.encode()) for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_open(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        problem = self._problem(scope)
+        if problem is None:
+            await self.app(scope, receive, send)
+        else:
+            await problem_response(problem, scope["path"])(scope, receive, send)
+
+    def _problem(self, scope: Scope) -> Problem | None:
+        return self._key_problem(scope) if self.keys else self._host_problem(scope)
+
+    def _host_problem(self, scope: Scope) -> Problem | None:
+        name = host_of(Headers(scope=scope).get("host", ""))
+        if name == self.host or is_loopback(name):
+            return None
+        detail = f"expected the host {self.host} or localhost; saw {name[:60]!r}. Under other names the API answers "
+        return Problem(403, "host", detail + "who brings a key: set DATAFLOW_API_KEYS")
+
+    def _key_problem(self, scope: Scope) -> Problem | None:
+        secret = presented(Headers(scope=scope))
+        key = self._find(secret) if secret else None
+        if key is None:
+            detail = "expected `Authorization: Bearer <secret>` or `X-API-Key: <secret>`"
+            detail += "; the secret belongs to no key" if secret else "; saw neither"
+            return Problem(401, "unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="dataflow"'})
+        needed = KeyScope.READ if scope["method"] in READING else KeyScope.WRITE
+        if not key.allows(needed):
+            return Problem(
+                403, "forbidden", f"expected a key with the scope {needed}; key {key.name!r} has not got it"
+            )
+        scope["api_key"] = key.name
+        return None
+
+    def _find(self, secret: bytes) -> ApiKey | None:
+        found = None
+        # All of them, each in constant time: how long it takes tells nothing about any secret.
+        for key, known in self.keys:
+            if hmac.compare_digest(known, secret):
+                found = key
+        return found
+
+
+def host_of(header: str) -> str:
+    """The name or address in a Host header, without port and brackets."""
+    name = header if header.endswith("]") else re.sub(r":[0-9]*$", "", header)
+    return name.strip("[]").lower()
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host is this machine itself."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(OPEN_BELOW)
+
+
+def presented(headers: Headers) -> bytes | None:
+    """The secret that a request brings, None if it brings none."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and secret.strip():
+        return secret.strip().encode("latin-1")
+    key = headers.get("x-api-key")
+    return key.encode("latin-1") if key else None

@@ -1,0 +1,34 @@
+"""Server-sent events as bytes, and the ids by which a client resumes. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+RETRY = b"retry: 1000\n\n"
+HEARTBEAT = b": heartbeat\n\n"
+EVENT_ID = re.compile(r"(g[0-9]{1,9})-([0-9]{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class EventId:
+    """Which state a snapshot shows: `<generation>-<position>`. Positions of one generation only grow."""
+
+    generation: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.generation}-{self.position}"
+
+
+def parse_event_id(text: str | None) -> EventId | None:
+    """The id that a client saw last; None where it brings none, or none of ours."""
+    found = EVENT_ID.fullmatch(text or "")
+    return EventId(found[1], int(found[2])) if found else None
+
+
+def frame(event: str, data: Any, event_id: EventId | None = None) -> bytes:
+    """One event. Its data is one line, as orjson writes it."""
+    head = f"id: {event_id}\nevent: {event}\ndata: " if event_id else f"event: {event}\ndata: "
+    return head.encode() + orjson.dumps(data) + b"\n\n"

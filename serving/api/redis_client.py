@@ -1,0 +1,48 @@
+"""The API's client of Redis: a bounded pool, no repeats, and the identity of the server that it is connected to.
+
+A server that comes back from its disk may be older than what was shown. Every new connection therefore asks for the
+server's run id first, and readers compare it with the one that the materializer last claimed.
+"""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
+
+from infra.settings import Settings
+
+CONNECTIONS = 32
+
+
+class ServerIdentity:
+    """The run id of the server behind the newest connection; None where the server does not tell."""
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+
+    async def on_connect(self, connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        await connection.send_command("INFO", "server")
+        try:
+            text = await connection.read_response()
+        except ResponseError:
+            self.run_id = None
+            return
+        lines = (line.partition(b":") for line in text.splitlines())
+        self.run_id = next((value.decode() for name, _, value in lines if name == b"run_id"), None)
+
+
+def connect(settings: Settings, identity: ServerIdentity) -> Redis:
+    """A client that gives up on a server that hangs, and never repeats a call by itself."""
+    pool = BlockingConnectionPool(
+        CONNECTIONS,
+        timeout=5,
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password.get_secret_value() if settings.redis_password else None,
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        retry=None,
+        redis_connect_func=identity.on_connect,
+    )
+    return Redis.from_pool(pool)

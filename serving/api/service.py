@@ -1,0 +1,96 @@
+"""What all routes share: settings, the reader of the live generation, what is known of Kafka, push and ingest.
+
+One `Service` per process. Its reader is replaced as a whole when another generation goes live.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+
+from infra.generation import Generation
+from infra.settings import Settings
+from schemas.errors import Unavailable
+from serving.api.health import Health
+from serving.api.ingest.ingest import Ingest
+from serving.api.kafka_watch import KafkaView, KafkaWatch
+from serving.api.live.hub import Hub
+from serving.api.redis_client import ServerIdentity, connect
+from serving.api.telemetry import Telemetry
+from serving.read import Answer, MetricQuery, Reader
+from serving.store.keys import Keys
+
+
+class Starting(Unavailable):
+    """No generation is known yet, so there is nothing to read."""
+
+
+class Service:
+    """Everything behind the routes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.identity = ServerIdentity()
+        self.redis = connect(settings, self.identity)
+        self.telemetry = Telemetry()
+        self.watch = KafkaWatch(settings, self._on_generation)
+        self.hub = Hub(self, settings.api_max_live_clients)
+        self.ingest = Ingest(settings, self.redis, self.telemetry)
+        self.zone = ZoneInfo(settings.shop_timezone)
+        self._reader: Reader | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.watch.start()
+        self.ingest.start()
+
+    async def stop(self) -> None:
+        self.watch.stop()
+        self.ingest.stop()
+        await self.hub.close()
+        await self.redis.aclose()
+
+    @property
+    def kafka(self) -> KafkaView:
+        return self.watch.view
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of the live generation. Raises Starting."""
+        if self._reader is None:
+            reason = self.kafka.error or "no generation has been started: `python -m infra.bootstrap` does it"
+            raise Starting(f"the live generation is not known yet: {reason}")
+        return self._reader
+
+    async def read(self, queries: Sequence[MetricQuery] = (), hashes: Sequence[str] = ()) -> Answer:
+        """See `Reader.read`."""
+        return await self.reader.read(queries, hashes)
+
+    async def read_health(self, queries: Sequence[MetricQuery] = ()) -> tuple[Answer, Health]:
+        """Rows and the state's own figures, of one moment."""
+        keys = self.reader.keys
+        answer = await self.read(queries, (keys.base, keys.counts, keys.held))
+        return answer, self.health(answer, keys)
+
+    def health(self, answer: Answer, keys: Keys) -> Health:
+        base, counts, held = (answer.hashes[key] for key in (keys.base, keys.counts, keys.held))
+        return Health.of(answer.as_of, base, counts, held, self.kafka, time.time(), time.monotonic())
+
+    def _on_generation(self, generation: Generation) -> None:
+        self._loop.call_soon_threadsafe(self._switch, generation)
+
+    def _switch(self, generation: Generation) -> None:
+        if self._reader is not None and self._reader.generation == generation.name:
+            return
+        keys = Keys.of(self.settings, generation.name)
+        self._reader = Reader(
+            self.redis, keys, generation.name, self.settings.shop_timezone, lambda: self.identity.run_id
+        )
+        self.hub.switch()
+
+
+def service_of(request: Request) -> Service:
+    return request.app.state.service

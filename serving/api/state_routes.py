@@ -1,0 +1,80 @@
+"""GET /v1/status, freshness, lag, exactness and live: how the live state fares, asked or pushed."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from schemas.errors import DataflowError, Unavailable
+from serving.api import openapi
+from serving.api.answers import answer
+from serving.api.live.frames import parse_event_id
+from serving.api.live.response import LiveStream
+from serving.api.service import Service, Starting, service_of
+from serving.read import Rebuilding
+
+router = APIRouter(tags=["state"])
+
+
+@router.get("/v1/status", summary="State of everything", responses=openapi.STATUS)
+async def status(request: Request) -> Response:
+    """Always 200: `state` tells whether the live numbers can be read, `detail` why not."""
+    service = service_of(request)
+    generation = service.kafka.generation
+    found: dict[str, Any] = {"freshness": None, "lag": None, "exactness": None, "as_of": None}
+    try:
+        _, health = await service.read_health()
+    except (Rebuilding, Unavailable) as error:
+        state, detail = state_of(error, service), str(error)
+    else:
+        state, detail = "live", None
+        found["freshness"], found["lag"] = health.freshness(), health.lag()
+        found["exactness"], found["as_of"] = health.exactness(), health.as_of.as_json(health.now)
+    as_of = found.pop("as_of")
+    body = {
+        "env": service.settings.dataflow_env,
+        "generation": generation.name if generation else None,
+        "state": state,
+        "detail": detail,
+        **found,
+        "live": {"clients": service.hub.clients, "snapshots": service.hub.snapshots},
+        "as_of": as_of,
+    }
+    return answer(body)
+
+
+def state_of(error: DataflowError, service: Service) -> str:
+    """The state's name, of what a read raised."""
+    if isinstance(error, Rebuilding):
+        return "rebuilding"
+    # Kafka answers, and there is nothing yet: somebody is still at it.
+    return "starting" if isinstance(error, Starting) and service.kafka.error is None else "unavailable"
+
+
+@router.get("/v1/freshness", summary="Freshness", responses=openapi.FRESHNESS)
+async def freshness(request: Request) -> Response:
+    """How long ago the broker took the newest counted record while others wait, else 0."""
+    _, health = await service_of(request).read_health()
+    return answer({**health.freshness(), "as_of": health.as_of.as_json(health.now)})
+
+
+@router.get("/v1/lag", summary="Lag of each source partition", responses=openapi.LAG)
+async def lag(request: Request) -> Response:
+    """Log ends are looked at every second; `stale` where the broker has not answered for a while."""
+    _, health = await service_of(request).read_health()
+    return answer({**health.lag_in_full(), "as_of": health.as_of.as_json(health.now)})
+
+
+@router.get("/v1/exactness", summary="The account of each source partition", responses=openapi.EXACTNESS)
+async def exactness(request: Request) -> Response:
+    """Whether every record from the base to the next offset has exactly one verdict, and which partitions are held."""
+    _, health = await service_of(request).read_health()
+    return answer({**health.exactness_in_full(), "as_of": health.as_of.as_json(health.now)})
+
+
+@router.get("/v1/live", summary="Push", responses=openapi.LIVE, openapi_extra=openapi.LIVE_PARAMETERS)
+async def live(request: Request) -> Response:
+    """Server-sent events: a snapshot of the live numbers each time that they change."""
+    hub = service_of(request).hub
+    hub.check_room()
+    return LiveStream(hub, parse_event_id(request.headers.get("last-event-id")))

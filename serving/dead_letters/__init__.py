@@ -1,0 +1,26 @@
+"""The dead letters as people and programs look at them: found, counted, and shown without personal data.
+
+Reads `<env>.events.dead_letter`, which the live job, the materializer and the file import write.
+"""
+
+from serving.dead_letters.letter import DeadLetter, describe_reason
+from serving.dead_letters.original import hex_dump, key_text, shown_bytes
+from serving.dead_letters.reveal import Content, Writer, reveal, writers_of
+from serving.dead_letters.scan import Wanted, copies_of, newest, read_letters, summarize
+
+__all__ = [
+    "Content",
+    "DeadLetter",
+    "Wanted",
+    "Writer",
+    "copies_of",
+    "describe_reason",
+    "hex_dump",
+    "key_text",
+    "newest",
+    "read_letters",
+    "reveal",
+    "shown_bytes",
+    "summarize",
+    "writers_of",
+]

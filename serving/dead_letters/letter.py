@@ -1,0 +1,142 @@
+"""A dead letter as a value, from the Kafka record that holds it. Pure.
+
+Two kinds are alike here: a refused record of a source topic (its id is `topic/partition/offset`), and a refused line of
+an imported file (`file:line`). Headers may be missing or wrong: what somebody else wrote there is shown all the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Message
+
+from schemas.contract import CONTRACTS
+from serving.read.reader import iso_micros
+
+IMPORT = "import:"
+
+# What is wrong with a record before any rule of a contract is asked, and what only later stages can tell.
+REASONS = {
+    "null_value": "The record has no value; a deletion is an event with op d.",
+    "null_key": "The record has no key, so Kafka cannot keep it in the order of its entity.",
+    "too_large": "Key and value are larger than MAX_EVENT_BYTES.",
+    "too_short": "The value is shorter than the 5 bytes of Confluent's header.",
+    "wrong_magic_byte": "The value does not begin with a zero byte, as Confluent's wire format does.",
+    "unknown_schema_id": "No schema with the id in the header is registered under the topic.",
+    "undecodable": "The bytes are no record under the schema that the header names.",
+    "not_canonical": "The bytes decode, but encoding the record again gives others: trailing bytes, oversized numbers.",
+    "invalid_utf8": "A text is not UTF-8.",
+    "key_is_not_entity_id": "The record's key is not the id that its value holds.",
+    "verdict_too_large": "The decoded event is larger than a broker takes.",
+    "version_conflict": "Another event of the same entity and version came first, with other content.",
+}
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One refused record or line. Times are µs since 1970; `value` holds the kept bytes, `size` what there were."""
+
+    id: str
+    source_topic: str
+    source_partition: int | None
+    source_offset: int | None
+    file: str | None
+    line: int | None
+    reasons: tuple[str, ...]
+    detail: str | None
+    kafka_time: int | None  # when the broker took the source record; lines of files have none
+    written: int  # when the dead letter was written
+    generation: str | None
+    size: int
+    truncated: bool
+    null_value: bool
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+    @classmethod
+    def of(cls, message: Message, *, keep_bytes: bool = True) -> "DeadLetter":
+        """`keep_bytes` False leaves the original bytes out, for who looks at many."""
+        headers = dict(message.headers() or ())
+        name, value = message.key(), message.value()
+        cut_from = _number(headers, "cut_from_bytes")
+        size = _number(headers, "size")
+        reasons = (_text(headers, "reasons") or "").split(",")
+        return cls(
+            id=name.decode("utf-8", "backslashreplace")
+            if name
+            else f"@{message.partition()}/{message.offset()}",
+            source_topic=_text(headers, "source_topic") or "unknown",
+            source_partition=_number(headers, "source_partition"),
+            source_offset=_number(headers, "source_offset"),
+            file=_text(headers, "file"),
+            line=_number(headers, "line"),
+            reasons=tuple(reason for reason in reasons if reason),
+            detail=_text(headers, "detail"),
+            kafka_time=_number(headers, "kafka_time"),
+            written=message.timestamp()[1] * 1000,
+            generation=_text(headers, "generation"),
+            size=size if size is not None else cut_from if cut_from is not None else len(value or b""),
+            truncated=headers.get("truncated") == b"true" or cut_from is not None,
+            null_value=headers.get("null_value") == b"true" or value is None,
+            partition=message.partition(),
+            offset=message.offset(),
+            key=headers.get("source_key") if keep_bytes else None,
+            value=value if keep_bytes else None,
+        )
+
+    @property
+    def time(self) -> int:
+        """When the broker took the source record; for a line of a file, when it was refused."""
+        return self.written if self.kafka_time is None else self.kafka_time
+
+    @property
+    def order(self) -> tuple[int, int, int, int]:
+        """Grows with the time, and is the same for no two letters."""
+        return self.time, self.written, self.partition, self.offset
+
+    @property
+    def is_import(self) -> bool:
+        return self.source_topic.startswith(IMPORT)
+
+    def as_json(self) -> dict[str, Any]:
+        """What is known about it, without the record itself."""
+        place = (
+            {"file": self.file, "line": self.line}
+            if self.is_import
+            else {"source_partition": self.source_partition, "source_offset": self.source_offset}
+        )
+        return {
+            "id": self.id,
+            "source_topic": self.source_topic,
+            **place,
+            "kafka_time": None if self.kafka_time is None else iso_micros(self.kafka_time),
+            "refused_at": iso_micros(self.written),
+            "reasons": list(self.reasons),
+            "detail": self.detail,
+            "generation": self.generation,
+            "size": self.size,
+            "truncated": self.truncated,
+            "null_value": self.null_value,
+            "dead_letter": {"partition": self.partition, "offset": self.offset},
+        }
+
+
+def describe_reason(topic: str, reason: str) -> str | None:
+    """What a reason means: the contract's own words for its rules; None for one that is not known here."""
+    if topic in CONTRACTS:
+        for rule in CONTRACTS[topic].rules:
+            if rule.name == reason:
+                return rule.description
+    return REASONS.get(reason)
+
+
+def _text(headers: dict[str, bytes | None], name: str) -> str | None:
+    found = headers.get(name)
+    return None if found is None else found.decode("utf-8", "backslashreplace")
+
+
+def _number(headers: dict[str, bytes | None], name: str) -> int | None:
+    text = headers.get(name)
+    # isdigit of bytes is ASCII only; 18 digits are the most that every later use can hold.
+    return int(text) if text is not None and text.isdigit() and len(text) <= 18 else None

@@ -1,0 +1,44 @@
+"""The original bytes of a dead letter: how much may be shown unasked, and as what. Pure."""
+
+import re
+
+from schemas.contract import UUID_PATTERN
+from serving.dead_letters.letter import DeadLetter
+from serving.dead_letters.reveal import MASK, Content
+
+EXCERPT_BYTES = 16  # the header and a little of what follows it; more may hold personal data
+ROW_BYTES = 16
+# Python before 3.14 does not know \z; fullmatch does the same.
+UUID = re.compile(UUID_PATTERN.removesuffix(r"\z"))
+
+
+def shown_bytes(letter: DeadLetter, content: Content | None, *, everything: bool) -> bytes:
+    """What may be shown of the original bytes without being asked for `everything`.
+
+    Of a record that could not be decoded its beginning, which tells what it is; of the others nothing is needed, and a
+    line of a file has no header that would be safe to show.
+    """
+    value = letter.value or b""
+    if everything:
+        return value
+    return value[:EXCERPT_BYTES] if content is not None and not content.fields else b""
+
+
+def key_text(letter: DeadLetter, *, everything: bool) -> str | None:
+    """The source record's key: an id as it is, anything else only on request, for it may be an address."""
+    if letter.key is None:
+        return None
+    text = letter.key.decode("utf-8", "backslashreplace")
+    return text if everything or UUID.fullmatch(text) else MASK
+
+
+def hex_dump(data: bytes, *, text: bool) -> list[str]:
+    """Rows of 16 bytes, with what they are in ASCII beside them if `text`."""
+    rows = []
+    for at in range(0, len(data), ROW_BYTES):
+        row = data[at : at + ROW_BYTES]
+        line = f"{at:08x}  {row.hex(' '):<{3 * ROW_BYTES}}"
+        if text:
+            line += " " + "".join(chr(c) if 0x20 <= c < 0x7F else "." for c in row)
+        rows.append(line.rstrip())
+    return rows

@@ -1,0 +1,112 @@
+"""Look through the dead letters: the newest that somebody wants, how many there are of which kind, one by its id.
+
+Reads `<env>.events.dead_letter` from its beginning to where it ended when the reading began. A restart of the live job
+and a new generation repeat letters under the same id; the newest copy stands for all.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from infra.read_topic import read_topic
+from infra.settings import Settings
+from schemas.topics import DEAD_LETTER
+from serving.dead_letters.letter import IMPORT, DeadLetter
+
+KEPT_AT_LEAST = 10_000  # letters without their bytes, some 1 kB each
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which letters somebody wants; None means all. `since` ≤ time < `until`, in µs.
+
+    The topic `import` stands for every import, `import:shop` for those by the mapping shop.
+    """
+
+    topic: str | None = None
+    reason: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def matches(self, letter: DeadLetter) -> bool:
+        return (
+            (self.topic is None or self._is_of_topic(letter))
+            and (self.reason is None or self.reason in letter.reasons)
+            and (self.since is None or letter.time >= self.since)
+            and (self.until is None or letter.time < self.until)
+        )
+
+    def _is_of_topic(self, letter: DeadLetter) -> bool:
+        return letter.is_import if self.topic == IMPORT[:-1] else letter.source_topic == self.topic
+
+
+def read_letters(
+    settings: Settings, partitions: Iterable[int] | None = None, *, keep_bytes: bool = False
+) -> Iterator[DeadLetter]:
+    """Every letter there is, copies too, each partition in its order. Raises what `read_topic` raises."""
+    topic = settings.topic_prefix + DEAD_LETTER
+    for message in read_topic(settings.kafka_bootstrap_servers, topic, partitions):
+        yield DeadLetter.of(message, keep_bytes=keep_bytes)
+
+
+def newest(
+    read: Callable[[], Iterable[DeadLetter]], wanted: Wanted, limit: int
+) -> tuple[list[DeadLetter], bool]:
+    """The newest `limit` letters that are wanted, newest first, and whether there are more.
+
+    Holds a few times `limit` letters, however many there are. `read` is called again, with more room, in the rare case
+    that so many kept ones turn out to be superseded by a newer copy that dropped ones are needed after all.
+    """
+    room = max(4 * limit, KEPT_AT_LEAST)
+    while True:
+        kept: dict[str, DeadLetter] = {}
+        dropped = None  # the order of the newest letter that there was no room for
+        for letter in read():
+            if wanted.matches(letter):
+                kept[letter.id] = letter
+            else:
+                kept.pop(letter.id, None)
+            if len(kept) > 2 * room:
+                by_age = sorted(kept.values(), key=lambda each: each.order, reverse=True)
+                kept = {each.id: each for each in by_age[:room]}
+                dropped = max(filter(None, (dropped, by_age[room].order)))
+        found = sorted(kept.values(), key=lambda each: each.order, reverse=True)[:limit]
+        if dropped is None or (len(found) == limit and found[-1].order > dropped):
+            return found, dropped is not None or len(kept) > limit
+        room *= 8
+
+
+def summarize(letters: Iterable[DeadLetter], wanted: Wanted) -> tuple[int, Counter[tuple[str, str]]]:
+    """How many letters are wanted, and how many by (source topic, reason); one with two reasons counts under both.
+
+    Remembers every wanted id (some 250 bytes each), so that a copy is not counted twice.
+    """
+    kinds: dict[str, tuple[str, tuple[str, ...]]] = {}
+    interned: dict[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]] = {}
+    for letter in letters:
+        if wanted.matches(letter):
+            kind = (letter.source_topic, letter.reasons)
+            kinds[letter.id] = interned.setdefault(kind, kind)
+        else:
+            kinds.pop(letter.id, None)
+    counts: Counter[tuple[str, str]] = Counter()
+    for (topic, reasons), letters_of_kind in Counter(kinds.values()).items():
+        for reason in reasons or ("unknown",):
+            counts[topic, reason] += letters_of_kind
+    return len(kinds), counts
+
+
+def copies_of(settings: Settings, letter_id: str) -> Sequence[DeadLetter]:
+    """Every copy of one letter with its bytes, oldest first; empty if there is none.
+
+    What the live job and the materializer write keeps its source's partition number, so one partition is enough for it.
+    """
+    _, _, rest = letter_id.partition("/")
+    partition, _, offset = rest.partition("/")
+    is_record = partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()
+    copies = []
+    for where in ([int(partition)], None) if is_record else (None,):
+        copies = [each for each in read_letters(settings, where, keep_bytes=True) if each.id == letter_id]
+        if copies:
+            break
+    return sorted(copies, key=lambda each: (each.written, each.partition, each.offset))

@@ -1,0 +1,83 @@
+// The push stream by fetch rather than EventSource, which cannot send a key. Connects again by itself and resumes by
+// Last-Event-ID. Calls back with each message and with what happens to the connection.
+
+const SILENCE_MS = 25_000; // two heartbeats missed
+const LONGEST_RETRY_MS = 15_000;
+
+export class LiveStream {
+  #url;
+  #key;
+  #on;
+  #lastId = null;
+  #retry = 1000;
+  #failures = 0;
+  #abort = null;
+
+  // on: {message(event, data), connected(), disconnected(reason), needsKey(refused)}
+  constructor(url, key, on) {
+    this.#url = url;
+    this.#key = key;
+    this.#on = on;
+  }
+
+  async run() {
+    for (;;) {
+      try {
+        const answer = await this.#connect();
+        if (answer.status === 401 || answer.status === 403) {
+          this.#on.needsKey(this.#key !== null);
+          return;
+        }
+        if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
+        this.#failures = 0;
+        this.#on.connected();
+        await this.#read(answer.body);
+        throw new Error("the service closed the stream");
+      } catch (error) {
+        this.#on.disconnected(error.message);
+      } finally {
+        this.#abort?.abort();
+      }
+      const pause = Math.min(this.#retry * 2 ** this.#failures, LONGEST_RETRY_MS);
+      this.#failures += 1;
+      await new Promise((resolve) => setTimeout(resolve, pause * (0.75 + Math.random() / 2)));
+    }
+  }
+
+  #connect() {
+    const headers = { Accept: "text/event-stream" };
+    if (this.#key !== null) headers.Authorization = `Bearer ${this.#key}`;
+    if (this.#lastId !== null) headers["Last-Event-ID"] = this.#lastId;
+    this.#abort = new AbortController();
+    return fetch(this.#url, { headers, signal: this.#abort.signal, cache: "no-store" });
+  }
+
+  async #read(body) {
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const silence = setTimeout(() => this.#abort.abort(), SILENCE_MS);
+      const { value, done } = await reader.read().finally(() => clearTimeout(silence));
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) this.#take(block);
+    }
+  }
+
+  #take(block) {
+    let event = "message";
+    const data = [];
+    for (const line of block.split("\n")) {
+      const colon = line.indexOf(":");
+      if (colon === 0) continue; // a heartbeat
+      const field = colon < 0 ? line : line.slice(0, colon);
+      const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+      if (field === "event") event = value;
+      else if (field === "data") data.push(value);
+      else if (field === "id") this.#lastId = value;
+      else if (field === "retry" && /^\d+$/.test(value)) this.#retry = Number(value);
+    }
+    if (data.length > 0) this.#on.message(event, JSON.parse(data.join("\n")));
+  }
+}

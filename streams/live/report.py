@@ -1,0 +1,47 @@
+"""The live job's status file: what the supervisor and `dataflow status` know of it. Writes DATAFLOW_STATUS_FILE."""
+
+import time
+from typing import Any
+
+from infra.settings import Settings
+from infra.status import write_status
+
+REASON_CHARACTERS = 500
+
+
+class Report:
+    """What there is to say about this process. Times are epoch seconds, `restarts` counts restarts of its query."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.dataflow_status_file
+        self._known: dict[str, Any] = {
+            "mode": settings.live_mode,
+            "started_at": time.time(),
+            "generation": None,
+            "attempt": None,
+            "query_id": None,
+            "run_id": None,
+            "query_started_at": None,
+            "restarts": 0,
+            "last_failure": None,
+        }
+
+    def know(self, **details: Any) -> None:
+        """Take in what has changed; the next `write` tells it."""
+        self._known |= details
+
+    def query_started(self, query_id: str, run_id: str) -> None:
+        again = self._known["run_id"] is not None
+        self.know(
+            query_id=query_id,
+            run_id=run_id,
+            query_started_at=time.time(),
+            restarts=self._known["restarts"] + again,
+        )
+
+    def failed(self, reason: str) -> None:
+        self.know(last_failure={"at": time.time(), "reason": reason[:REASON_CHARACTERS]})
+
+    def write(self, state: str) -> None:
+        """`state` is starting, running, restarting (the query failed, a pause) or stopping."""
+        write_status(self._file, state, **self._known)

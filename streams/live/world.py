@@ -1,0 +1,64 @@
+"""What the live query was started for, compared with what is: generation, source topics, registered schemas.
+
+Reads the generations topic, topic metadata and the registry, with clients that it keeps: a look is nine requests.
+"""
+
+from infra.generation import Generation, GenerationWatch, compare
+from infra.kafka import admin, identities
+from infra.registry import RegisteredSchema, Registry, subject
+from infra.settings import Settings
+from schemas.errors import ContractError, DataflowError, Transient
+from streams.live.query import Schemas
+
+
+class Outdated(DataflowError, Transient):
+    """This process serves what is no longer so; the one that is started next takes in what is."""
+
+
+class World:
+    """The surroundings of one run of the live job."""
+
+    def __init__(self, settings: Settings, generation: Generation) -> None:
+        self._settings, self._generation = settings, generation
+        self._client = admin(settings.kafka_bootstrap_servers)
+        self._watch = GenerationWatch(settings, generation)
+        self._registry = Registry(settings.kafka_schema_registry)
+        self._read: dict[tuple[str, int], RegisteredSchema] = {}
+
+    def schemas(self) -> Schemas:
+        """Every schema that the registry lists for each topic. A version never changes, so each is read once."""
+        found = {topic: self._schemas_of(topic) for topic in self._generation.topics}
+        empty = [topic for topic, schemas in found.items() if not schemas]
+        if empty:
+            raise ContractError(
+                f"no schema is registered for {', '.join(empty)}: run `python -m infra.bootstrap`"
+            )
+        return found
+
+    def check(self) -> None:
+        """Raise Outdated if a new process has to take over, GenerationError if none could go on with these topics."""
+        # Before the topics: where they have changed, a new generation is what makes them right again.
+        number = self._watch.superseded_by()
+        if number is not None:
+            raise Outdated(
+                f"generation g{number} has taken the place of {self._generation.name}: the job starts again into it"
+            )
+        prefix = self._settings.topic_prefix
+        now = identities(self._client, [prefix + topic for topic in self._generation.topics])
+        grown = compare(
+            self._generation, {name.removeprefix(prefix): identity for name, identity in now.items()}
+        )
+        if grown:
+            raise Outdated(f"{', '.join(grown)} got more partitions: the job starts again with more slots")
+
+    def close(self) -> None:
+        self._registry.close()
+
+    def _schemas_of(self, topic: str) -> list[RegisteredSchema]:
+        name = subject(self._settings, topic)
+        found = []
+        for version in self._registry.versions(name):
+            if (name, version) not in self._read:
+                self._read[name, version] = self._registry.schema(name, version)
+            found.append(self._read[name, version])
+        return found

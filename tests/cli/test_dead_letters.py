@@ -1,0 +1,134 @@
+"""The pure parts of looking at dead letters: whose newest copy counts, and that damage discloses nobody."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.contract import CONTRACTS
+from serving.dead_letters import DeadLetter, Wanted, Writer, hex_dump, newest, reveal, scan, summarize
+from sources.codec import EventCodec
+from tests.cli.kit import PERSONAL, customer, order
+from tests.sources.generator_kit import IDS
+
+CODEC = EventCodec(IDS)
+WRITERS = {schema_id: Writer(topic, 1, schema_id, CONTRACTS[topic].avro) for topic, schema_id in IDS.items()}
+BLANK = DeadLetter(
+    id="orders/0/0",
+    source_topic="orders",
+    source_partition=0,
+    source_offset=0,
+    file=None,
+    line=None,
+    reasons=("a",),
+    detail=None,
+    kafka_time=0,
+    written=0,
+    generation="g1",
+    size=0,
+    truncated=False,
+    null_value=False,
+    partition=0,
+    offset=0,
+    key=None,
+    value=b"",
+)
+
+
+def letter(topic: str, value: bytes | None) -> DeadLetter:
+    return replace(BLANK, source_topic=topic, value=value or b"", null_value=value is None)
+
+
+def discloses(shown: Any) -> list[str]:
+    """Pieces of four characters and more of personal data that a text holds."""
+    text = str(shown)
+    pieces = {v[n : n + 4] for v in PERSONAL.values() for n in range(len(v) - 3)}
+    return [piece for piece in pieces if piece in text]
+
+
+@pytest.mark.parametrize("topic", ["customers", "orders"])
+def test_no_truncation_discloses_personal_data(topic: str) -> None:
+    event = customer() if topic == "customers" else order()
+    _, value = CODEC.encode(topic, event)
+    for length in range(len(value)):
+        content = reveal(letter(topic, value[:length]), WRITERS)
+        assert content.problems
+        assert not discloses(content.as_json())
+    assert reveal(letter(topic, value), WRITERS).problems == ()
+
+
+@pytest.mark.parametrize("topic", ["customers", "orders"])
+def test_no_lost_or_changed_byte_discloses_personal_data(topic: str) -> None:
+    """Where a length is damaged, what follows stands in the wrong fields."""
+    event = customer() if topic == "customers" else order()
+    _, value = CODEC.encode(topic, event)
+    chance = random.Random(4)
+    for at in range(5, len(value)):
+        damaged = [value[:at] + value[at + 1 :], value[:at] + bytes([chance.randrange(256)]) + value[at:]]
+        damaged += [value[:at] + bytes([chance.randrange(256)]) + value[at + 1 :] for _ in range(8)]
+        for each in damaged:
+            content = reveal(letter(topic, each), WRITERS)
+            assert not discloses(content.as_json()), (at, each)
+
+
+def test_a_record_of_a_topic_without_personal_data_is_shown_as_far_as_it_goes() -> None:
+    review = {
+        **customer(),
+        "review_id": "r",
+        "product_id": "p",
+        "rating": 3,
+        "title": "Fine",
+        "body": "As described.",
+    }
+    _, value = CODEC.encode("reviews", review)
+    content = reveal(letter("reviews", value + b"??"), WRITERS)
+    assert content.fields["title"] == "Fine"
+    assert content.masked == ()
+    assert content.problems == ("2 bytes are left over behind the record",)
+
+
+def test_a_text_that_is_no_utf8_and_an_oversized_number_are_named() -> None:
+    _, value = CODEC.encode("orders", order())
+    broken = value.replace(b"placed", b"pl\xffced")
+    assert reveal(letter("orders", broken), WRITERS).problems == ("status is not UTF-8",)
+
+
+@given(st.binary(max_size=200), st.sampled_from(sorted(IDS)))
+def test_any_bytes_can_be_shown(data: bytes, topic: str) -> None:
+    framed = b"\0" + IDS[topic].to_bytes(4, "big") + data
+    for value in (data, framed):
+        reveal(letter(topic, value), WRITERS).as_json()
+        assert all(len(row) <= 76 for row in hex_dump(value, text=True))
+
+
+def oracle(letters: list[DeadLetter], wanted: Wanted) -> list[DeadLetter]:
+    """Everything kept, then chosen from."""
+    last = {each.id: each for each in letters}
+    return sorted((e for e in last.values() if wanted.matches(e)), key=lambda e: e.order, reverse=True)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5), st.sampled_from(["a", "b"])), max_size=120),
+    st.integers(1, 4),
+    st.sampled_from([Wanted(), Wanted(reason="a"), Wanted(since=2, until=4)]),
+)
+def test_the_newest_are_found_in_little_room_as_in_all_room(
+    made: list[tuple[int, int, str]], limit: int, wanted: Wanted
+) -> None:
+    letters = [
+        replace(BLANK, id=f"orders/0/{n}", kafka_time=at, reasons=(reason,), offset=offset)
+        for offset, (n, at, reason) in enumerate(made)
+    ]
+    expected = oracle(letters, wanted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "KEPT_AT_LEAST", 1)
+        found, more = newest(lambda: letters, wanted, limit)
+    assert found == expected[:limit]
+    assert more or len(expected) <= limit
+    total, counts = summarize(letters, wanted)
+    assert total == len(expected)
+    assert counts == Counter(("orders", reason) for each in expected for reason in each.reasons)

@@ -1,0 +1,126 @@
+"""`dataflow dlq list` finds every refused record once, whatever was written how often and by whom."""
+
+import json
+
+import pytest
+from confluent_kafka import Producer
+
+from dataflow.main import OK, USAGE
+from infra.settings import Settings
+from schemas.topics import DEAD_LETTER
+from sources.codec import EventCodec
+from tests.cli.kit import T0, DeadLetterWriter, Shell, listed, order, shown
+
+MINUTE = 60_000_000
+
+
+def test_the_newest_come_first_each_once_however_often_it_was_written(
+    shell: Shell, letters: DeadLetterWriter
+) -> None:
+    for _ in range(3):
+        for n in range(5):
+            letters.write(("orders", n % 2, n), b"x", ["too_short"], at=T0 + n * MINUTE)
+    letters.write(("orders", 0, 2), b"x", ["too_short"], at=T0 + 2 * MINUTE, generation="g2")
+    letters.flush()
+    assert listed(shell) == ["orders/0/4", "orders/1/3", "orders/0/2", "orders/1/1", "orders/0/0"]
+    assert listed(shell, "--limit", "2") == ["orders/0/4", "orders/1/3"]
+    assert json.loads(shell.out)["more"] is True
+    assert shown(shell, "orders/0/2")["generations"] == ["g1", "g2"]
+    assert json.loads(shell.out)["copies"] == 4
+
+
+def test_filters_and_summary_agree(shell: Shell, letters: DeadLetterWriter) -> None:
+    letters.write(("orders", 0, 1), b"x", ["too_short"], at=T0)
+    letters.write(("orders", 0, 2), b"x", ["status_allowed", "op_allowed"], at=T0 + MINUTE)
+    letters.write(("payments", 1, 3), b"x", ["status_allowed"], at=T0 + 2 * MINUTE)
+    # judged again under other rules: the newer verdict stands
+    letters.write(("orders", 0, 1), b"x", ["wrong_magic_byte"], at=T0, generation="g2")
+    letters.flush()
+    assert listed(shell, "--topic", "orders") == ["orders/0/2", "orders/0/1"]
+    assert listed(shell, "--reason", "status_allowed") == ["payments/1/3", "orders/0/2"]
+    assert listed(shell, "--reason", "too_short") == []
+    assert listed(shell, "--since", "2026-05-17T09:31:00Z") == ["payments/1/3", "orders/0/2"]
+    assert listed(shell, "--since", "2026-05-17T09:31", "--until", "2026-05-17T11:32:00+02:00") == [
+        "orders/0/2"
+    ]
+    assert listed(shell, "--since", "1h") == []
+    assert shell.run("dlq", "list", "--summary", "--json") == OK
+    document = json.loads(shell.out)
+    assert document["letters"] == 3
+    assert {(r["source_topic"], r["reason"]): r["letters"] for r in document["summary"]} == {
+        ("orders", "op_allowed"): 1,
+        ("orders", "status_allowed"): 1,
+        ("orders", "wrong_magic_byte"): 1,
+        ("payments", "status_allowed"): 1,
+    }
+    assert shell.run("dlq", "list", "--summary", "--topic", "orders") == OK
+    assert shell.out.startswith("2 dead letters")
+    assert "A letter with several reasons counts under each." in shell.out
+
+
+def test_the_table_names_place_time_reasons_and_size(shell: Shell, letters: DeadLetterWriter) -> None:
+    letters.write(("orders", 1, 7), b"x" * 4096, ["too_large"], size=300_000)
+    letters.flush()
+    assert shell.run("dlq", "list") == OK
+    row = next(line for line in shell.out.splitlines() if line.startswith("orders/1/7"))
+    assert row.split() == ["orders/1/7", "2026-05-17T09:30:00.000000Z", "too_large", "300,000+"]
+
+
+def test_an_environment_without_dead_letters_says_so(shell: Shell, environment: Settings) -> None:
+    assert shell.run("dlq", "list") == OK
+    assert "no such dead letters" in shell.out
+    assert listed(shell) == []
+    assert shell.run("dlq", "list", "--summary") == OK
+    assert "0 dead letters" in shell.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--topic", "order"),
+        ("--since", "yesterday"),
+        ("--limit", "0"),
+        ("--since", "2026-01-02", "--until", "2026-01-01"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_filters_are_wrong_usage(arguments: tuple[str, ...], shell: Shell) -> None:
+    assert shell.run("dlq", "list", *arguments) == USAGE
+
+
+def test_what_a_record_holds_cannot_steer_the_terminal(
+    shell: Shell, letters: DeadLetterWriter, codec: EventCodec
+) -> None:
+    key, value = codec.encode("orders", order(source="\x1b[2Jgone"))
+    letter = letters.write(("orders", 0, 1), value, ["\x1b[31mred"], key=key)
+    letters.flush()
+    for arguments in (("list",), ("list", "--summary"), ("show", letter)):
+        assert shell.run("dlq", *arguments) == OK
+        assert "\x1b" not in shell.out
+        assert "\\x1b[" in shell.out
+
+
+def test_transactions_of_somebody_else_neither_stop_nor_fool_the_reading(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter
+) -> None:
+    letters.write(("orders", 0, 1), b"x", ["too_short"])
+    letters.flush()
+    producer = Producer(
+        {
+            "bootstrap.servers": environment.kafka_bootstrap_servers,
+            "transactional.id": environment.dataflow_env,
+            "log_level": 2,
+        }
+    )
+    producer.init_transactions(30)
+    topic = environment.topic_prefix + DEAD_LETTER
+    for name, end in (
+        (b"orders/0/2", producer.commit_transaction),
+        (b"orders/0/3", producer.abort_transaction),
+    ):
+        producer.begin_transaction()
+        producer.produce(topic, b"x", name, 0, headers=[("source_topic", b"orders")])
+        producer.flush(30)
+        end(30)
+    # without the headers of a time its own is taken, which is newer
+    assert listed(shell) == ["orders/0/2", "orders/0/1"]

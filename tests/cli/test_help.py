@@ -1,0 +1,46 @@
+"""Every command says what it does, with examples, and what scripts can rely on."""
+
+import pytest
+
+from dataflow.main import COMMANDS, NOT_RUNNING, OK, USAGE
+from tests.cli.kit import Shell
+
+GROUPS = {"dlq": ("list", "show"), "generation": ("list", "new")}
+LEAVES = [(name, *sub) for name in COMMANDS for sub in ([(s,) for s in GROUPS.get(name, ())] or [()])]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_has_help_with_examples_and_an_environment(path: tuple[str, ...], shell: Shell) -> None:
+    assert shell.run(*path, "--help") == OK
+    assert f"Usage: dataflow {' '.join(path)}" in shell.out
+    assert "Examples:" in shell.out
+    assert "--env NAME" in shell.out
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_without_a_command_shows_its_help(group: str, shell: Shell) -> None:
+    assert shell.run(group, "--help") == OK
+    assert all(f"\n  {name} " in shell.out for name in GROUPS[group])
+    assert shell.run(group, "bogus") == USAGE
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("dlq", "list"),
+        ("dlq", "show", "orders/0/1"),
+        ("generation", "list"),
+        ("generation", "new", "--yes"),
+        ("metrics", "revenue"),
+        ("watch", "--once"),
+        ("watch", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_what_needs_a_running_platform_says_so_with_exit_code_3(
+    arguments: tuple[str, ...], shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_PORT", "9")  # the port of "discard", where nothing listens
+    assert shell.run(*arguments, "--env", "nowhere") == NOT_RUNNING
+    assert "dataflow up --env nowhere" in shell.err
+    assert shell.out == ""

@@ -1,0 +1,225 @@
+"""What the end-to-end tests share: a shop with ground truth, its answers over REST, a reader that keeps asking."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from confluent_kafka import TopicPartition
+
+from infra.kafka import consumer
+from infra.registry import schema_ids
+from infra.settings import Settings
+from schemas.contract import CONTRACTS
+from schemas.metrics import METRICS
+from sources.codec import EventCodec
+from sources.generator import Dials, Emission, GroundTruth, ShopSimulator, moments
+from sources.producer import EventProducer
+from tests.helpers import wait_for
+from tests.sources.recomputation import Recomputed
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+SPAN = timedelta(hours=12)
+WINDOW = timedelta(minutes=1_440)
+EARLIEST = START - timedelta(days=6)  # a late event lies up to five days back
+
+
+class Shop:
+    """Seeded records of a shop with all dials up, and what every figure must be after those produced so far."""
+
+    def __init__(self, settings: Settings, count: int, seed: int = 5) -> None:
+        self.settings = settings
+        self.ids = schema_ids(settings)
+        self.truth = GroundTruth()
+        self._shop = ShopSimulator(seed, START, self.ids, Dials.all_up(), truth=self.truth)
+        self._times = moments(START, SPAN, count)
+        self.produced: list[Emission] = []
+
+    def produce(self, count: int) -> None:
+        """The next `count` records; returns when the broker has them."""
+        with EventProducer(
+            self.settings.kafka_bootstrap_servers, self.settings.topic_prefix, self.ids, delivery_seconds=120
+        ) as producer:
+            for now, _ in zip(self._times, range(count), strict=False):
+                emission = self._shop.next(now)
+                producer.produce_raw(emission.topic, emission.key, emission.value)
+                self.produced.append(emission)
+            producer.flush(120)
+
+
+class Rest:
+    """The API, asked for whole metrics in the form of the ground truth."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        answer = self.http.get(path, params=parameters)
+        assert answer.status_code == 200, (answer.status_code, answer.text[:500])
+        return answer.json()
+
+    def caught_up(self, records: int, timeout: float = 120) -> None:
+        """Wait until as many records are counted."""
+
+        def position() -> int | None:
+            try:
+                answer = self.http.get("/v1/status")
+                return answer.status_code == 200 and answer.json()["as_of"]["position"]
+            except (httpx.HTTPError, KeyError, TypeError, ValueError):
+                return None
+
+        wait_for(
+            lambda: position() == records, timeout, f"{records} records counted (the last: {position()})"
+        )
+
+    def rows(self, metric: str, grain: str, last: datetime) -> dict[tuple, dict[str, int]]:
+        """All rows of a metric by all its dimensions: (start, *dimensions) → measures in minor units."""
+        declared = METRICS[metric]
+        by = getattr(declared, "by", ())
+        spans: Sequence[dict[str, str]] = [{}]
+        if grain != "all":
+            width = WINDOW if grain == "minute" else timedelta(days=80)
+            steps = range(int((last - EARLIEST) / width) + 1)
+            edges = [(EARLIEST + n * width, EARLIEST + (n + 1) * width) for n in steps]
+            spans = [{"from": a.isoformat(), "to": b.isoformat()} for a, b in edges]
+        found: dict[tuple, dict[str, int]] = {}
+        for span in spans:
+            parameters = {"grain": grain, "by": ",".join(by), **span}
+            if not by:
+                del parameters["by"]
+            for row in self.get(f"/v1/metrics/{metric}", **parameters)["rows"]:
+                start = int(datetime.fromisoformat(row["start"]).timestamp()) if grain != "all" else 0
+                key = (start, *(row[name] or "" for name in by))
+                measures = {m.name: minor(row[m.name], m.unit) for m in declared.measures}
+                found[key] = {name: n for name, n in measures.items() if n}
+        return found
+
+
+def minor(value: Any, unit: str) -> int:
+    if unit != "money":
+        return value
+    assert isinstance(value, str), f"money left the house as {value!r}"
+    whole, _, cents = value.partition(".")
+    assert len(cents) == 2
+    return int(whole + cents)
+
+
+def expect_truth(
+    rest: Rest, truth: GroundTruth, grains: Sequence[str] = ("minute", "hour", "day", "all")
+) -> None:
+    """Every figure over REST equals the ground truth to the cent, and every record has exactly one verdict."""
+    last = START + SPAN + timedelta(days=1)
+    for metric in ("revenue", "items", "payments", "customers", "reviews", "funnel", "clicks"):
+        for grain in grains:
+            expected = {
+                k: {n: v for n, v in row.items() if v} for k, row in truth.rows(metric, grain).items()
+            }
+            expected = {
+                k: row for k, row in expected.items() if grain == "all" or k[0] >= EARLIEST.timestamp()
+            }
+            found = rest.rows(metric, grain, last)
+            assert found == {k: row for k, row in expected.items() if row}, (metric, grain)
+    assert rest.get("/v1/metrics/active")["rows"] == [next(iter(truth.rows("active", "all").values()))]
+    totals = {row["topic"]: row for row in rest.get("/v1/metrics/events", grain="all", by="topic")["rows"]}
+    for topic in CONTRACTS:
+        expected = truth.verdicts(topic)
+        assert {name: totals.get(topic, {}).get(name, 0) for name in expected} == expected, topic
+    exactness = rest.get("/v1/exactness")
+    assert exactness["exact"] is True
+    assert exactness["held"] == {}
+
+
+class Reader:
+    """Asks all the time, from a thread; every answer must be a prefix's, and none may go back."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.faults, self.answers = url, [], []
+        self.refused = 0
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=10, trust_env=False) as http:
+            newest: dict[str, dict[str, int]] = {}
+            while not self._stop.wait(0.02):
+                try:
+                    answer = http.get("/v1/metrics/events", params={"grain": "all", "by": "topic"})
+                    orders = http.get("/v1/metrics/revenue", params={"grain": "all"})
+                except httpx.HTTPError:
+                    continue
+                for each in (answer, orders):
+                    if each.status_code == 503:
+                        self.refused += 1
+                    elif each.status_code != 200:
+                        self.faults.append(f"{each.status_code}: {each.text[:300]}")
+                    else:
+                        newest = self.check(each.json(), newest)
+
+    def check(self, answer: dict[str, Any], before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+        offsets = answer["as_of"]["offsets"]
+        for topic, partitions in before.items():
+            for partition, offset in partitions.items():
+                if offsets[topic][partition] < offset:
+                    self.faults.append(
+                        f"{topic}/{partition} went back from {offset} to {offsets[topic][partition]}"
+                    )
+        if answer["metric"] == "events":
+            counted = {row["topic"]: row["records"] for row in answer["rows"]}
+            covered = {topic: sum(p.values()) for topic, p in offsets.items() if sum(p.values())}
+            if counted != covered:
+                self.faults.append(f"counted {counted} at {covered}")
+        else:
+            self.answers.append(answer)
+        return offsets
+
+    @contextmanager
+    def asking(self) -> Iterator["Reader"]:
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            thread.join()
+
+
+def expect_prefixes(settings: Settings, answers: Sequence[dict[str, Any]], sample: int = 8) -> None:
+    """Some answers, spread over the run, equal a plain recomputation over exactly the offsets that they name."""
+    codec = EventCodec(schema_ids(settings))
+    records = source_records(settings)
+    step = max(1, len(answers) // sample)
+    for answer in answers[::step]:
+        offsets = answer["as_of"]["offsets"]
+        prefix = [(t, k, v) for t, p, o, k, v in records if o < offsets[t][str(p)]]
+        oracle = Recomputed(prefix, codec, datetime.now(UTC))
+        rows = oracle.rows("revenue", "all", "UTC").values()
+        expected = {
+            name: sum(row[name] for row in rows) for name in ("gross", "cancelled", "refunded", "orders")
+        }
+        measures = {m.name: m.unit for m in METRICS["revenue"].measures}
+        row = answer["rows"][0] if answer["rows"] else dict.fromkeys(measures, 0)
+        found = {n: minor(row[n], u) if row[n] else 0 for n, u in measures.items()}
+        assert found == expected, offsets
+
+
+def source_records(settings: Settings) -> list[tuple[str, int, int, bytes | None, bytes | None]]:
+    """Every committed record of the source topics: topic, partition, offset, key, value."""
+    prefix, found = settings.topic_prefix, []
+    for topic in CONTRACTS:
+        reader = consumer(settings.kafka_bootstrap_servers, "oracle", **{"enable.partition.eof": True})
+        count = len(reader.list_topics(prefix + topic, 15).topics[prefix + topic].partitions)
+        reader.assign([TopicPartition(prefix + topic, p, 0) for p in range(count)])
+        ended, deadline = set(), time.monotonic() + 60
+        while len(ended) < count and time.monotonic() < deadline:
+            for message in reader.consume(1_000, 0.2):
+                if message.error():
+                    ended.add(message.partition())
+                else:
+                    found.append(
+                        (topic, message.partition(), message.offset(), message.key(), message.value())
+                    )
+        reader.close()
+        assert len(ended) == count
+    return found
