@@ -6,13 +6,7 @@ Run as `python -m infra.bootstrap`. Writes Kafka topics and registry subjects of
 import sys
 
 from infra.entry import run_process
-from infra.generation import (
-    Generation,
-    await_topics,
-    current_generation,
-    load_generation,
-    start_generation,
-)
+from infra.generation import Generation, current_generation, load_generation, start_generation
 from infra.kafka import admin, ensure_topics
 from infra.registry import register_contracts
 from infra.settings import Settings
@@ -22,9 +16,12 @@ from schemas.topics import JUDGED, TOPICS
 def bootstrap(settings: Settings) -> Generation:
     """Topics, schemas, generation: returns the live one. Raises GenerationError if the topics no longer fit it."""
     topics = {settings.topic_prefix + name: topic for name, topic in TOPICS.items() if name != JUDGED}
-    client = admin(settings.kafka_bootstrap_servers)
-    ensure_topics(client, topics, settings.kafka_partitions, settings.kafka_replication_factor)
-    await_topics(client, topics)
+    ensure_topics(
+        admin(settings.kafka_bootstrap_servers),
+        topics,
+        settings.kafka_partitions,
+        settings.kafka_replication_factor,
+    )
     register_contracts(settings)
     if load_generation(settings) is None:
         return start_generation(settings, 1)

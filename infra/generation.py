@@ -7,11 +7,10 @@ it trusts an offset. Reads and writes `<prefix>events.generations`.
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from infra.kafka import TopicIdentity, admin, consumer, ensure_topics, grow, identities, log_bounds
 from infra.settings import Settings
@@ -19,7 +18,6 @@ from schemas.errors import GenerationError, Unavailable
 from schemas.topics import DEAD_LETTER, GENERATIONS, JUDGED, SOURCE_TOPICS, TOPICS
 
 KEY = b"live"
-DESCRIBED_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -133,24 +131,8 @@ def fit_output_topics(settings: Settings, generation: Generation) -> None:
     judged, dead_letter = generation.judged_topic(settings), settings.topic_prefix + DEAD_LETTER
     outputs = {judged: TOPICS[JUDGED], dead_letter: TOPICS[DEAD_LETTER]}
     created = ensure_topics(client, outputs, widest, settings.kafka_replication_factor)
-    await_topics(client, outputs)
     for name in outputs.keys() - set(created):
         grow(client, name, widest)
-
-
-def await_topics(client: AdminClient, names: Iterable[str]) -> None:
-    """Wait until the broker describes topics that exist: one that was created just now it may not know yet.
-
-    Raises Unavailable after DESCRIBED_SECONDS.
-    """
-    wanted, deadline = set(names), time.monotonic() + DESCRIBED_SECONDS
-    while missing := wanted - identities(client, wanted).keys():
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"{', '.join(sorted(missing))} exist but the broker does not describe them "
-                f"within {DESCRIBED_SECONDS:.0f} s"
-            )
-        time.sleep(0.05)
 
 
 class GenerationWatch:

@@ -3,6 +3,7 @@
 Reads topic metadata and offsets; writes topics only in `ensure_topics` and `grow`.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec, TopicDescription
 
 from schemas.errors import GenerationError, Unavailable
 from schemas.topics import Topic
@@ -54,7 +55,10 @@ def consumer(bootstrap: str, group: str, **config: object) -> Consumer:
 def ensure_topics(
     client: AdminClient, topics: Mapping[str, Topic], partitions: int, replication: int
 ) -> list[str]:
-    """Create the topics that do not exist yet (full name → declaration); returns the names it created."""
+    """Create the topics that do not exist yet (full name → declaration); returns the names it created.
+
+    Returns when the broker describes them all, with a leader for each partition. Raises Unavailable.
+    """
     wanted = [
         NewTopic(name, topic.partitions or partitions, replication, config=dict(topic.config))
         for name, topic in topics.items()
@@ -67,20 +71,41 @@ def ensure_topics(
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise Unavailable(f"could not create topic {name}: {error.args[0].str()}") from error
+    await_leaders(client, topics)
     return created
+
+
+def await_leaders(client: AdminClient, names: Iterable[str]) -> None:
+    """Wait for what was created just now: the broker may not know it yet, or not yet who leads it."""
+    missing, deadline = set(names), time.monotonic() + TIMEOUT
+    while missing:
+        for name, found in _descriptions(client, missing).items():
+            if found.partitions and all(p.leader is not None for p in found.partitions):
+                missing.discard(name)
+        if missing and time.monotonic() > deadline:
+            raise Unavailable(
+                f"{', '.join(sorted(missing))} exist but have no leader {TIMEOUT:.0f} s after they were created: "
+                "look at the broker"
+            )
+        time.sleep(0.05 if missing else 0)
 
 
 def identities(client: AdminClient, names: Iterable[str]) -> dict[str, TopicIdentity]:
     """Id and partition count of each topic that exists. Raises Unavailable if the broker does not answer."""
-    found: dict[str, TopicIdentity] = {}
+    found = _descriptions(client, names)
+    return {name: TopicIdentity(str(each.topic_id), len(each.partitions)) for name, each in found.items()}
+
+
+def _descriptions(client: AdminClient, names: Iterable[str]) -> dict[str, TopicDescription]:
+    found: dict[str, TopicDescription] = {}
     for name, future in client.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT).items():
         try:
-            description = future.result(TIMEOUT)
+            found[name] = future.result(TIMEOUT)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                continue
-            raise Unavailable(f"the broker does not describe topic {name}: {error.args[0].str()}") from error
-        found[name] = TopicIdentity(str(description.topic_id), len(description.partitions))
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise Unavailable(
+                    f"the broker does not describe topic {name}: {error.args[0].str()}"
+                ) from error
     return found
 
 
@@ -94,7 +119,14 @@ def grow(client: AdminClient, name: str, partitions: int) -> None:
     if current.partitions >= partitions:
         return
     for future in client.create_partitions([NewPartitions(name, partitions)]).values():
-        future.result(TIMEOUT)
+        try:
+            future.result(TIMEOUT)
+        except KafkaException as error:
+            # INVALID_PARTITIONS: another process has grown it meanwhile.
+            if error.args[0].code() != KafkaError.INVALID_PARTITIONS:
+                raise Unavailable(
+                    f"could not give {name} {partitions} partitions: {error.args[0].str()}"
+                ) from error
 
 
 def log_bounds(client: AdminClient, partitions: Iterable[tuple[str, int]]) -> tuple[Offsets, Offsets]:

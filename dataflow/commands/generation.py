@@ -4,7 +4,9 @@ Reads `<env>.events.generations` and topic metadata; `new` writes the next gener
 one before.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -21,7 +23,9 @@ from infra.generation import (
 )
 from infra.kafka import TopicIdentity
 from infra.read_topic import read_topic
-from infra.runtime.run_state import running_settings
+from infra.runtime.errors import NotRunning
+from infra.runtime.platform import Platform
+from infra.runtime.run_state import START_FAILED, read_run, running_settings
 from infra.settings import Settings
 from schemas.errors import GenerationError
 from schemas.topics import GENERATIONS
@@ -79,9 +83,6 @@ def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
     For when a source topic was deleted and created again, or lost partitions. The source topics and the dead letters
     stay as they are.
     """
-    needs = ("kafka_bootstrap_servers",) if keep else ("kafka_bootstrap_servers", "redis_host")
-    settings = running_settings(settings, needs=needs)
-    before = load_generation(settings)
     if not yes:
         click.confirm(
             f"Judge all source topics of environment {settings.dataflow_env} again? Until that is done the API "
@@ -89,11 +90,16 @@ def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
             abort=True,
             err=True,
         )
-    started = new_generation(settings)
-    removed = None
-    if before and not keep:
-        click.echo("waiting for the materializer to move on …", err=True)
-        removed = remove_generation(settings, before.name, started.name)
+    with services(settings) as (settings, running):
+        before = load_generation(settings)
+        started = new_generation(settings)
+        removed = None
+        if running:
+            start_failed(settings)
+        if before and not keep:
+            if running:
+                click.echo("waiting for the materializer to move on …", err=True)
+            removed = remove_generation(settings, before.name, started.name if running else None)
     if as_json:
         document = {
             "env": settings.dataflow_env,
@@ -104,11 +110,38 @@ def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
         return
     click.echo(
         f"generation {started.name} is the live one, judged in {started.judged_topic(settings)}.\n"
-        "The live job, the materializer and the API follow within seconds. Until they have caught up the API answers "
-        "503 rebuilding; `dataflow status` tells."
+        "Where they run, the live job, the materializer and the API follow within seconds. Until they have caught up "
+        "the API answers 503 rebuilding; `dataflow status` tells."
     )
     if removed is not None:
         click.echo(f"Removed {removed:,} Redis keys of {before.name}.")
+
+
+@contextmanager
+def services(settings: Settings) -> Iterator[tuple[Settings, bool]]:
+    """Settings with a broker and Redis, and whether the platform runs: where it refuses to start, they start here."""
+    needs = ("kafka_bootstrap_servers", "redis_host")
+    try:
+        found = running_settings(settings, needs=needs)
+    except NotRunning:
+        found = None
+    if found is not None:
+        yield found, True
+        return
+    if not settings.state_dir.exists():
+        raise NotRunning(
+            f"environment {settings.dataflow_env!r} has no state in {settings.state_dir}: nothing to start over"
+        )
+    click.echo("starting the broker and Redis for this command …", err=True)
+    with Platform(settings, ("kafka", "valkey")) as platform:
+        yield platform.settings, False
+
+
+def start_failed(settings: Settings) -> None:
+    """Have the supervisor start again what had refused to go on with the old generation."""
+    run = read_run(settings.state_dir)
+    if run is not None and run.is_alive() and run.pid != os.getpid():
+        os.kill(run.pid, START_FAILED)
 
 
 def recorded_generations(settings: Settings) -> list[Generation]:

@@ -10,6 +10,7 @@ import click
 
 from dataflow.options import examples, settings_option
 from infra.runtime.platform import Platform
+from infra.runtime.run_state import START_FAILED
 from infra.runtime.spec import State
 from infra.runtime.supervisor import ProcessInfo
 from infra.settings import Settings
@@ -104,7 +105,9 @@ def _stop_signals(stack: ExitStack, platform: Platform) -> threading.Event:
             platform.supervisor.hurry()
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        before = signal.signal(number, handle)
+    handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), handle)
+    handlers[START_FAILED] = lambda *_: platform.start_failed()
+    for number, handler in handlers.items():
+        before = signal.signal(number, handler)
         stack.callback(signal.signal, number, before)
     return stop

@@ -28,7 +28,7 @@ from infra.runtime.run_state import (
     supervisor_lock,
     write_run,
 )
-from infra.runtime.spec import ProcessSpec
+from infra.runtime.spec import ProcessSpec, State
 from infra.runtime.supervisor import ProcessInfo, Supervisor
 from infra.settings import Settings
 from infra.setup import checked_jars, find_java
@@ -111,6 +111,12 @@ class Platform:
     def start_process(self, name: str) -> None:
         """Start a stopped process again; returns at once."""
         self.supervisor.start_process(name)
+
+    def start_failed(self) -> None:
+        """Start again what had failed for good, now that its reason may be gone."""
+        for info in self.supervisor.processes():
+            if info.state is State.FAILED:
+                self.start_process(info.name)
 
     def restart(self, name: str) -> None:
         """An orderly stop and a start; returns when it has been started, `wait_ready` tells the rest."""

@@ -28,6 +28,10 @@ SERVICE_ADDRESSES = ("kafka_bootstrap_servers", "kafka_schema_registry", "redis_
 ADDRESSES = (*SERVICE_ADDRESSES, "redis_port", "api_host", "api_port")
 
 
+# What tells a supervising process to start again what had failed for good.
+START_FAILED = signal.SIGUSR1
+
+
 @dataclass(frozen=True)
 class Run:
     """A run as run.json tells it. `addresses` are values of Settings."""

@@ -17,23 +17,24 @@ SCAN_COUNT = 1_000
 UNLINK_COUNT = 500  # a longer call blocks the server for everybody
 
 
-def remove_generation(settings: Settings, before: str, now: str) -> int:
+def remove_generation(settings: Settings, before: str, now: str | None) -> int:
     """Remove the keys of generation `before`; returns how many there were. Raises Unavailable.
 
-    Waits first until the materializer has claimed `now`: until then it would begin to fill the old one again. When it
-    has not after FOLLOW_SECONDS, none runs.
+    Waits first until the materializer has claimed `now` (None: none runs): until then it would begin to fill the old
+    one again. When it has not after FOLLOW_SECONDS, none runs.
     """
-    keys, followed = Keys.of(settings, before), Keys.of(settings, now).meta
+    keys = Keys.of(settings, before)
     redis = connect(settings)
     try:
         deadline = time.monotonic() + FOLLOW_SECONDS
-        if redis.exists(keys.meta):
+        if now is not None and redis.exists(keys.meta):
+            followed = Keys.of(settings, now).meta
             while not redis.exists(followed) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
         return _unlink(redis, keys.space)
     except (RedisError, OSError) as error:
         raise Unavailable(
-            f"generation {now} is started, but the Redis keys {keys.space}* are not all removed: {error}"
+            f"the new generation is started, but the Redis keys {keys.space}* are not all removed: {error}"
         ) from error
     finally:
         redis.close()

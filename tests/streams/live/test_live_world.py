@@ -10,8 +10,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from infra.bootstrap import bootstrap
 from infra.entry import EXIT_TERMINAL, EXIT_TRANSIENT
-from infra.generation import await_topics, load_generation, new_generation
-from infra.kafka import admin, ensure_topics, grow, identities
+from infra.generation import load_generation, new_generation
+from infra.kafka import admin, await_leaders, ensure_topics, grow, identities
 from schemas.errors import GenerationError
 from schemas.topics import DEAD_LETTER, TOPICS
 from tests.helpers import wait_for
@@ -31,7 +31,7 @@ def create_topic(settings, topic, partitions):
     """A topic that was just deleted may still be in the way."""
     client, name = admin(settings.kafka_bootstrap_servers), settings.topic_prefix + topic
     wait_for(lambda: ensure_topics(client, {name: TOPICS[topic]}, partitions, 1), 30, f"topic {name}")
-    await_topics(client, [name])
+    await_leaders(client, [name])
 
 
 def test_grown_and_recreated_topics_and_new_generations(settings):
