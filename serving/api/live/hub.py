@@ -186,6 +186,9 @@ class Hub:
         while True:
             asked = minute_range(self._newest_event)
             answer, health = await self.source.read_health(questions(self._newest_event))
+            if _is_cancelled():
+                # Of a generation that is no longer the live one, perhaps.
+                return
             self._newest_event = answer.as_of.event_time
             if minute_range(self._newest_event) == asked:
                 break

@@ -208,8 +208,8 @@ def test_a_redis_that_does_not_answer_is_a_problem_and_no_more(world):
         wait_for(lambda: api.get("/v1/status").json()["generation"] == "g1", what="the generation")
         assert api.get("/v1/status").json()["state"] == "unavailable"
         assert_problem(api.get("/v1/metrics/revenue"), 503, "unavailable")
+        wait_for(lambda: len(api.get("/readyz").json()["missing"]) == 1, what="the broker's answer")
         missing = assert_problem(api.get("/readyz"), 503, "unavailable")["missing"]
-        assert len(missing) == 1
         assert "Redis" in missing[0]
 
 
