@@ -22,6 +22,15 @@ from schemas.topics import Topic
 
 TIMEOUT = 15.0  # seconds for one request to the broker
 
+# After a broker's restart, or right after a topic was made: who leads a partition is not what the client knows.
+OUTDATED = (
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._NOENT,  # "No leaders found"
+)
+
 Offsets = dict[tuple[str, int], int]
 
 
@@ -132,15 +141,27 @@ def grow(client: AdminClient, name: str, partitions: int) -> None:
 def log_bounds(client: AdminClient, partitions: Iterable[tuple[str, int]]) -> tuple[Offsets, Offsets]:
     """First offset still there, and the offset behind the last committed record, of each partition."""
     wanted = [TopicPartition(topic, partition) for topic, partition in partitions]
-    bounds = []
-    for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-        futures = client.list_offsets(
-            dict.fromkeys(wanted, spec),
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=TIMEOUT,
-        )
+    deadline = time.monotonic() + TIMEOUT
+    while True:
         try:
-            bounds.append({(p.topic, p.partition): f.result(TIMEOUT).offset for p, f in futures.items()})
+            first = _list_offsets(client, wanted, OffsetSpec.earliest())
+            return first, _list_offsets(client, wanted, OffsetSpec.latest())
         except KafkaException as error:
-            raise Unavailable(f"the broker does not list offsets: {error.args[0].str()}") from error
-    return bounds[0], bounds[1]
+            reason = error.args[0]
+            if reason.code() not in OUTDATED or time.monotonic() > deadline:
+                raise Unavailable(f"the broker does not list offsets: {reason.str()}") from error
+        # The client goes by the leaders that it knows; only asking for all metadata brings newer ones.
+        try:
+            client.list_topics(timeout=TIMEOUT)
+        except KafkaException as error:
+            raise Unavailable(f"the broker does not answer: {error.args[0].str()}") from error
+        time.sleep(0.1)
+
+
+def _list_offsets(client: AdminClient, wanted: list[TopicPartition], spec: OffsetSpec) -> Offsets:
+    futures = client.list_offsets(
+        dict.fromkeys(wanted, spec),
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=TIMEOUT,
+    )
+    return {(p.topic, p.partition): future.result(TIMEOUT).offset for p, future in futures.items()}

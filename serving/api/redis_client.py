@@ -1,4 +1,4 @@
-"""The API's client of Redis: a bounded pool, no repeats, and the identity of the server that it is connected to.
+"""The API's client of Redis: a bounded pool, and the identity of the server that it is connected to.
 
 A server that comes back from its disk may be older than what was shown. Every new connection therefore asks for the
 server's run id first, and readers compare it with the one that the materializer last claimed.
@@ -6,7 +6,9 @@ server's run id first, and readers compare it with the one that the materializer
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, ResponseError
 
 from infra.settings import Settings
 
@@ -32,7 +34,11 @@ class ServerIdentity:
 
 
 def connect(settings: Settings, identity: ServerIdentity) -> Redis:
-    """A client that gives up on a server that hangs, and never repeats a call by itself."""
+    """A client that gives up on a server that hangs.
+
+    A call on a connection that has died is repeated once on a new one: else every connection in the pool would fail a
+    request after each restart of the server. All of the API's calls are reads, or may safely be repeated.
+    """
     pool = BlockingConnectionPool(
         CONNECTIONS,
         timeout=5,
@@ -42,7 +48,7 @@ def connect(settings: Settings, identity: ServerIdentity) -> Redis:
         password=settings.redis_password.get_secret_value() if settings.redis_password else None,
         socket_timeout=5,
         socket_connect_timeout=2,
-        retry=None,
+        retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
         redis_connect_func=identity.on_connect,
     )
     return Redis.from_pool(pool)
