@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from schemas.contract import CONTRACTS, Contract
@@ -140,7 +139,7 @@ def _topic_plan(
 
 
 def _pack_uuid(text: str) -> bytes:
-    return UUID(text).bytes
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def _spec(declared: AnyMetric | Dimension) -> list[Any]:

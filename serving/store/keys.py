@@ -93,7 +93,12 @@ def parse_place(text: str) -> tuple[str, int]:
 
 def encode_dimensions(values: tuple[object, ...]) -> str:
     """Dimension values as the first part of a bucket's field; null is `!`, which text is never encoded as."""
-    return ",".join(NULL if v is None else quote(str(v), safe="-_. ") for v in values)
+    return ",".join([NULL if v is None else _quoted(v) for v in values])
+
+
+@lru_cache(65_536)
+def _quoted(value: object) -> str:
+    return quote(str(value), safe="-_. ")
 
 
 # The same fields come with every read.

@@ -8,16 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from confluent_kafka import TopicPartition
+import pytest
+from confluent_kafka import KafkaException, TopicPartition
 
-from infra.kafka import consumer
+from infra.kafka import Offsets, admin, consumer, identities, log_bounds
 from infra.registry import schema_ids
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
+from schemas.errors import DataflowError
 from schemas.metrics import METRICS
 from sources.codec import EventCodec
 from sources.generator import Dials, Emission, GroundTruth, ShopSimulator, moments
-from sources.producer import EventProducer
+from sources.producer import EventProducer, Pacer
 from tests.helpers import wait_for
 from tests.sources.recomputation import Recomputed
 
@@ -40,14 +42,66 @@ class Shop:
 
     def produce(self, count: int) -> None:
         """The next `count` records; returns when the broker has them."""
-        with EventProducer(
-            self.settings.kafka_bootstrap_servers, self.settings.topic_prefix, self.ids, delivery_seconds=120
-        ) as producer:
-            for now, _ in zip(self._times, range(count), strict=False):
-                emission = self._shop.next(now)
-                producer.produce_raw(emission.topic, emission.key, emission.value)
-                self.produced.append(emission)
+        with self.producer() as producer:
+            for _ in range(count):
+                self._next(producer)
             producer.flush(120)
+
+    @contextmanager
+    def flowing(self, rate: float, patience: float = 300) -> Iterator[None]:
+        """Produce `rate` records a second from a thread of this process until the block ends.
+
+        The broker may be away meanwhile: each record is tried for `patience` seconds, in order and once. When this
+        returns the broker has them all.
+        """
+        stop, failed = threading.Event(), []
+
+        def flow() -> None:
+            pacer = Pacer(rate, forgiven_after=1)
+            try:
+                with self.producer(patience) as producer:
+                    while not stop.is_set():
+                        pacer.wait()
+                        self._next(producer)
+                    producer.flush(patience)
+            except Exception as error:  # noqa: BLE001 raised again where somebody sees it
+                failed.append(error)
+
+        thread = threading.Thread(target=flow, name="flow")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        if failed:
+            raise failed[0]
+
+    def producer(self, patience: float = 120) -> EventProducer:
+        servers, prefix = self.settings.kafka_bootstrap_servers, self.settings.topic_prefix
+        return EventProducer(servers, prefix, self.ids, delivery_seconds=patience)
+
+    def take(self, count: int) -> list[Emission]:
+        """The next `count` records, counted in the truth, for a caller that produces them itself."""
+        taken = [self._shop.next(next(self._times)) for _ in range(count)]
+        self.produced += taken
+        return taken
+
+    def counted(self, emission: Emission) -> None:
+        """A record that somebody else has produced."""
+        self.truth.record(emission)
+        self.produced.append(emission)
+
+    def forget(self, topic: str) -> None:
+        """The topic was deleted: what was produced to it so far counts no longer."""
+        self.produced = [emission for emission in self.produced if emission.topic != topic]
+        self.truth = self._shop.truth = GroundTruth()
+        for emission in self.produced:
+            self.truth.record(emission)
+
+    def _next(self, producer: EventProducer) -> None:
+        [emission] = self.take(1)
+        producer.produce_raw(emission.topic, emission.key, emission.value)
 
 
 class Rest:
@@ -74,6 +128,28 @@ class Rest:
         wait_for(
             lambda: position() == records, timeout, f"{records} records counted (the last: {position()})"
         )
+
+    def at_ends(self, settings: Settings, timeout: float = 180) -> None:
+        """Wait until everything that the source topics hold now is counted, offsets without a record too."""
+        ends = wait_for(lambda: committed_ends(settings), 60, "the ends of the source topics")
+        seen: dict[str, Any] = {}
+
+        def offsets() -> Offsets | None:
+            try:
+                seen["status"] = self.http.get("/v1/status").json()
+                found = seen["status"]["as_of"]["offsets"]
+                return {(t, int(p)): o for t, partitions in found.items() for p, o in partitions.items()}
+            except (httpx.HTTPError, KeyError, TypeError, ValueError):
+                return None
+
+        deadline = time.monotonic() + timeout
+        while (found := offsets()) != ends:
+            if time.monotonic() > deadline:
+                missing = {
+                    at: (found or {}).get(at) for at, end in ends.items() if (found or {}).get(at) != end
+                }
+                pytest.fail(f"not at {ends} within {timeout:.0f} s; seen instead: {missing}\n{seen}")
+            time.sleep(0.1)
 
     def rows(self, metric: str, grain: str, last: datetime) -> dict[tuple, dict[str, int]]:
         """All rows of a metric by all its dimensions: (start, *dimensions) → measures in minor units."""
@@ -133,14 +209,25 @@ def expect_truth(
 
 
 class Reader:
-    """Asks all the time, from a thread; every answer must be a prefix's, and none may go back."""
+    """Asks all the time, from a thread; every answer must be a prefix's, and none may go back.
 
-    def __init__(self, url: str) -> None:
-        self.url, self.faults, self.answers = url, [], []
+    With `empties` there may be offsets without a record. A new generation begins at its own offsets; an older one
+    than was seen is a fault.
+    """
+
+    def __init__(self, url: str, *, empties: bool = False) -> None:
+        self.url, self.empties, self.faults, self.answers = url, empties, [], []
         self.refused = 0
+        self.generation = 0
         self._stop = threading.Event()
 
     def run(self) -> None:
+        try:
+            self._ask()
+        except Exception as error:  # noqa: BLE001 a reader that stopped reading has seen nothing: that is a fault
+            self.faults.append(f"the reader ended: {error!r}")
+
+    def _ask(self) -> None:
         with httpx.Client(base_url=self.url, timeout=10, trust_env=False) as http:
             newest: dict[str, dict[str, int]] = {}
             while not self._stop.wait(0.02):
@@ -158,17 +245,23 @@ class Reader:
                         newest = self.check(each.json(), newest)
 
     def check(self, answer: dict[str, Any], before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-        offsets = answer["as_of"]["offsets"]
+        offsets, generation = answer["as_of"]["offsets"], int(answer["as_of"]["generation"][1:])
+        if generation != self.generation:
+            if generation < self.generation:
+                self.faults.append(f"generation {generation} after {self.generation}")
+            self.generation, before = generation, {}
         for topic, partitions in before.items():
             for partition, offset in partitions.items():
-                if offsets[topic][partition] < offset:
-                    self.faults.append(
-                        f"{topic}/{partition} went back from {offset} to {offsets[topic][partition]}"
-                    )
+                now = offsets.get(topic, {}).get(partition, 0)
+                if now < offset:
+                    self.faults.append(f"{topic}/{partition} went back from {offset} to {now}")
         if answer["metric"] == "events":
             counted = {row["topic"]: row["records"] for row in answer["rows"]}
             covered = {topic: sum(p.values()) for topic, p in offsets.items() if sum(p.values())}
-            if counted != covered:
+            right = counted == covered
+            if self.empties:
+                right = all(n <= covered.get(topic, 0) for topic, n in counted.items())
+            if not right:
                 self.faults.append(f"counted {counted} at {covered}")
         else:
             self.answers.append(answer)
@@ -183,6 +276,19 @@ class Reader:
         finally:
             self._stop.set()
             thread.join()
+
+
+def committed_ends(settings: Settings) -> Offsets | None:
+    """Where each source partition ends for a read_committed reader; None while the broker does not say."""
+    prefix, client = settings.topic_prefix, admin(settings.kafka_bootstrap_servers)
+    try:
+        found = identities(client, [prefix + topic for topic in CONTRACTS])
+        _, ends = log_bounds(
+            client, [(name, p) for name, topic in found.items() for p in range(topic.partitions)]
+        )
+    except (DataflowError, KafkaException):
+        return None
+    return {(name.removeprefix(prefix), p): end for (name, p), end in ends.items()}
 
 
 def expect_prefixes(settings: Settings, answers: Sequence[dict[str, Any]], sample: int = 8) -> None:
