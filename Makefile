@@ -6,10 +6,10 @@ STAMP   := $(VENV)/.installed
 LOCK    := requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench lock clean
+.PHONY: help setup run test test-chaos lint format bench lock clean
 
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv, bring Java and the jars (once; later starts need no network)
 	@$(PYTHON) -m infra.setup
@@ -19,6 +19,9 @@ run: setup ## Start the platform with a demo load; prints one URL, Ctrl-C stops 
 
 test: setup ## All tests, against a real broker, registry, Redis and Spark
 	@$(PYTHON) -m pytest
+
+test-chaos: setup ## The long tests: whole platforms killed, hung, set back and fed traps, exact all the same
+	@$(PYTHON) -m pytest tests/chaos -m longhaul
 
 lint: $(STAMP) ## Check the code
 	@$(VENV)/bin/ruff check .
