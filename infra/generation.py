@@ -7,8 +7,9 @@ it trusts an offset. Reads and writes `<prefix>events.generations`.
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from confluent_kafka import Producer, TopicPartition
 
@@ -26,6 +27,12 @@ class Generation:
 
     number: int
     topics: Mapping[str, TopicIdentity]
+    starts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def start(self, topic: str, partition: int) -> int:
+        """The first offset of a source partition when the generation began; 0 for one that was added since."""
+        starts = self.starts.get(topic, ())
+        return starts[partition] if partition < len(starts) else 0
 
     @property
     def name(self) -> str:
@@ -75,14 +82,22 @@ def load_generation(settings: Settings) -> Generation | None:
         reader.close()
     if newest is None:
         return None
-    return Generation(
-        newest["number"], {t: TopicIdentity(**identity) for t, identity in newest["topics"].items()}
-    )
+    return parse_generation(newest)
+
+
+def parse_generation(body: Mapping[str, Any]) -> Generation:
+    """A generation from its record."""
+    topics = {topic: TopicIdentity(**identity) for topic, identity in body["topics"].items()}
+    return Generation(body["number"], topics, body.get("starts", {}))
 
 
 def store_generation(settings: Settings, generation: Generation) -> None:
     """Make `generation` the live one."""
-    body = {"number": generation.number, "topics": {t: asdict(i) for t, i in generation.topics.items()}}
+    body = {
+        "number": generation.number,
+        "topics": {t: asdict(i) for t, i in generation.topics.items()},
+        "starts": {t: list(offsets) for t, offsets in generation.starts.items()},
+    }
     producer = Producer(
         {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 3}
     )
@@ -107,9 +122,21 @@ def start_generation(settings: Settings, number: int) -> Generation:
             f"{', '.join(missing)}: create what is missing with `python -m infra.bootstrap` "
             "(which `dataflow up` runs too), then try again"
         )
+    generation = replace(generation, starts=_first_offsets(settings, generation))
     fit_output_topics(settings, generation)
     store_generation(settings, generation)
     return generation
+
+
+def _first_offsets(settings: Settings, generation: Generation) -> dict[str, list[int]]:
+    """Where each source topic begins now: what a later rebuild has to find there still."""
+    prefix = settings.topic_prefix
+    places = [(prefix + topic, p) for topic, p in generation.partitions()]
+    first, _ = log_bounds(admin(settings.kafka_bootstrap_servers), places)
+    return {
+        topic: [first[prefix + topic, p] for p in range(identity.partitions)]
+        for topic, identity in generation.topics.items()
+    }
 
 
 def new_generation(settings: Settings) -> Generation:
@@ -171,7 +198,7 @@ def current_generation(settings: Settings) -> Generation:
     now = source_identities(settings)
     grown = compare(generation, now)
     if grown:
-        generation = Generation(generation.number, now)
+        generation = replace(generation, topics=now)
         fit_output_topics(settings, generation)
         store_generation(settings, generation)
     return generation

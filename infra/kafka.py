@@ -77,6 +77,8 @@ def ensure_topics(
         try:
             future.result(TIMEOUT)
             created.append(name)
+        except TimeoutError as error:
+            raise Unavailable(f"could not create topic {name} within {TIMEOUT:.0f} s") from error
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise Unavailable(f"could not create topic {name}: {error.args[0].str()}") from error
@@ -110,6 +112,8 @@ def _descriptions(client: AdminClient, names: Iterable[str]) -> dict[str, TopicD
     for name, future in client.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT).items():
         try:
             found[name] = future.result(TIMEOUT)
+        except TimeoutError as error:
+            raise Unavailable(f"the broker does not describe topic {name} within {TIMEOUT:.0f} s") from error
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise Unavailable(
@@ -130,6 +134,8 @@ def grow(client: AdminClient, name: str, partitions: int) -> None:
     for future in client.create_partitions([NewPartitions(name, partitions)]).values():
         try:
             future.result(TIMEOUT)
+        except TimeoutError as error:
+            raise Unavailable(f"could not give {name} {partitions} partitions in {TIMEOUT:.0f} s") from error
         except KafkaException as error:
             # INVALID_PARTITIONS: another process has grown it meanwhile.
             if error.args[0].code() != KafkaError.INVALID_PARTITIONS:
@@ -146,6 +152,8 @@ def log_bounds(client: AdminClient, partitions: Iterable[tuple[str, int]]) -> tu
         try:
             first = _list_offsets(client, wanted, OffsetSpec.earliest())
             return first, _list_offsets(client, wanted, OffsetSpec.latest())
+        except TimeoutError as error:
+            raise Unavailable(f"the broker does not list offsets within {TIMEOUT:.0f} s") from error
         except KafkaException as error:
             reason = error.args[0]
             if reason.code() not in OUTDATED or time.monotonic() > deadline:

@@ -4,8 +4,9 @@ Reads and writes subjects `<topic>-value`. Registration is slow (8-26 a second),
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import httpx
 
@@ -15,6 +16,11 @@ from schemas.errors import ContractError, Unavailable
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 COMPATIBILITY = "BACKWARD"
+# The API's own codes in the body of a 404. Another 404 comes from something else that answers at this address.
+SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40403
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,21 +67,52 @@ class Registry:
         return int(answer.json()["id"])
 
     def versions(self, subject: str) -> list[int]:
+        """The versions under a subject, none if the registry says that it does not know the subject."""
         answer = self._call("GET", f"/subjects/{subject}/versions")
-        return [int(v) for v in answer.json()] if answer.status_code == 200 else []
+        if _error_code(answer) == SUBJECT_NOT_FOUND:
+            return []
+        return self._read(answer, lambda found: [int(version) for version in found])
 
     def schema(self, subject: str, version: int) -> RegisteredSchema:
         answer = self._call("GET", f"/subjects/{subject}/versions/{version}")
-        if answer.status_code != 200:
-            raise Unavailable(
-                f"the registry lists version {version} of {subject} but answers {answer.status_code} for it"
-            )
-        found = answer.json()
-        return RegisteredSchema(int(found["id"]), int(found["version"]), found["schema"])
+        return self._read(
+            answer, lambda found: RegisteredSchema(int(found["id"]), int(found["version"]), found["schema"])
+        )
+
+    def id_of(self, subject: str, avro: Mapping) -> int | None:
+        """The id of this very schema under a subject, whatever else is registered there; None if it is not."""
+        answer = self._call(
+            "POST", f"/subjects/{subject}", {"schema": json.dumps(avro), "schemaType": "AVRO"}
+        )
+        if _error_code(answer) in (SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND):
+            return None
+        return self._read(answer, lambda found: int(found["id"]))
 
     def schemas(self, subject: str) -> list[RegisteredSchema]:
         """All versions under a subject, oldest first."""
         return [self.schema(subject, version) for version in self.versions(subject)]
+
+    def _read(self, answer: httpx.Response, form: Callable[[Any], T]) -> T:
+        """The answer's content. Raises Unavailable for any that is not the API's: a proxy, a registry that starts."""
+        try:
+            if answer.status_code == 200:
+                return form(answer.json())
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise Unavailable(
+            f"expected an answer of the Confluent API from {answer.url}; saw {answer.status_code}: "
+            f"{answer.text[:200]!r}. See whether KAFKA_SCHEMA_REGISTRY is the registry's address and it is ready"
+        )
+
+
+def _error_code(answer: httpx.Response) -> int | None:
+    """What the API says about a 404."""
+    if answer.status_code != 404:
+        return None
+    try:
+        return answer.json()["error_code"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def subject(settings: Settings, topic: str) -> str:
@@ -96,17 +133,18 @@ def register_contracts(settings: Settings) -> dict[str, int]:
 
 
 def schema_ids(settings: Settings) -> dict[str, int]:
-    """Topic → id of the contract's newest registered schema. Raises ContractError if a topic has none."""
+    """Topic → id of the contract's own schema, which need not be the newest. Raises ContractError if it has none."""
     registry = Registry(settings.kafka_schema_registry)
     try:
         ids = {}
-        for topic in CONTRACTS:
-            found = registry.versions(subject(settings, topic))
-            if not found:
+        for topic, contract in CONTRACTS.items():
+            schema_id = registry.id_of(subject(settings, topic), contract.avro)
+            if schema_id is None:
                 raise ContractError(
-                    f"no schema is registered for {topic}: run `dataflow up` or `python -m infra.bootstrap` first"
+                    f"expected the contract's schema of {topic} in the registry; saw none that is the same: "
+                    "run `dataflow up` or `python -m infra.bootstrap` first"
                 )
-            ids[topic] = registry.schema(subject(settings, topic), max(found)).schema_id
+            ids[topic] = schema_id
         return ids
     finally:
         registry.close()

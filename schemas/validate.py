@@ -110,8 +110,9 @@ def _decimal_violation(field: Field, value: Decimal) -> Violation | None:
     shape = f"{field.name} has at most {field.precision - field.scale} digits before and {field.scale} behind the point"
     if not value.is_finite():
         return Violation(f"{field.name}_type", f"{shape}; saw {value}")
-    # compared by magnitude first: quantize of a number with thousands of digits would take long or raise
-    if abs(value) >= Decimal(10) ** (field.precision - field.scale) or value != round(value, field.scale):
+    # The place of the first digit first: arithmetic on a huge exponent raises. A zero may carry one and is still zero.
+    too_long = bool(value) and value.adjusted() >= field.precision - field.scale
+    if too_long or value != round(value, field.scale):
         return Violation(f"{field.name}_type", f"{shape}; saw {str(value)[:40]}")
     return None
 

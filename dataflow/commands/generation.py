@@ -19,6 +19,7 @@ from infra.generation import (
     compare,
     load_generation,
     new_generation,
+    parse_generation,
     source_identities,
 )
 from infra.kafka import TopicIdentity
@@ -154,9 +155,8 @@ def recorded_generations(settings: Settings) -> list[Generation]:
         for message in read_topic(settings.kafka_bootstrap_servers, settings.topic_prefix + GENERATIONS):
             if message.key() == KEY and message.value():
                 body = orjson.loads(message.value())
-                topics = {topic: TopicIdentity(**each) for topic, each in body["topics"].items()}
                 found.pop(body["number"], None)
-                found[body["number"]] = Generation(body["number"], topics)
+                found[body["number"]] = parse_generation(body)
     except GenerationError:
         return []  # nothing was ever started
     return list(found.values())

@@ -43,8 +43,8 @@ def command(settings: Settings, demo: bool) -> None:
         click.echo(f"environment {settings.dataflow_env}, state in {settings.state_dir}")
         platform.start(stack)
         stack.callback(click.echo, "stopping …")
-        starter = threading.Thread(target=_await_ready, args=(platform, progress, stop), daemon=True)
-        starter.start()
+        for target in (_await_ready, _await_end):
+            threading.Thread(target=target, args=(platform, progress, stop), daemon=True).start()
         stop.wait()
     click.echo("stopped")
     if progress.error:
@@ -94,6 +94,14 @@ def _await_ready(platform: Platform, progress: Progress, stop: threading.Event) 
         return
     if not stop.is_set():
         click.echo(f"\n  {platform.url}\n\nCtrl-C stops everything; `dataflow status` tells more.")
+
+
+def _await_end(platform: Platform, progress: Progress, stop: threading.Event) -> None:
+    try:
+        platform.wait_end()
+    except Exception as error:  # noqa: BLE001 shown by the main thread
+        progress.error = progress.error or error
+    stop.set()
 
 
 def _stop_signals(stack: ExitStack, platform: Platform) -> threading.Event:

@@ -92,10 +92,15 @@ class Platform:
         self.supervisor = Supervisor(specs, self._child_env(), self._logs, self._publish, log)
         # Before the first child: a run that is killed at once must be found by the next one.
         self._publish(self.supervisor.processes())
-        thread = threading.Thread(target=self.supervisor.run, name="supervisor")
-        thread.start()
-        stack.callback(thread.join)
+        self._thread = threading.Thread(target=self.supervisor.run, name="supervisor")
+        self._thread.start()
+        stack.callback(self._thread.join)
         stack.callback(self.supervisor.stop)
+
+    def wait_end(self) -> None:
+        """Wait until nothing is supervised any more. Raises SupervisionEnded if that was not asked for."""
+        self._thread.join()
+        self.supervisor.check()
 
     def wait_ready(
         self, name: str | None = None, timeout: float | None = None, max_restarts: float = math.inf

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from infra.entry import EXIT_TERMINAL
 from infra.runtime.child import Child, Watchdog, group_members, signal_group
-from infra.runtime.errors import StartFailed
+from infra.runtime.errors import StartFailed, SupervisionEnded
 from infra.runtime.logs import Logs
 from infra.runtime.spec import ProcessSpec, State
 
@@ -80,6 +80,8 @@ class Supervisor:
         self._changed = threading.Condition()
         self._stopping = False
         self._hurried = False
+        self._failure: BaseException | None = None
+        self._unrotated: set[str] = set()
         self._published: list[ProcessInfo] = [unit.info for unit in self._units.values()]
 
     # --- for other threads
@@ -94,9 +96,24 @@ class Supervisor:
         return next(info for info in self.processes() if info.name == name)
 
     def wait(self, condition: Callable[[list[ProcessInfo]], bool], timeout: float) -> bool:
-        """Wait until `condition` holds for the processes; False after `timeout` seconds."""
+        """Wait until `condition` holds for the processes; False after `timeout` seconds.
+
+        Raises SupervisionEnded if `run` has failed: then nothing changes any more.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: condition(self._published), timeout)
+            found = self._changed.wait_for(
+                lambda: self._failure is not None or condition(self._published), timeout
+            )
+        self.check()
+        return found
+
+    def check(self) -> None:
+        """Raise SupervisionEnded if `run` has failed."""
+        if self._failure is not None:
+            raise SupervisionEnded(
+                f"the supervisor failed and stopped every process: {self._failure!r}. See "
+                f"{self._logs.path('supervisor')}, then start again"
+            ) from self._failure
 
     def wait_ready(self, names: Iterable[str], timeout: float, max_restarts: float = math.inf) -> None:
         """Wait until all of `names` are ready.
@@ -154,7 +171,16 @@ class Supervisor:
     # --- the thread that owns the children
 
     def run(self) -> None:
-        """Supervise until `stop`; when this returns, no child is left."""
+        """Supervise until `stop`; when this returns, no child is left. What it fails of, `check` raises."""
+        try:
+            self._supervise()
+        except BaseException as error:  # noqa: BLE001 whatever it is, those who wait must hear of it
+            self._log.exception("supervision has ended")
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+
+    def _supervise(self) -> None:
         watchdog, rotate_at = Watchdog(), 0.0
         with ThreadPoolExecutor(4, "probe") as self._probers:
             try:
@@ -166,13 +192,23 @@ class Supervisor:
                     if now >= rotate_at:
                         rotate_at = now + ROTATE_EVERY_S
                         for name in self._units:
-                            self._logs.rotate(name)
+                            self._rotate(name)
             finally:
                 for unit in self._units.values():
                     if unit.child:
                         unit.child.kill()
                         unit.child.forget()
                 watchdog.close()
+
+    def _rotate(self, name: str) -> None:
+        try:
+            self._logs.rotate(name)
+            self._unrotated.discard(name)
+        except OSError as error:
+            # Once: this is tried again every few seconds, and the disk may be full.
+            if name not in self._unrotated:
+                self._unrotated.add(name)
+                self._log.error("the log of %s cannot be rotated: %s", name, error)
 
     def _call(self, function: Callable[[], T]) -> T:
         future: Future = Future()
@@ -297,7 +333,11 @@ class Supervisor:
         unit.info = replace(unit.info, state=state, since=time.time(), **changes)
         self._log.info("%s: %s", unit.spec.name, state)
         infos = [each.info for each in self._units.values()]
-        self._on_change(infos)
+        try:
+            self._on_change(infos)
+        except Exception:  # noqa: BLE001 it is the code of others
+            # A full disk or a closed terminal: who watches sees less, but what runs stays supervised.
+            self._log.exception("a change of %s could not be reported", unit.spec.name)
         with self._changed:
             self._published = infos
             self._changed.notify_all()

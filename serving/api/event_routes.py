@@ -1,5 +1,6 @@
 """POST /v1/events/{topic}: one JSON document, or NDJSON of many, into a source topic."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -8,14 +9,17 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from schemas.contract import CONTRACTS
+from schemas.errors import Unavailable
 from serving.api import openapi
 from serving.api.answers import Json
 from serving.api.ingest import body
 from serving.api.ingest.ingest import Caller, Outcome
 from serving.api.problems import RETRY_SOON, Problem, bad_query
-from serving.api.service import service_of
+from serving.api.service import Service, service_of
+from serving.read import Rebuilding
 
 KEY_AT_MOST = 255
+AS_OF_SECONDS = 1.0
 router = APIRouter(tags=["events"])
 
 
@@ -32,14 +36,22 @@ async def take(request: Request, topic: str) -> Response:
     lines = body.lines(content) if many else [body.Line(1, content)]
     caller = Caller(request.scope.get("api_key", ""), key)
     outcomes = await service.ingest.take(topic, lines, caller)
-    if many:
-        return _many(topic, outcomes)
-    return _one(outcomes[0], service.settings.max_event_bytes)
+    found = _many(topic, outcomes) if many else _one(outcomes[0], service.settings.max_event_bytes)
+    return Json({**found, "as_of": await _as_of(service)}, 202)
 
 
-def _one(outcome: Outcome, most: int) -> Response:
+async def _as_of(service: Service) -> dict[str, Any] | None:
+    """What is counted so far: a record whose offset is below is. None while that cannot be read; events go on."""
+    try:
+        return (await asyncio.wait_for(service.read(), AS_OF_SECONDS)).as_of.as_json()
+    except (Rebuilding, Unavailable, TimeoutError):
+        return None
+
+
+def _one(outcome: Outcome, most: int) -> dict[str, Any]:
+    """The answer to an accepted document. Raises Problem for any other."""
     if outcome.status == "accepted":
-        return Json({"status": "accepted", **outcome.body}, 202)
+        return {"status": "accepted", **outcome.body}
     if outcome.status == "failed":
         raise _unavailable(outcome.body["reason"], **outcome.body)
     errors = outcome.body["errors"]
@@ -48,12 +60,13 @@ def _one(outcome: Outcome, most: int) -> Response:
     raise Problem(422, "refused", "the event does not fit its contract, see `errors`", errors=errors)
 
 
-def _many(topic: str, outcomes: Sequence[Outcome]) -> Response:
+def _many(topic: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The answer to lines of which some are accepted. Raises Problem if none is."""
     counts = Counter(outcome.status for outcome in outcomes)
     found: dict[str, Any] = {status: counts[status] for status in ("accepted", "refused", "failed")}
     found["results"] = [outcome.as_json() for outcome in outcomes]
     if counts["accepted"]:
-        return Json({"topic": topic, **found}, 202)
+        return {"topic": topic, **found}
     if counts["failed"]:
         reason = next(o.body["reason"] for o in outcomes if o.status == "failed")
         raise _unavailable(reason, **found)

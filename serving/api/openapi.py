@@ -251,13 +251,21 @@ _LINE: Schema = {
     },
     "required": ["line", "status"],
 }
+_COUNTED = {
+    "as_of": {**or_null(AS_OF), "description": "What is counted so far, null while it cannot be read."}
+}
 _MANY = objects(
-    {"accepted": WHOLE, "refused": WHOLE, "failed": WHOLE, "results": {"type": "array", "items": _LINE}}
+    {
+        "topic": STRING,
+        **dict.fromkeys(("accepted", "refused", "failed"), WHOLE),
+        "results": {"type": "array", "items": _LINE},
+        **_COUNTED,
+    }
 )
 _ONE: Schema = {
     "type": "object",
-    "properties": {"status": {"const": "accepted"}, **_PLACE},
-    "required": ["status", "topic", "partition", "offset", "event_id"],
+    "properties": {"status": {"const": "accepted"}, **_PLACE, **_COUNTED},
+    "required": ["status", "topic", "partition", "offset", "event_id", "as_of"],
 }
 
 EVENTS: dict[int | str, Any] = {

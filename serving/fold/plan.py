@@ -87,12 +87,11 @@ class Plan:
         zone = ZoneInfo(time_zone)
         self.starts = lru_cache(100_000)(lambda minute: starts(minute, zone))
 
-    @property
-    def digest(self) -> str:
-        """Changes when the same verdicts would give other state."""
-        text = json.dumps(
-            [self.time_zone, *map(_spec, self.metrics.values()), *map(_spec, self.dimensions.values())]
-        )
+    def digest(self, max_event_bytes: int) -> str:
+        """Changes when the same records would give other state: by metrics, time zone, rules, columns or limits."""
+        declared = [*map(_spec, self.metrics.values()), *map(_spec, self.dimensions.values())]
+        contracts = [_contract_spec(topic) for topic in self.topics.values()]
+        text = json.dumps([self.time_zone, max_event_bytes, declared, contracts])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -140,6 +139,13 @@ def _topic_plan(
 
 def _pack_uuid(text: str) -> bytes:
     return bytes.fromhex(text.replace("-", ""))
+
+
+def _contract_spec(plan: TopicPlan) -> list[Any]:
+    """What of a contract decides: the remembered columns in their order, and what is refused."""
+    fields = plan.contract.fields
+    columns = [[name, fields[name].type, fields[name].scale] for name in plan.columns]
+    return [columns, sorted([r.name, r.expression] for r in plan.contract.rules if r.severity == "reject")]
 
 
 def _spec(declared: AnyMetric | Dimension) -> list[Any]:

@@ -6,7 +6,7 @@ broker shows a committed record in a gap, the partition is held until the verdic
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from infra.kafka import Offsets
@@ -14,10 +14,11 @@ from schemas.errors import Unavailable
 from serving.store.keys import parse_place
 
 At = tuple[str, int]
-# (topic, partition, offset) → offset of the next committed record, None if there is none
-Probe = Callable[[str, int, int], int | None]
+# (topic, partition, offset, end) → offset of the next committed record, None if there is none below `end`
+Probe = Callable[[str, int, int, int], int | None]
 
 PATIENCE = 45.0  # seconds without a verdict for a record that is there, before somebody is asked
+BUSY_PATIENCE = 300.0  # the same while other verdicts come: this one may be among those still to be read
 
 
 class Admission:
@@ -51,7 +52,7 @@ class Admission:
         if offset > expected:
             if at in self.held:
                 return False
-            found = self._probe(*at, expected)
+            found = self._probe(*at, expected, offset)
             if found != offset:
                 self._hold(at, expected, offset, found)
                 return False
@@ -90,7 +91,7 @@ class Admission:
             if fence >= end or self._clock() - self._moved[at] < 1 or self._crossed.get(at) == (fence, end):
                 continue
             self._crossed[at] = (fence, end)
-            found = self._probe(*at, fence)
+            found = self._probe(*at, fence, end)
             until = end if found is None else min(found, end)
             if until > fence:
                 self.empty[at] += until - fence
@@ -98,14 +99,13 @@ class Admission:
                 self._moved[at] = self._clock()
 
     def stuck(self, ends: Offsets, *, idle: bool) -> list[At]:
-        """Partitions with records that no verdict has come for. Without `idle`, the held ones only."""
-        return [at for at in self._waiting(ends, idle) if self._clock() - self._moved[at] >= PATIENCE]
-
-    def _waiting(self, ends: Offsets, idle: bool) -> Iterable[At]:
+        """Partitions with records that no verdict has come for; `idle`: none has come for any lately."""
+        found = []
         for at, fence in self.fences.items():
-            if at in self.held:
-                yield at
-            elif fence >= ends.get(at, 0):
+            if at not in self.held and fence >= ends.get(at, 0):
                 self._moved[at] = self._clock()
-            elif idle:
-                yield at
+                continue
+            patience = PATIENCE if idle or at in self.held else BUSY_PATIENCE
+            if self._clock() - self._moved[at] >= patience:
+                found.append(at)
+        return found

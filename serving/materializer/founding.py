@@ -17,24 +17,39 @@ class Founding:
     operations: list[Operation]
 
 
-def found(claimed: Claimed, definition: str, first: Offsets, ends: Offsets, keys: Keys) -> Founding:
-    """Take over what a claim saw, from topics that reach from `first` to `ends`.
+def found(
+    claimed: Claimed, definition: str, starts: Offsets, first: Offsets, ends: Offsets, keys: Keys
+) -> Founding:
+    """Take over what a claim saw, from topics that reach from `first` to `ends`; the generation began at `starts`.
 
-    Raises GenerationError if it was folded by another `definition`, or if the topics no longer hold what comes next.
+    Raises GenerationError if it was folded by another `definition`, or if the topics no longer hold what comes next or
+    what was applied last.
     """
     if claimed.spec not in (None, definition):
         raise GenerationError(
-            f"{keys.space}* was folded by other metrics or another SHOP_TIMEZONE (expected definition {claimed.spec}, "
-            f"saw {definition}): put them back, or let `dataflow generation new` fold everything again by the new ones"
+            f"{keys.space}* was folded by other metrics, rules or columns, SHOP_TIMEZONE or MAX_EVENT_BYTES (expected "
+            f"definition {claimed.spec}, saw {definition}): put them back, or let `dataflow generation new` fold "
+            "everything again by the new ones"
         )
-    gone = [place(*at) for at, fence in claimed.fences.items() if fence < first.get(at, 0)]
+    new = {at: offset for at, offset in starts.items() if at not in claimed.base}
+    fences = claimed.fences | new
+    gone = [place(*at) for at, fence in fences.items() if fence < first.get(at, 0)]
     if gone:
         raise GenerationError(
             f"the topics no longer hold what comes next in {', '.join(gone)}: retention or DeleteRecords took it; "
             "`dataflow generation new` starts over from what is there"
         )
-    new = {at: offset for at, offset in first.items() if at not in claimed.base}
-    fences = claimed.fences | new
+    lost = [
+        f"{place(*at)} ({fence}, ends at {ends[at]})"
+        for at, fence in fences.items()
+        if fence > ends.get(at, fence)
+    ]
+    if lost:
+        raise GenerationError(
+            f"the topics end before what was applied from them: {', '.join(lost)}. The broker has lost records that "
+            "are in these numbers, and gives their offsets to others; `dataflow generation new` starts over from "
+            "what is there"
+        )
     targets = dict(claimed.rebuild)
     # What may have been shown before and may be missing now: nothing is shown until it is there again.
     if claimed.spec is None or claimed.server != claimed.server_now:
@@ -43,7 +58,7 @@ def found(claimed: Claimed, definition: str, first: Offsets, ends: Offsets, keys
     for at, end in targets.items():
         meta += (f"rebuild:{place(*at)}", end)
     operations: list[Operation] = [("S", keys.meta, meta)]
-    starts = [part for at, offset in new.items() for part in (place(*at), offset)]
-    if starts:
-        operations += [("S", keys.base, starts), ("S", keys.fence, starts)]
+    begun = [part for at, offset in new.items() for part in (place(*at), offset)]
+    if begun:
+        operations += [("S", keys.base, begun), ("S", keys.fence, begun)]
     return Founding(fences, targets, operations)

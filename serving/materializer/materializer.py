@@ -7,12 +7,14 @@ it claims the state anew and goes on from what is there.
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 from confluent_kafka import Message
 
 from infra.failpoints import Failpoints
 from infra.generation import current_generation
+from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
 from schemas.errors import DataflowError, Transient
@@ -33,6 +35,8 @@ from serving.store.store import Store, connect
 RUN = 300  # verdicts in one commit: 100-500 keys; a larger one blocks the server for everybody
 PATIENCE = 0.2  # seconds to wait for a verdict
 TICK = 1.0
+SETTLING = 10.0
+REQUIRED = {"t", "p", "o", "ts", "v"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -45,6 +49,7 @@ class Materializer:
         self.keys = Keys.of(settings, self.generation.name)
         self.store = Store(connect(settings), self.keys)
         self.fold = Fold(Plan(METRICS, DIMENSIONS, settings.shop_timezone), self.keys)
+        self.definition = self.fold.plan.digest(settings.max_event_bytes)
         self.failpoints = Failpoints(settings)
         self.judged = JudgedReader(settings, self.generation.judged_topic(settings))
         self.prober = Prober(settings)
@@ -88,11 +93,14 @@ class Materializer:
         """Become the one writer, start what is not there yet, read on from the positions in Redis."""
         claimed = self.store.claim()
         self.failpoints.hit("materializer.after_claim")
-        first, self.watch.ends = source_bounds(self.settings, self.generation)
-        founding = found(claimed, self.fold.plan.digest, first, self.watch.ends, self.keys)
+        first, ends = self.bounds(claimed.fences)
+        starts = {at: self.generation.start(*at) for at in self.generation.partitions()}
+        founding = found(claimed, self.definition, starts, first, ends, self.keys)
+        self.watch.ends = ends
         self.store.commit(claimed.epoch, {}, founding.operations)
         self.failpoints.hit("materializer.after_founding")
         self.writer = Writer(self.store, self.fold, claimed, self.prober, self.letters, self.failpoints)
+        self.claimed = claimed
         self.admission = Admission(founding.fences, self.probe, claimed.held)
         self.targets = founding.targets
         self.positions = dict(claimed.judged)
@@ -100,9 +108,21 @@ class Materializer:
         self.claims += 1
         self.judged.assign(self.positions)
 
-    def probe(self, topic: str, partition: int, offset: int) -> int | None:
-        """Offset of the next committed record at or behind `offset`, None if there is none."""
-        record = self.prober.next_record(topic, partition, offset)
+    def bounds(self, fences: Offsets) -> tuple[Offsets, Offsets]:
+        """Where the source topics begin and end. A new leader may not know at once what was committed before."""
+        deadline = time.monotonic() + SETTLING
+        while True:
+            first, ends = source_bounds(self.settings, self.generation)
+            if (
+                all(fence <= ends.get(at, fence) for at, fence in fences.items())
+                or time.monotonic() > deadline
+            ):
+                return first, ends
+            time.sleep(0.5)
+
+    def probe(self, topic: str, partition: int, offset: int, end: int) -> int | None:
+        """Offset of the next committed record at or behind `offset`, None if there is none below `end`."""
+        record = self.prober.next_record(topic, partition, offset, end)
         return None if record is None else record.offset()
 
     # --- applying verdicts
@@ -114,8 +134,8 @@ class Materializer:
         self.taken += len(messages)
         run = []
         for message in messages:
-            verdict = orjson.loads(message.value())
-            if self.admission.admits(verdict):
+            verdict = self.verdict_in(message)
+            if verdict is not None and self.admission.admits(verdict):
                 run.append(verdict)
             self.positions[message.partition()] = message.offset() + 1
         self.dropped += len(messages) - len(run)
@@ -127,12 +147,26 @@ class Materializer:
             self.writer.commit(run, self.admission, self.positions)
             self.applied += len(run)
 
+    def verdict_in(self, message: Message) -> dict[str, Any] | None:
+        """The verdict that a judged record holds; None if it holds none: what it may have hidden shows as a hole."""
+        try:
+            verdict = orjson.loads(message.value() or b"")
+            if verdict.keys() >= REQUIRED and verdict["t"] in self.fold.plan.topics:
+                return verdict
+        except (ValueError, AttributeError, TypeError):
+            pass
+        print(
+            f"{message.topic()}/{message.partition()}/{message.offset()} holds no verdict: passed over",
+            flush=True,
+        )
+        return None
+
     # --- once a second
 
     def tick(self) -> None:
         """Look at what does not move: empty tails, holes at the end, a live job that needs to be asked again."""
         self.watch.verdict()
-        self.store.check(self.writer.epoch, self.admission.fences)
+        self.store.check(self.claimed, self.admission.fences)
         ends = self.watch.ends
         self.admission.cross_tails(ends)
         if self.admission.ranges():

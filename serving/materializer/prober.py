@@ -26,9 +26,10 @@ class Prober:
             **{"enable.partition.eof": True, "fetch.wait.max.ms": 10, "queued.max.messages.kbytes": 1_024},
         )
 
-    def next_record(self, topic: str, partition: int, offset: int) -> Message | None:
-        """The first committed record at or behind `offset`; None if the partition ends before one comes.
+    def next_record(self, topic: str, partition: int, offset: int, end: int) -> Message | None:
+        """The first committed record at or behind `offset`; None if there is none below `end`, the committed end.
 
+        A broker that has just become the leader may report an end below `end`: that is waited out.
         Raises Unavailable if the broker does not say within 15 s, or no longer has the offset.
         """
         place = TopicPartition(self._prefix + topic, partition, offset)
@@ -43,7 +44,9 @@ class Prober:
                 if error is None:
                     return message
                 if error.code() == KafkaError._PARTITION_EOF:
-                    return None
+                    if message.offset() >= end:
+                        return None
+                    continue
                 if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                     raise Unavailable(
                         f"topic {topic}, partition {partition} has no offset {offset}: {error.str()}"
@@ -54,7 +57,7 @@ class Prober:
 
     def record(self, topic: str, partition: int, offset: int) -> Message:
         """The committed record at exactly `offset`. Raises Unavailable if there is none."""
-        found = self.next_record(topic, partition, offset)
+        found = self.next_record(topic, partition, offset, offset + 1)
         if found is None or found.offset() != offset:
             raise Unavailable(f"topic {topic}, partition {partition} should hold a record at offset {offset}")
         return found

@@ -2,12 +2,10 @@
 
 import threading
 
-from confluent_kafka import KafkaException
-
 from infra.generation import Generation, GenerationWatch, compare, source_identities
 from infra.kafka import Offsets, admin, log_bounds
 from infra.settings import Settings
-from schemas.errors import DataflowError, Unavailable
+from schemas.errors import DataflowError, Transient, Unavailable
 
 LOOK_SECONDS = 1.0
 COMPARE_EVERY = 4  # looks
@@ -45,14 +43,24 @@ class Watch:
         while not self._stop.wait(LOOK_SECONDS):
             looks += 1
             try:
-                _, self.ends = source_bounds(self.settings, self.generation)
+                # First: a partition that is gone has no bounds, and that would pass for a broker that is down.
                 if looks % COMPARE_EVERY == 0:
                     self._compare()
-            except (Unavailable, KafkaException):
-                continue  # the broker is down: those who read notice it themselves
+                self._take(source_bounds(self.settings, self.generation)[1])
             except DataflowError as error:
+                if isinstance(error, Transient):
+                    continue  # the broker is down: those who read notice it themselves
                 self._trouble = error
                 return
+            except Exception as error:  # noqa: BLE001 the watch outlives whatever the client library raises
+                print(f"looking at the source topics: {type(error).__name__}: {error}", flush=True)
+
+    def _take(self, ends: Offsets) -> None:
+        if any(end < self.ends.get(at, 0) for at, end in ends.items()):
+            self._trouble = Unavailable(
+                "a source topic ends earlier than before: looking again at what is left"
+            )
+        self.ends = ends
 
     def _compare(self) -> None:
         newer = self._generations.superseded_by()

@@ -6,12 +6,28 @@ redis.register_function('dataflow_claim', function(keys, args)
   return redis.call('HINCRBY', keys[1], 'epoch', 1)
 end)
 
+-- Undoes the sums from the operation at `at` on up to argument `stop` of the operation at `until_operation`.
+local function take_back(args, at, until_operation, stop)
+  while at <= until_operation do
+    local kind, key, count = args[at], args[at + 1], tonumber(args[at + 2])
+    local behind = at == until_operation and stop - 1 or at + 2 + count
+    if kind == 'A' then
+      for i = at + 3, behind, 2 do
+        local delta = args[i + 1]
+        local back = string.sub(delta, 1, 1) == '-' and string.sub(delta, 2) or '-' .. delta
+        if redis.call('HINCRBY', key, args[i], back) == 0 then redis.call('HDEL', key, args[i]) end
+      end
+    end
+    at = at + 3 + count
+  end
+end
+
 -- commit(meta, fence, channel; epoch, n, n × (place, from, until), operations…): compare-and-set over offset ranges.
 -- An operation is: letter, key, number of arguments, arguments.
 --   S field value …    set hash fields          D field …           delete hash fields
 --   A field delta …    add, and delete at zero  Z score member …    raise scores of a sorted set
 --   T score            drop scores up to it
--- Returns OK, or what does not match.
+-- Returns OK, or what does not match; RANGE and a field if a sum leaves 64 bits, and then nothing is written either.
 redis.register_function('dataflow_commit', function(keys, args)
   local epoch = redis.call('HGET', keys[1], 'epoch')
   if epoch ~= args[1] then return 'EPOCH ' .. tostring(epoch) end
@@ -23,20 +39,32 @@ redis.register_function('dataflow_commit', function(keys, args)
     if fence ~= args[at + 1] then return 'FENCE ' .. args[at] .. ' ' .. tostring(fence) end
     at = at + 3
   end
-  at = 3
-  for _ = 1, ranges do
-    if args[at + 2] ~= args[at + 1] then redis.call('HSET', keys[2], args[at], args[at + 2]) end
-    at = at + 3
-  end
-  local last = #args
+  -- Sums first: they alone can fail, and an error does not take back what was written before it.
+  local first, last = at, #args
   while at <= last do
     local kind, key, count = args[at], args[at + 1], tonumber(args[at + 2])
     at = at + 3
     if kind == 'A' then
       for i = at, at + count - 1, 2 do
-        if redis.call('HINCRBY', key, args[i], args[i + 1]) == 0 then redis.call('HDEL', key, args[i]) end
+        local sum = redis.pcall('HINCRBY', key, args[i], args[i + 1])
+        if type(sum) == 'table' then
+          take_back(args, first, at - 3, i)
+          return 'RANGE ' .. key .. ' ' .. args[i] .. ' by ' .. args[i + 1]
+        end
+        if sum == 0 then redis.call('HDEL', key, args[i]) end
       end
-    elseif kind == 'S' then
+    end
+    at = at + count
+  end
+  at = 3
+  for _ = 1, ranges do
+    if args[at + 2] ~= args[at + 1] then redis.call('HSET', keys[2], args[at], args[at + 2]) end
+    at = at + 3
+  end
+  while at <= last do
+    local kind, key, count = args[at], args[at + 1], tonumber(args[at + 2])
+    at = at + 3
+    if kind == 'S' then
       redis.call('HSET', key, unpack(args, at, at + count - 1))
     elseif kind == 'Z' then
       redis.call('ZADD', key, 'GT', unpack(args, at, at + count - 1))

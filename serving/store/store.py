@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from infra.kafka import Offsets
 from infra.settings import Settings
-from schemas.errors import DataflowError, Transient, Unavailable
+from schemas.errors import DataflowError, SettingsError, Terminal, Transient, Unavailable
 from serving.store.keys import Keys, parse_place, place
 
 Argument = str | bytes | int
@@ -24,6 +24,10 @@ MAX_ARGUMENTS = 4_000
 
 class Lost(DataflowError, Transient):
     """Redis is not as this writer left it (another writer, a flush, an older copy): claim it again."""
+
+
+class OutOfRange(DataflowError, Terminal):
+    """A sum does not fit into 64 bits; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Store:
         """Fence off every other writer and look at what is there. Raises Unavailable."""
         try:
             self.redis.function_load(function_library(), replace=True)
+            self._check_eviction()
             server = self.redis.info("server")["run_id"]
             epoch = self.redis.fcall("dataflow_claim", 1, self.keys.meta)
             with self.redis.pipeline() as pipe:
@@ -105,6 +110,17 @@ class Store:
             },
         )
 
+    def _check_eviction(self) -> None:
+        """Raises SettingsError if the server may throw keys away when its memory is full, and numbers with them."""
+        try:
+            policy = self.redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        except ResponseError:
+            return  # a managed server may hide its configuration
+        if policy != "noeviction":
+            raise SettingsError(
+                f"REDIS_HOST: expected a server with maxmemory-policy noeviction, saw {policy}"
+            )
+
     def fetch(self, places: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         """The value at each (key, field)."""
         if not places:
@@ -115,27 +131,29 @@ class Store:
         except (RedisError, OSError) as error:
             raise Lost(f"Redis does not answer: {error}") from error
 
-    def check(self, epoch: int, fences: Offsets) -> None:
-        """Raises Lost unless epoch and fences are this writer's: a flush or an older copy shows when nothing moves."""
+    def check(self, claimed: Claimed, fences: Offsets) -> None:
+        """Raises Lost unless server, epoch and fences are this writer's: a restart, a flush, an older copy shows.
+
+        A restart must show even if nothing was lost by it: until the new server is claimed, readers mistrust it.
+        """
         try:
+            server = self.redis.info("server")["run_id"]
             found = self.redis.hget(self.keys.meta, "epoch")
             stored = {
                 parse_place(at): int(o) for at, o in _texts(self.redis.hgetall(self.keys.fence)).items()
             }
         except (RedisError, OSError) as error:
             raise Lost(f"Redis does not answer: {error}") from error
-        if found != str(epoch).encode() or stored != fences:
-            raise Lost(
-                f"Redis is not as this writer left it: expected epoch {epoch}, saw {found!r}, or other fences"
-            )
+        if server != claimed.server_now or found != str(claimed.epoch).encode() or stored != fences:
+            raise Lost(f"Redis is not as this writer left it: another server, epoch ({found!r}) or fences")
 
     def commit(
         self, epoch: int, ranges: Mapping[tuple[str, int], tuple[int, int]], operations: Iterable[Operation]
     ) -> None:
         """Move the fences of `ranges` (from, until) and apply `operations`, all or nothing.
 
-        Raises Lost if this writer is not the last to have claimed, if a fence stands elsewhere, or if no answer came
-        (then nobody knows whether it was applied; a claim tells).
+        Raises OutOfRange for a sum beyond 64 bits; Lost if this writer is not the last to have claimed, if a fence
+        stands elsewhere, or if no answer came (then nobody knows whether it was applied; a claim tells).
         """
         arguments: list[Argument] = [epoch, len(ranges)]
         for (topic, partition), (start, until) in ranges.items():
@@ -151,6 +169,12 @@ class Store:
             )
         except (RedisError, OSError) as error:
             raise Lost(f"no answer to a commit: {error}") from error
+        if answer.startswith(b"RANGE"):
+            raise OutOfRange(
+                f"a sum would leave 64 bits ({answer.decode()}): nothing is applied any more; find the amount in the "
+                "newest records of the topics, refuse its like by a rule in schemas/rules, then start over with "
+                "`dataflow generation new`"
+            )
         if answer != b"OK":
             raise Lost(f"expected epoch {epoch} and fences {dict(ranges)}; Redis says {answer.decode()}")
 

@@ -86,8 +86,15 @@ def _discount_above_line(event: Event, far_ahead: datetime) -> dict[str, Any]:
     return {"discount": event["quantity"] * event["unit_price"] + Decimal("0.01")}
 
 
+def _line_above_any_total(event: Event, far_ahead: datetime) -> dict[str, Any]:
+    return {"quantity": 2**31 - 1, "unit_price": Decimal("99999999.99")}
+
+
 BETWEEN_FIELDS: dict[str, tuple[Breaker, ...]] = {
-    "order_items": (Breaker("discount_within_line", _discount_above_line),),
+    "order_items": (
+        Breaker("discount_within_line", _discount_above_line),
+        Breaker("line_amount_in_range", _line_above_any_total),
+    ),
 }
 
 # Far enough for a history that is produced at any time.

@@ -18,7 +18,7 @@ from infra.failpoints import Failpoints
 from infra.generation import current_generation
 from infra.kafka import Offsets, admin, log_bounds
 from infra.settings import Settings
-from schemas.errors import Unavailable
+from schemas.errors import ContractError, Unavailable
 from streams.live.attempt import (
     Attempt,
     load_attempt,
@@ -40,7 +40,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between restarts of a query th
 STABLE_SECONDS = 60.0
 # A requester asks again while it waits; a request that the new attempt already answers must not start the next one.
 SETTLING_SECONDS = 15.0
-# The query outlives a broker or registry that restarts; so does the driver.
+# The query outlives a broker that restarts; so does the driver.
 PATIENCE_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,6 @@ class LiveJob:
         """Whether a new schema is registered. Raises if the world is not the one that this process was started for."""
         try:
             self.world.check()
-            schemas = self.world.schemas()
         except Unavailable as error:
             now = time.monotonic()
             if self.out_of_touch is None:
@@ -159,6 +158,15 @@ class LiveJob:
                 raise
             return False
         self.out_of_touch = None
+        try:
+            schemas = self.world.schemas()
+        except (Unavailable, ContractError) as error:
+            # The query has what it needs: without a registry it only learns of no newer schema.
+            if self.report.registry_fails(str(error)):
+                log.warning("the query goes on with the schemas that it knows: %s", error)
+            return False
+        if self.report.registry_answers():
+            log.info("the registry answers again")
         if schemas == self.schemas:
             return False
         log.info("a new schema is registered: the query starts again and knows it")

@@ -38,7 +38,9 @@ def outputs(
     refused = F.size("reasons") > 0
     value = F.when(refused, F.to_json(stub)).otherwise(F.col("text"))
     name = F.concat(F.lit(topic + "/"), F.col("partition"), F.lit("/"), F.col("offset"))
-    judged_row = _row(judged, F.substring(F.col("key"), 1, KEY_BYTES), value.cast("binary"), None)
+    # A refused record's key is not known to be an id; it may hold anything, and stays in the dead letters.
+    key = F.when(~refused, F.substring(F.col("key"), 1, KEY_BYTES))
+    judged_row = _row(judged, key, value.cast("binary"), None)
     dead_row = _row(
         dead_letter, name.cast("binary"), _excerpt(max_bytes), _headers(topic, generation, max_bytes)
     )

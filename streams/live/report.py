@@ -24,6 +24,7 @@ class Report:
             "query_started_at": None,
             "restarts": 0,
             "last_failure": None,
+            "registry_failure": None,
         }
 
     def know(self, **details: Any) -> None:
@@ -41,6 +42,19 @@ class Report:
 
     def failed(self, reason: str) -> None:
         self.know(last_failure={"at": time.time(), "reason": reason[:REASON_CHARACTERS]})
+
+    def registry_fails(self, reason: str) -> bool:
+        """The registry is of no use since now, or still; True if that is new."""
+        if self._known["registry_failure"] is not None:
+            return False
+        self.know(registry_failure={"since": time.time(), "reason": reason[:REASON_CHARACTERS]})
+        return True
+
+    def registry_answers(self) -> bool:
+        """The registry answers; True if it did not before."""
+        failed = self._known["registry_failure"] is not None
+        self.know(registry_failure=None)
+        return failed
 
     def write(self, state: str) -> None:
         """`state` is starting, running, restarting (the query failed, a pause) or stopping."""

@@ -26,7 +26,10 @@ class World:
         self._read: dict[tuple[str, int], RegisteredSchema] = {}
 
     def schemas(self) -> Schemas:
-        """Every schema that the registry lists for each topic. A version never changes, so each is read once."""
+        """Every schema that the registry has listed for each topic: it never changes, and records of it stay.
+
+        Raises Unavailable, and ContractError if the registry says that a topic has none.
+        """
         found = {topic: self._schemas_of(topic) for topic in self._generation.topics}
         empty = [topic for topic, schemas in found.items() if not schemas]
         if empty:
@@ -56,9 +59,10 @@ class World:
 
     def _schemas_of(self, topic: str) -> list[RegisteredSchema]:
         name = subject(self._settings, topic)
-        found = []
-        for version in self._registry.versions(name):
+        listed = self._registry.versions(name)
+        if not listed:
+            return []
+        for version in listed:
             if (name, version) not in self._read:
                 self._read[name, version] = self._registry.schema(name, version)
-            found.append(self._read[name, version])
-        return found
+        return [self._read[key] for key in sorted(self._read) if key[0] == name]

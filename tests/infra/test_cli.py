@@ -11,6 +11,8 @@ from dataflow.commands.topics import describe
 from dataflow.main import COMMANDS, FAILED, NOT_RUNNING, OK, USAGE, main
 from infra.kafka import admin, ensure_topics
 from infra.runtime.platform import Platform
+from infra.runtime.spec import ProcessSpec
+from infra.runtime.supervisor import Supervisor
 from infra.settings import Settings
 from schemas.topics import Topic
 from tests.helpers import isolated_settings
@@ -173,3 +175,14 @@ def test_up_without_jars_says_what_to_do(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     assert main(["up"]) == FAILED
     assert "make setup" in capsys.readouterr().err
+
+
+def test_up_ends_with_an_error_when_its_supervisor_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(Platform, "_specs", lambda _: [ProcessSpec("sleep", ("sleep", "600"))])
+    monkeypatch.setattr(Supervisor, "_perhaps_start", lambda *_: 1 / 0)
+    assert main(["up", "--env", "test"]) == FAILED
+    error = capsys.readouterr().err
+    assert "the supervisor failed" in error
+    assert "supervisor.log" in error

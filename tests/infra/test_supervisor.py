@@ -1,5 +1,6 @@
 """The supervisor, with small real processes: order, readiness, restarts, orderly ends, nothing left behind."""
 
+import errno
 import itertools
 import threading
 import time
@@ -11,7 +12,8 @@ import pytest
 
 from infra.entry import EXIT_TERMINAL
 from infra.runtime import logs as logs_module
-from infra.runtime.errors import StartFailed
+from infra.runtime import supervisor as supervisor_module
+from infra.runtime.errors import StartFailed, SupervisionEnded
 from infra.runtime.logs import Logs
 from infra.runtime.spec import ProcessSpec, State
 from infra.runtime.supervisor import ProcessInfo, Supervisor
@@ -259,3 +261,29 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_report_or_a_rotation_that_fails_does_not_end_supervision(start, monkeypatch, caplog) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Running, "_note", full)
+    monkeypatch.setattr(Logs, "rotate", full)
+    monkeypatch.setattr(supervisor_module, "ROTATE_EVERY_S", 0.0)
+    running = start(shell("a", FOREVER))
+    running.supervisor.wait_ready(["a"], 10)
+    pid = running.info("a").pid
+    running.supervisor.kill("a")
+    wait_for(lambda: running.info("a").pid not in (None, pid), what="another process")
+    assert "could not be reported" in caplog.text
+    assert caplog.text.count("cannot be rotated") == 1
+
+
+def test_who_waits_is_told_when_the_supervisor_itself_fails(start, monkeypatch) -> None:
+    running = start(shell("a", FOREVER), shell("b", FOREVER, probe=never))
+    running.supervisor.wait_ready(["a"], 10)
+    child = psutil.Process(running.info("a").pid)
+    monkeypatch.setattr(Supervisor, "_watch", lambda *_: 1 / 0)
+    with pytest.raises(SupervisionEnded, match="ZeroDivisionError"):
+        running.supervisor.wait_ready(["b"], 10)
+    wait_for(lambda: not child.is_running(), what="the end of the child")

@@ -92,7 +92,10 @@ class Folded:
         self.store.commit(
             self.epoch,
             {},
-            [("S", self.keys.meta, ["spec", self.plan.digest]), ("S", self.keys.fence, fences)],
+            [
+                ("S", self.keys.meta, ["spec", self.plan.digest(settings.max_event_bytes)]),
+                ("S", self.keys.fence, fences),
+            ],
         )
         self.fences = {(topic, 0): 0 for topic in CONTRACTS}
         self.newest: dict[str, int] = {"": 0}

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.errors import Unavailable
-from serving.materializer.admission import PATIENCE, Admission
+from serving.materializer.admission import BUSY_PATIENCE, PATIENCE, Admission
 
 AT = ("orders", 0)
 
@@ -22,7 +22,7 @@ def verdict(offset, at=AT):
 def admission(records, fence=0, held=None):
     """Over a partition that holds committed records at these offsets."""
     clock = Clock()
-    probe = lambda t, p, o: min((r for r in records if r >= o), default=None)  # noqa: E731
+    probe = lambda t, p, o, end: min((r for r in records if r >= o), default=None)  # noqa: E731
     return Admission({AT: fence}, probe, held, clock), clock
 
 
@@ -87,6 +87,8 @@ def test_a_record_without_a_verdict_is_noticed_after_a_while():
     clock.now += PATIENCE
     assert subject.stuck({AT: 1}, idle=False) == []
     assert subject.stuck({AT: 1}, idle=True) == [AT]
+    clock.now += BUSY_PATIENCE
+    assert subject.stuck({AT: 1}, idle=False) == [AT], "others that have verdicts must not hide it for ever"
     assert subject.stuck({AT: 0}, idle=True) == []
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
+from redis.exceptions import RedisError
 
 from infra.generation import new_generation
 from infra.kafka import admin, consumer, log_bounds
@@ -267,6 +268,76 @@ def test_verdicts_that_have_aged_out_are_asked_for_again(scene):
         scene.live.judge(wanted)
         scene.caught_up()
         scene.expect_exact()
+
+
+@pytest.mark.chaos
+def test_a_restart_of_redis_is_claimed_also_when_nothing_moves(scene):
+    own_redis = scene.settings.replace(redis_host=None)
+    with Platform(own_redis, ("valkey", "materializer"), preferred_ports=False) as platform:
+        scene.redis.close()
+        scene.redis = connect(platform.settings)
+        scene.live.produce(scene.emissions)
+        scene.live.judge()
+        scene.caught_up()
+        for _ in range(2):
+            before = scene.redis.info("server")["run_id"]
+            platform.kill("valkey")
+            wait_for(lambda old=before: run_id(scene.redis) not in (None, old), what="another server")
+            wait_for(lambda: claimed_server(scene) == run_id(scene.redis), 30, "a claim of the new server")
+        scene.expect_exact()
+
+
+def run_id(redis):
+    try:
+        return redis.info("server")["run_id"]
+    except RedisError:
+        return None
+
+
+def claimed_server(scene):
+    try:
+        return scene.redis.hget(scene.keys.meta, "server").decode()
+    except RedisError:
+        return None
+
+
+def test_topics_that_end_before_the_fences_are_refused(scene):
+    scene.live.produce(scene.emissions)
+    scene.live.judge()
+    with materializer(scene.settings):
+        scene.caught_up()
+    name = next(iter(scene.fences()))
+    scene.redis.hincrby(scene.keys.fence, name, 1)
+    again = Materializer(scene.settings)
+    with pytest.raises(GenerationError, match=f"end before what was applied from them: {name}"):
+        again.claim()
+    again.close()
+
+
+def test_topics_that_lost_their_beginning_are_refused_after_a_flush(scene):
+    scene.live.produce(scene.emissions)
+    cut = TopicPartition(f"{scene.settings.topic_prefix}clickstream", 0, 10)
+    client = admin(scene.settings.kafka_bootstrap_servers)
+    for future in client.delete_records([cut]).values():
+        future.result(15)
+    fresh = Materializer(scene.settings)
+    with pytest.raises(GenerationError, match="no longer hold what comes next in clickstream/0"):
+        fresh.claim()
+    fresh.close()
+
+
+def test_what_is_no_verdict_on_the_judged_topic_stops_nothing(scene):
+    scene.live.produce(scene.emissions)
+    topic = scene.live.generation.judged_topic(scene.settings)
+    stranger = Producer({"bootstrap.servers": scene.settings.kafka_bootstrap_servers, "log_level": 2})
+    for value in (b"no JSON", b"[]", b'{"t": "orders"}', None):
+        stranger.produce(topic, value, partition=0)
+    assert stranger.flush(15) == 0
+    scene.live.judge()
+    with materializer(scene.settings) as platform:
+        scene.caught_up()
+        scene.expect_exact()
+        assert platform.supervisor.process("materializer").restarts == 0
 
 
 @pytest.mark.chaos

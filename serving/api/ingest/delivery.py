@@ -4,17 +4,23 @@
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 LINGER_MS = 2
 DELIVERY_SECONDS = 10.0
+# librdkafka looks once a second for records whose time is up.
+REPORT_SECONDS = 2.0
 FULL_PAUSE = 0.005
 QUEUE_RECORDS = 100_000
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class _Batch:
         if finished:
             self._loop.call_soon_threadsafe(self._finish)
 
+    def settled(self, otherwise: Fate) -> list[Fate]:
+        """The fates so far; `otherwise` for records that have none. Later ones change nothing."""
+        with self._lock:
+            return [otherwise if fate is None else fate for fate in self.fates]
+
     def _finish(self) -> None:
         # Who waited may have gone.
         if not self.done.done():
@@ -75,28 +86,31 @@ class Deliveries:
             "linger.ms": LINGER_MS,
             "delivery.timeout.ms": int(delivery_seconds * 1000),
             "queue.buffering.max.messages": QUEUE_RECORDS,
-            "error_cb": self._error,
             "log_level": 2,
         }
         self._producer: Producer | None = None
-        self._fatal = False
+        self._lost = threading.Event()  # the producer had a fatal error
         self._last_error = ""
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        self._producer = Producer(self._config)
+        self._renew()
         threading.Thread(target=self._poll, name="ingest-reports", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
 
     async def deliver(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[Fate]:
-        """The fate of each (key, value), in their order, after `delivery_seconds` at the latest."""
+        """The fate of each (key, value), in their order, soon after `delivery_seconds` at the latest."""
         if not records:
             return []
-        if self._fatal:
+        if self._lost.is_set():
             # An idempotent producer that lost its order is of no use any more; a new one begins a new sequence.
-            self._fatal, self._producer = False, Producer(self._config)
+            old = self._producer
+            self._renew()
+            # Other requests wait for what the old one still has to report.
+            flush = partial(old.flush, self._seconds + REPORT_SECONDS)
+            threading.Thread(target=flush, name="ingest-last-reports", daemon=True).start()
         producer, batch = self._producer, _Batch(len(records), asyncio.get_running_loop())
         deadline = time.monotonic() + self._seconds
         for n, (key, value) in enumerate(records):
@@ -112,19 +126,30 @@ class Deliveries:
                 except KafkaException as error:
                     batch.settle(n, _undelivered(error.args[0], self._because()))
                 break
-        await batch.done
+        unknown = Undelivered("timed out: the Kafka client reported nothing")
+        try:
+            await asyncio.wait_for(batch.done, self._seconds + REPORT_SECONDS)
+        except TimeoutError:
+            log.warning("the Kafka client has not reported all of %d records in time", len(records))
         return [
-            Undelivered(fate.reason + self._because()) if _is_vague(fate) else fate for fate in batch.fates
+            Undelivered(fate.reason + self._because()) if _is_vague(fate) else fate
+            for fate in batch.settled(unknown)
         ]
+
+    def _renew(self) -> None:
+        # Each producer has its own flag: the last words of an old one are not about the new one.
+        lost = threading.Event()
+        producer = Producer({**self._config, "error_cb": partial(self._error, lost)})
+        self._lost, self._producer = lost, producer
 
     def _poll(self) -> None:
         while not self._stopped.is_set():
             self._producer.poll(0.1)
 
-    def _error(self, error: KafkaError) -> None:
+    def _error(self, lost: threading.Event, error: KafkaError) -> None:
         self._last_error = error.str()
         if error.fatal():
-            self._fatal = True
+            lost.set()
 
     def _because(self) -> str:
         return f"; last error: {self._last_error}" if self._last_error else ""

@@ -53,13 +53,23 @@ def test_an_accepted_document_is_in_kafka_where_the_answer_says(shop_api, record
     answer = shop_api.post("/v1/events/orders", json=document)
     assert answer.status_code == 202
     body = answer.json()
-    assert set(body) == {"status", "topic", "partition", "offset", "event_id", "version"}
+    assert set(body) == {"status", "topic", "partition", "offset", "event_id", "version", "as_of"}
     event = record(body)
     assert event["total_amount"] == Decimal("1234567890.12")
     assert (event["event_id"], event["version"]) == (body["event_id"], body["version"])
     assert (event["op"], event["source"]) == ("c", "rest")
     # the version is the ingest's clock, in µs
     assert abs(event["version"] - micros(event["occurred_at"])) < 60_000_000
+
+
+def test_an_answer_says_what_is_counted_so_far(shop_api):
+    read = shop_api.get("/v1/status").json()["as_of"]
+    for body in (
+        shop_api.post("/v1/events/orders", json=order()).json(),
+        shop_api.post("/v1/events/orders", content=ndjson(order(), {}), headers=NDJSON).json(),
+    ):
+        assert (body["as_of"]["generation"], set(body["as_of"])) == (read["generation"], set(read))
+        assert body["as_of"]["position"] >= read["position"]
 
 
 def test_money_as_a_json_number_is_exact(shop_api, record):
@@ -258,7 +268,8 @@ def test_without_redis_nothing_gets_a_version_but_clicks_go_on(shop):
         body = assert_problem(api.post("/v1/events/orders", json=document), 503, "unavailable")
         assert (body["retryable"], body["event_id"]) == (True, document["event_id"])
         assert api.post("/v1/events/orders", json=order(version=1)).status_code == 202
-        assert api.post("/v1/events/clickstream", json=VIEW).status_code == 202
+        click = api.post("/v1/events/clickstream", json=VIEW)
+        assert (click.status_code, click.json()["as_of"]) == (202, None)
         mixed = api.post("/v1/events/orders", content=ndjson(order(), order(version=1)), headers=NDJSON)
         assert mixed.status_code == 202
         assert [line["status"] for line in mixed.json()["results"]] == ["failed", "accepted"]

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.contract import CONTRACTS
 from schemas.validate import violations
+from serving.api.ingest.document import parse
 from serving.api.ingest.typed import Accepted, Refused, idempotent_id, judge
 from sources.codec import EventCodec
 from tests.serving.api.documents import CUSTOMER, ITEM, ORDER, VIEW, without
@@ -221,3 +223,26 @@ def test_amounts_and_times_survive_the_way_to_avro_and_back(amount, naive, minut
     decoded = CODEC.decode("orders", CODEC.encode("orders", event)[1])
     assert decoded["total_amount"] == amount
     assert decoded["order_date"] == at
+
+
+@pytest.mark.parametrize(
+    "amount",
+    ["1e9999999", "-1e9999999", "1e-9999999", "1e999999999999999999", "1e10", "NaN", "Infinity", "sNaN"],
+)
+def test_a_number_with_any_exponent_is_a_violation_and_no_error(amount):
+    number = Decimal(amount)
+    assert "before" in reasons("orders", {**ORDER, "total_amount": number})["total_amount_type"]
+    found = violations("orders", {**accepted("orders", ORDER).event, "total_amount": number}, NOW_MICROS)
+    assert "total_amount_type" in [each.rule for each in found]
+
+
+@pytest.mark.parametrize("amount", ["0e9999999", "0e-9999999", "-0e9999999"])
+def test_zero_is_zero_with_any_exponent(amount):
+    assert accepted("orders", {**ORDER, "total_amount": Decimal(amount)}).event["total_amount"] == 0
+
+
+def test_each_line_of_a_batch_is_judged_for_itself_whatever_its_numbers():
+    raw = orjson.dumps(without(ORDER, "total_amount"))[:-1]
+    lines = [raw + b',"total_amount":' + number + b"}" for number in (b"1e9999999", b"1e-9999999", b"19.99")]
+    kinds = [type(judge("orders", parse(line), ID, NOW)) for line in lines]
+    assert kinds == [Refused, Refused, Accepted]

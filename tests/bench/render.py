@@ -1,0 +1,106 @@
+"""Results as text: Markdown tables, which are also what the terminal shows, and the page docs/benchmarks.md. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+INTRODUCTION = """# Benchmarks
+
+Written by `make bench`, which runs the whole platform in a fresh directory and measures it; the raw figures
+are in [results.json](../tests/bench/results.json). Nothing passes or fails here. Load, clients and platform
+share the machine, so what the load generator and the clients use is missing to the platform.
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption. A cell is text, a number or None."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    notes: Sequence[str] = field(default=())
+
+
+def cell(value: Any) -> str:
+    """A value as it stands in a table."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return (
+            f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}" if abs(value) < 1 else f"{value:,.1f}"
+        )
+    return str(value)
+
+
+def markdown(table: Table) -> str:
+    """The table with aligned columns; numbers stand at the right."""
+    rows = [[cell(value) for value in row] for row in table.rows]
+    widths = [max(3, *(len(row[n]) for row in (table.columns, *rows))) for n in range(len(table.columns))]
+    right = [
+        any(numbers) if n else all(numbers)
+        for n in range(len(table.columns))
+        if (numbers := [isinstance(row[n], int | float) for row in table.rows]) is not None
+    ]
+
+    def line(cells: Iterable[str]) -> str:
+        parts = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
+        return "| " + " | ".join(parts) + " |"
+
+    rule = ("-" * (w - 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True))
+    lines = [line(table.columns), line(rule), *map(line, rows)]
+    caption = [f"**{table.caption}**", ""] if table.caption else []
+    return "\n".join(
+        [*caption, *lines, *(["", *(f"- {note}" for note in table.notes)] if table.notes else [])]
+    )
+
+
+def usage_table(caption: str, usage: Mapping[str, Mapping[str, float]]) -> Table:
+    """CPU and memory per process, with their sums."""
+    rows = [[name, row["cpu_percent"], row["rss_mb"]] for name, row in usage.items()]
+    total = [
+        "all",
+        round(sum(row["cpu_percent"] for row in usage.values()), 1),
+        sum(row["rss_mb"] for row in usage.values()),
+    ]
+    return Table(caption, ("process", "CPU, % of a core", "RSS, MB"), [*rows, total])
+
+
+def spread_rows(named: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
+    """One row of percentiles per name."""
+    return [
+        [name, row["p50"], row["p90"], row["p99"], row["max"], row["samples"]] for name, row in named.items()
+    ]
+
+
+SPREAD = ("p50", "p90", "p99", "max", "records")
+
+
+def page(results: Mapping[str, Any], sections: Sequence[tuple[str, str, str, Sequence[Table]]]) -> str:
+    """docs/benchmarks.md. A section is: name, title, method, tables."""
+    machine, versions = results["machine"], results["versions"]
+    out = [INTRODUCTION, "## Where", ""]
+    facts = [
+        ("CPU", machine["cpu"]),
+        ("cores", machine["cores"]),
+        ("memory, GB", machine["memory_gb"]),
+        ("system", machine["system"]),
+        ("command", f"`{results['command']}`"),
+        *((name, version) for name, version in versions.items()),
+    ]
+    out += [markdown(Table("", ("", ""), facts)), ""]
+    for name, title, method, tables in sections:
+        run = results["parts"][name]
+        out += [f"## {title}", "", method, ""]
+        for table in tables:
+            out += [markdown(table), ""]
+        out += [
+            f"Measured {run['date']}, commit `{run['commit']}`, load average at start {run['load_average']}, "
+            f"in {run['seconds']:,.0f} s.",
+            "",
+        ]
+    return "\n".join(out).rstrip() + "\n"

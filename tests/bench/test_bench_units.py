@@ -1,0 +1,156 @@
+"""The benchmark's arithmetic and its pages: pure, so tested without a platform."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from tests.bench.figures import Produced, Sightings, held, percentile, slope, spread, waits
+from tests.bench.parts import PARTS
+from tests.bench.render import Table, cell, markdown, page, usage_table
+from tests.bench.workers import BenchError, Worker
+
+ORDERS = ("orders", 0)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.9, 90), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_a_percentile_is_a_sample_that_so_many_are_not_above(share, expected):
+    assert percentile(range(1, 101), share) == expected
+
+
+def test_a_spread_takes_samples_in_any_order_and_none_of_nothing():
+    assert spread([3.0, 1.0, 2.0]) == {"p50": 2.0, "p90": 3.0, "p99": 3.0, "max": 3.0, "samples": 3}
+    assert spread([]) == {"p50": None, "p90": None, "p99": None, "max": None, "samples": 0}
+
+
+def test_a_slope_is_growth_per_second():
+    assert slope([(0, 10), (1, 12), (2, 14)]) == pytest.approx(2)
+    assert slope([(0, 5), (1, 5), (5, 5)]) == 0
+    assert slope([(3, 7)]) == 0
+
+
+def test_a_record_is_seen_when_the_offsets_pass_it_and_not_when_they_reach_it():
+    sightings = Sightings([(1.0, {ORDERS: 4}), (2.0, {ORDERS: 5}), (3.0, {ORDERS: 9})])
+    assert sightings.first(Produced(0, "orders", 0, 3)) == 1.0
+    assert sightings.first(Produced(0, "orders", 0, 4)) == 2.0
+    assert sightings.first(Produced(0, "orders", 0, 8)) == 3.0
+    assert sightings.first(Produced(0, "orders", 0, 9)) is None
+    assert sightings.first(Produced(0, "orders", 1, 0)) is None
+
+
+def test_an_answer_that_stands_still_does_not_count_as_another_sighting():
+    sightings = Sightings([(1.0, {ORDERS: 4}), (2.0, {ORDERS: 4, ("orders", 1): 1}), (3.0, {ORDERS: 5})])
+    assert sightings.first(Produced(0, "orders", 0, 3)) == 1.0
+    assert sightings.first(Produced(0, "orders", 1, 0)) == 2.0
+
+
+def test_waits_are_milliseconds_and_what_was_never_seen_is_counted():
+    records = [Produced(0.5, "orders", 0, 0), Produced(0.9, "orders", 0, 1), Produced(0.9, "orders", 0, 7)]
+    found, missing = waits(records, Sightings([(1.0, {ORDERS: 2})]))
+    assert found == pytest.approx([500, 100])
+    assert missing == 1
+
+
+@pytest.mark.parametrize(
+    ("lags", "offered", "expected"),
+    [
+        ([(n, 500 + n % 3) for n in range(120)], 10_000, True),
+        ([(n, 40_000 - 600 * n if n < 60 else 500) for n in range(120)], 10_000, True),
+        ([(n, 500 + 150 * n) for n in range(120)], 10_000, False),
+        ([(n, 500) for n in range(120)], 9_000, False),
+        ([], 10_000, False),
+    ],
+    ids=["steady", "worked off", "grows", "load too slow", "no answers"],
+)
+def test_a_rate_is_held_if_lag_does_not_grow_and_the_load_kept_up(lags, offered, expected):
+    assert held(lags, 10_000, offered)["held"] is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (True, "yes"),
+        (1234567, "1,234,567"),
+        (1234.5, "1,234"),
+        (12.34, "12.3"),
+        (0.2, "0.20"),
+        ("a", "a"),
+    ],
+)
+def test_a_cell_reads_well(value, text):
+    assert cell(value) == text
+
+
+def test_a_table_is_markdown_with_numbers_at_the_right():
+    table = Table("Speed", ("name", "per second"), [("one", 1_000), ("three", None)], ["a note"])
+    assert markdown(table).splitlines() == [
+        "**Speed**",
+        "",
+        "| name  | per second |",
+        "| ----- | ---------: |",
+        "| one   |      1,000 |",
+        "| three |          – |",
+        "",
+        "- a note",
+    ]
+
+
+def test_usage_ends_with_the_sum_of_all():
+    usage = {"api": {"cpu_percent": 1.5, "rss_mb": 80}, "live": {"cpu_percent": 20.0, "rss_mb": 700}}
+    assert list(usage_table("", usage).rows[-1]) == ["all", 21.5, 780]
+
+
+def test_the_page_shows_machine_versions_and_each_part_with_its_conditions():
+    results = {
+        "machine": {"cpu": "A CPU", "cores": 2, "memory_gb": 23.4, "system": "Linux"},
+        "versions": {"python": "3.11.1"},
+        "command": "python -m tests.bench",
+        "parts": {
+            "idle": {
+                "date": "2026-03-02 12:00 UTC",
+                "commit": "abc",
+                "load_average": "0.1 0.2 0.3",
+                "seconds": 61.2,
+            }
+        },
+    }
+    text = page(results, [("idle", "Idle", "How it is done.", [Table("", ("a", "b"), [("x", 1)])])])
+    for expected in (
+        "A CPU",
+        "3.11.1",
+        "`python -m tests.bench`",
+        "## Idle",
+        "How it is done.",
+        "commit `abc`",
+    ):
+        assert expected in text
+    assert text.endswith("in 61 s.\n")
+
+
+def test_every_part_has_a_name_of_its_own_and_says_how_it_measures():
+    assert all(name == part.name and part.title and part.method for name, part in PARTS.items())
+
+
+def answer(inside, number):
+    inside.ready()
+    inside.show(number)
+    inside.wait_for_stop()
+    return number * 2
+
+
+def fail(inside):
+    inside.ready()
+    raise ValueError("why it failed")
+
+
+def test_a_worker_shows_a_count_returns_its_result_and_leaves_no_process():
+    with Worker(answer, 21) as worker:
+        worker.stop()
+        assert worker.result(30) == 42
+        assert worker.count == 21
+    assert not worker.is_alive()
+
+
+def test_a_worker_that_fails_tells_why():
+    with ExitStack() as stack, pytest.raises(BenchError, match="why it failed"):
+        stack.enter_context(Worker(fail)).result(30)

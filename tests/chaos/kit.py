@@ -1,0 +1,116 @@
+"""What the chaos tests share: a whole platform with a shop, its end state, and the ways to hurt its processes.
+
+Only processes of the test's own platform are signalled, by their process groups.
+"""
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.runtime.child import group_members, signal_group
+from infra.runtime.platform import ALL, Platform
+from infra.settings import Settings
+from tests.e2e.kit import Reader, Rest, Shop, expect_prefixes, expect_truth
+from tests.helpers import isolated_settings, wait_for
+
+VICTIMS = ("kafka", "registry", "valkey", "live", "materializer", "api")
+RECORDS = 80_000  # more than any module produces: they spread over the shop's day
+READY_SECONDS = 180
+
+
+class World:
+    """A running platform, a shop that produces to it, and its REST interface."""
+
+    def __init__(self, platform: Platform, seed: int) -> None:
+        self.platform, self.settings = platform, platform.settings
+        self.shop = Shop(self.settings, RECORDS, seed)
+        self.rest = Rest(platform.url)
+
+    def settle(self, timeout: float = 240) -> None:
+        """Everything is up and counted, and every figure is the ground truth's."""
+        for name in VICTIMS:
+            self.platform.wait_ready(name, READY_SECONDS)
+        self.rest.at_ends(self.settings, timeout)
+        expect_truth(self.rest, self.shop.truth)
+
+    @contextmanager
+    def watched(self, *, empties: bool = False) -> Iterator[Reader]:
+        """A reader asks while the block runs, and has seen nothing wrong in the end."""
+        with Reader(self.platform.url, empties=empties).asking() as reader:
+            yield reader
+        assert reader.faults == []
+        assert reader.answers, "the reader got no answer, so it has seen nothing"
+
+    def status_file(self, name: str) -> Path:
+        return self.settings.state_dir / "status" / f"{name}.json"
+
+    def log(self, name: str) -> str:
+        return self.platform.log_file(name).read_text(errors="replace")
+
+
+@contextmanager
+def world(home: Path, seed: int, **settings: object) -> Iterator[World]:
+    """A platform of its own, caught up with its first records."""
+    chosen = isolated_settings(home, live_trigger_seconds=5, **settings)
+    with Platform(chosen, ALL, preferred_ports=False) as platform:
+        made = World(platform, seed)
+        try:
+            made.shop.produce(1_000)
+            made.rest.at_ends(made.settings)
+            yield made
+        finally:
+            made.rest.http.close()
+
+
+class Killer:
+    """SIGKILL for running processes with all that they started; counts what was really killed."""
+
+    def __init__(self, platform: Platform, chance: random.Random) -> None:
+        self.platform, self.chance = platform, chance
+        self.kills: Counter[str] = Counter()
+
+    def running(self) -> list[str]:
+        return [name for name in VICTIMS if self.platform.supervisor.process(name).pid]
+
+    def kill(self, *names: str) -> None:
+        """All of them at the same moment. Who is between two lives is left alone and not counted."""
+        groups = {name: self.platform.supervisor.process(name).pid for name in names}
+        groups = {name: group for name, group in groups.items() if group and group_members(group)}
+        for group in groups.values():
+            signal_group(group, signal.SIGKILL)
+        for name, group in groups.items():
+            wait_for(lambda g=group: not group_members(g), 10, f"the end of {name}")
+            self.kills[name] += 1
+
+    @property
+    def total(self) -> int:
+        return self.kills.total()
+
+
+@contextmanager
+def stand_in(world: World, name: str, home: Path, failpoint: str) -> Iterator[tuple[Platform, Path]]:
+    """A job of the platform replaced by one with a failpoint and a state of its own; and the marker of its kill."""
+    settings: Settings = world.settings.replace(dataflow_home=home, dataflow_failpoint=failpoint)
+    world.platform.stop_process(name)
+    try:
+        with Platform(settings, (name,), preferred_ports=False) as running:
+            yield running, settings.state_dir / "failpoints" / failpoint.partition(":")[0]
+    finally:
+        world.platform.start_process(name)
+
+
+__all__ = [
+    "VICTIMS",
+    "Killer",
+    "Reader",
+    "Rest",
+    "Shop",
+    "World",
+    "expect_prefixes",
+    "expect_truth",
+    "stand_in",
+    "world",
+]
