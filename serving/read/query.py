@@ -4,11 +4,12 @@ Amounts of money leave as strings with two decimals, counts as integers, ratios 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -119,28 +120,35 @@ def evaluate(
     position = {name: n for n, name in enumerate(by)}
     lookups = {r.name: (position[r.through], r) for r in getattr(metric, "rollups", ())}
 
-    def value(dimensions: Sequence[str | None], name: str) -> str | None:
+    def value_of(name: str) -> Callable[[Sequence[str | None]], str | None]:
         if name in position:
-            return dimensions[position[name]]
+            return itemgetter(position[name])
         at, rollup = lookups[name]
-        return rolled_up(
-            rollup.name, attributes.get(rollup.dimension, {}).get(dimensions[at] or ""), rollup.dimension
-        )
+        rows = attributes.get(rollup.dimension, {})
+        return lambda dimensions: rolled_up(rollup.name, rows.get(dimensions[at] or ""), rollup.dimension)
 
+    wanted = [(value_of(name), allowed) for name, allowed in query.where.items()]
+    parts = [value_of(name) for name in query.by]
     sums: dict[tuple[Any, ...], defaultdict[str, int]] = {}
     for start, fields in buckets:
         for text, amount in fields.items():
             dimensions, measure = decode_field(text)
-            if any(value(dimensions, name) not in allowed for name, allowed in query.where.items()):
+            if wanted and any(value(dimensions) not in allowed for value, allowed in wanted):
                 continue
-            key = (start, *(value(dimensions, name) for name in query.by))
+            key = (start, *[part(dimensions) for part in parts])
             if (row := sums.get(key)) is None:
                 row = sums[key] = defaultdict(int)
             row[measure] += amount
     rows = [(key, row) for key, row in sums.items() if any(row.values())]
     rows.sort(key=lambda each: [(part is None, part) for part in each[0]])
     if query.order is not None:
-        rows.sort(key=lambda each: _ordering(metric, query.order, each[1]), reverse=True)
+        measured = any(measure.name == query.order for measure in metric.measures)
+        rows.sort(
+            key=lambda each: (
+                each[1].get(query.order, 0) if measured else _ordering(metric, query.order, each[1])
+            ),
+            reverse=True,
+        )
     if query.limit:
         rows = rows[: query.limit]
     return [
@@ -206,7 +214,7 @@ def _ordering(metric: AnyMetric, name: str, row: Mapping[str, int]) -> Decimal:
         if derived.name == name:
             found = compute(metric, derived, {m.name: row.get(m.name, 0) for m in metric.measures})
             return Decimal("-Infinity") if found is None else found
-    return Decimal(row.get(name, 0))
+    raise QueryError(f"metric {metric.name} derives no {name!r}")
 
 
 def money(minor: int) -> str:

@@ -268,14 +268,15 @@ def test_a_report_or_a_rotation_that_fails_does_not_end_supervision(start, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Running, "_note", full)
-    monkeypatch.setattr(Logs, "rotate", full)
     monkeypatch.setattr(supervisor_module, "ROTATE_EVERY_S", 0.0)
     running = start(shell("a", FOREVER))
+    monkeypatch.setattr(running.logs, "rotate", full)
     running.supervisor.wait_ready(["a"], 10)
     pid = running.info("a").pid
     running.supervisor.kill("a")
     wait_for(lambda: running.info("a").pid not in (None, pid), what="another process")
     assert "could not be reported" in caplog.text
+    wait_for(lambda: "cannot be rotated" in caplog.text, what="the failed rotation")
     assert caplog.text.count("cannot be rotated") == 1
 
 
@@ -283,7 +284,7 @@ def test_who_waits_is_told_when_the_supervisor_itself_fails(start, monkeypatch) 
     running = start(shell("a", FOREVER), shell("b", FOREVER, probe=never))
     running.supervisor.wait_ready(["a"], 10)
     child = psutil.Process(running.info("a").pid)
-    monkeypatch.setattr(Supervisor, "_watch", lambda *_: 1 / 0)
+    monkeypatch.setattr(running.supervisor, "_watch", lambda *_: 1 / 0)
     with pytest.raises(SupervisionEnded, match="ZeroDivisionError"):
         running.supervisor.wait_ready(["b"], 10)
     wait_for(lambda: not child.is_running(), what="the end of the child")
