@@ -35,9 +35,10 @@ def test_the_query_keeps_its_schemas_and_the_status_tells_why_once(settings, tmp
     caplog.set_level(logging.INFO)
     assert (job.schemas_changed(), status()) == (False, None)
     known = job.schemas
-    world._registry = Registry("http://127.0.0.1:9")
+    world._registry = silent = Registry("http://127.0.0.1:9")
     assert [job.schemas_changed() for _ in range(3)] == [False] * 3
     assert "127.0.0.1:9" in status()["reason"]
+    silent.close()
     world._registry = real
     assert (job.schemas_changed(), status()) == (False, None)
     # one that has lost everything
