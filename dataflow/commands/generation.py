@@ -131,7 +131,8 @@ def services(settings: Settings) -> Iterator[tuple[Settings, bool]]:
         return
     if not settings.state_dir.exists():
         raise NotRunning(
-            f"environment {settings.dataflow_env!r} has no state in {settings.state_dir}: nothing to start over"
+            f"environment {settings.dataflow_env!r} has no state in {settings.state_dir}: nothing to start "
+            f"over. `dataflow up --env {settings.dataflow_env}` starts the first generation"
         )
     click.echo("starting the broker and Redis for this command …", err=True)
     with Platform(settings, ("kafka", "valkey")) as platform:

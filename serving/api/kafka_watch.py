@@ -77,14 +77,15 @@ class KafkaWatch:
             self._take(generation)
         self._client = self._client or admin(self._settings.kafka_bootstrap_servers)
         prefix = self._settings.topic_prefix
-        wanted = [(prefix + topic, partition) for topic, partition in self.view.generation.partitions()]
-        _, ends = log_bounds(self._client, [self._generations, *wanted])
-        newest = ends.pop(self._generations)
+        # On its own, and first: while a topic of the old generation lacks a partition its ends cannot be listed.
+        newest = log_bounds(self._client, [self._generations])[1][self._generations]
         if newest != self._generations_end:
             generation = load_generation(self._settings)
             self._generations_end = newest
             if generation is not None and generation != self.view.generation:
                 self._take(generation)
+        wanted = [(prefix + topic, partition) for topic, partition in self.view.generation.partitions()]
+        _, ends = log_bounds(self._client, wanted)
         ends = {(topic.removeprefix(prefix), p): end for (topic, p), end in ends.items()}
         self.view = KafkaView(self.view.generation, ends, time.monotonic(), None)
 

@@ -105,6 +105,8 @@ class LiveJob:
                     else min(2 * pause, LONGEST_PAUSE)
                 )
                 self.pause(pause)
+                # A query that fails sooner than it is watched would else never see that its topics are others now.
+                self.schemas_changed()
             except Py4JJavaError:
                 raise
             except (Py4JError, ConnectionError) as error:

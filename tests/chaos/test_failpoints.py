@@ -62,6 +62,9 @@ def test_the_materializer_dies_between_two_writes(running, tmp_path, failpoint):
             lose_redis(running)
         wait_for(marker.exists, 60, f"the kill at {failpoint}")
         running.shop.produce(500)
+        wait_for(
+            lambda: job.supervisor.process("materializer").restarts, what="the supervisor's notice of it"
+        )
         job.wait_ready("materializer", 60)
         assert job.supervisor.process("materializer").restarts == 1
         running.rest.at_ends(running.settings)
@@ -78,6 +81,7 @@ def test_the_live_job_dies_around_what_a_repeat_writes(running, tmp_path, failpo
         lose_redis(running)
         wait_for(marker.exists, 120, f"the kill at {failpoint}")
         running.shop.produce(500)
+        wait_for(lambda: job.supervisor.process("live").restarts, what="the supervisor's notice of it")
         job.wait_ready("live", 120)
         assert job.supervisor.process("live").restarts == 1
         running.rest.at_ends(running.settings)

@@ -74,11 +74,11 @@ class Poster(threading.Thread):
         super().__init__(name="poster")
         self.url, self.cents, self.orders, self.retries = url, 0, 0, 0
         self.failure: str | None = None
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
         with httpx.Client(base_url=self.url, timeout=15, trust_env=False) as http:
-            while not self._stop.is_set() and self.failure is None:
+            while not self._ended.is_set() and self.failure is None:
                 cents = 100 + self.orders
                 document = order(event_id=str(uuid.uuid4()), total_amount=f"{cents // 100}.{cents % 100:02d}")
                 self.post(http, document)
@@ -100,7 +100,7 @@ class Poster(threading.Thread):
         self.failure = f"not accepted: {answer and (answer.status_code, answer.text[:300])}"
 
     def finish(self) -> None:
-        self._stop.set()
+        self._ended.set()
         self.join()
         assert self.failure is None, self.failure
 
