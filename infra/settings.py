@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     dataflow_api_keys: SecretStr = SecretStr("")
     shop_currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
     shop_timezone: str = "UTC"
-    live_trigger_seconds: int = Field(60, ge=5, le=3600)  # Real-Time Mode takes no shorter ones
+    live_trigger_seconds: int = Field(600, ge=5, le=3600)  # Real-Time Mode takes no shorter ones
     live_mode: Literal["realtime", "microbatch"] = "realtime"
     max_event_bytes: int = Field(262_144, ge=1_024, le=786_432)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
