@@ -24,7 +24,7 @@ the judged topic, and when a reader that each commit wakes has read the fences."
 
 
 def measure(bench: Bench) -> Figures:
-    warm, window = bench.pick(20, 5), bench.pick(60, 10)
+    warm, window = bench.pick(60, 5), bench.pick(60, 10)
     with bench.stage("latency") as stage:
         bench.say(f"{RATE:,}/s: {warm} s to warm up, {window} s measured")
         loaded = run(stage, RATE, warm, window, SEED)
