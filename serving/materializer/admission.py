@@ -18,6 +18,7 @@ At = tuple[str, int]
 Probe = Callable[[str, int, int, int], int | None]
 
 PATIENCE = 45.0  # seconds without a verdict for a record that is there, before somebody is asked
+TAIL_PATIENCE, BUSY_TAIL_PATIENCE = 1.0, 5.0  # seconds before an end is looked at
 BUSY_PATIENCE = 300.0  # the same while other verdicts come: this one may be among those still to be read
 
 
@@ -84,12 +85,22 @@ class Admission:
         self.released.clear()
         self.holds_changed = False
 
-    def cross_tails(self, ends: Offsets) -> None:
-        """Move over what is empty up to the committed end of a partition, where no later verdict will tell."""
-        for at, fence in self.next.items():
-            end = ends.get(at, 0)
-            if fence >= end or self._clock() - self._moved[at] < 1 or self._crossed.get(at) == (fence, end):
-                continue
+    def cross_tails(self, ends: Offsets, *, idle: bool) -> None:
+        """Move over what is empty up to the committed end of a partition, where no later verdict will tell.
+
+        A look costs the broker a fetch. While verdicts come (not `idle`) a partition mostly waits for its own, so then
+        only the one that has waited longest is looked at.
+        """
+        now = self._clock()
+        waiting = sorted(
+            (self._moved[at], at)
+            for at, fence in self.next.items()
+            if fence < ends.get(at, 0)
+            and now - self._moved[at] >= (TAIL_PATIENCE if idle else BUSY_TAIL_PATIENCE)
+            and self._crossed.get(at) != (fence, ends[at])
+        )
+        for _, at in waiting if idle else waiting[:1]:
+            fence, end = self.next[at], ends[at]
             self._crossed[at] = (fence, end)
             found = self._probe(*at, fence, end)
             until = end if found is None else min(found, end)

@@ -168,10 +168,10 @@ class Materializer:
         self.watch.verdict()
         self.store.check(self.claimed, self.admission.fences)
         ends = self.watch.ends
-        self.admission.cross_tails(ends)
+        idle, self.taken_before = self.taken == self.taken_before, self.taken
+        self.admission.cross_tails(ends, idle=idle)
         if self.admission.ranges():
             self.writer.commit([], self.admission, self.positions)
-        idle, self.taken_before = self.taken == self.taken_before, self.taken
         stuck = self.admission.stuck(ends, idle=idle)
         if stuck:
             self.repeats.remind(

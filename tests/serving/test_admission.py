@@ -65,18 +65,33 @@ def test_a_partition_that_was_held_before_a_restart_stays_held():
 def test_an_empty_tail_is_crossed_once_nothing_comes():
     subject, clock = admission([0])
     assert subject.admits(verdict(0))
-    subject.cross_tails({AT: 3})
+    subject.cross_tails({AT: 3}, idle=True)
     assert subject.next[AT] == 1, "a verdict may still be under way"
     clock.now += 2
-    subject.cross_tails({AT: 3})
+    subject.cross_tails({AT: 3}, idle=True)
     assert subject.ranges() == {AT: (0, 3)}
     assert subject.empty == {AT: 2}
+
+
+def test_while_verdicts_come_only_the_longest_waiting_tail_is_looked_at():
+    looked, clock = [], Clock()
+    places = [("orders", p) for p in range(3)]
+    subject = Admission(dict.fromkeys(places, 0), lambda *at: looked.append(at[:2]), None, clock)
+    ends = dict.fromkeys(places, 9)
+    clock.now += 2
+    subject.cross_tails(ends, idle=False)
+    assert looked == []
+    clock.now += 4
+    for _ in places:
+        subject.cross_tails(ends, idle=False)
+    assert looked == places
+    assert subject.next == dict.fromkeys(places, 9)
 
 
 def test_a_tail_with_a_record_is_not_crossed():
     subject, clock = admission([2])
     clock.now += 2
-    subject.cross_tails({AT: 4})
+    subject.cross_tails({AT: 4}, idle=True)
     assert subject.next[AT] == 2
     assert subject.empty == {AT: 2}
 
