@@ -6,14 +6,15 @@ it trusts an offset. Reads and writes `<prefix>events.generations`.
 """
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
-from infra.kafka import TopicIdentity, admin, consumer, ensure_topics, grow, identities, log_bounds
+from infra.kafka import Offsets, TopicIdentity, admin, ensure_topics, grow, identities, log_bounds
+from infra.read_topic import read_topic
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 from schemas.topics import DEAD_LETTER, GENERATIONS, JUDGED, SOURCE_TOPICS, TOPICS
@@ -55,34 +56,14 @@ def source_identities(settings: Settings) -> dict[str, TopicIdentity]:
 
 def load_generation(settings: Settings) -> Generation | None:
     """The live generation, or None if there is none yet."""
-    topic = settings.topic_prefix + GENERATIONS
-    client = admin(settings.kafka_bootstrap_servers)
-    if topic not in identities(client, [topic]):
-        return None
-    first, end = (bounds[(topic, 0)] for bounds in log_bounds(client, [(topic, 0)]))
-    reader = consumer(
-        settings.kafka_bootstrap_servers, "dataflow-generations", **{"enable.partition.eof": False}
-    )
+    newest = None
     try:
-        reader.assign([TopicPartition(topic, 0, first)])
-        newest, deadline = None, time.monotonic() + 30
-        position = first
-        while position < end:
-            if time.monotonic() > deadline:
-                raise Unavailable(f"topic {topic} could not be read to its end ({position} of {end})")
-            message = reader.poll(1)
-            if message is None:
-                continue
-            if message.error():
-                raise Unavailable(f"topic {topic} could not be read: {message.error().str()}")
-            position = message.offset() + 1
+        for message in read_topic(settings.kafka_bootstrap_servers, settings.topic_prefix + GENERATIONS):
             if message.key() == KEY:
                 newest = json.loads(message.value())
-    finally:
-        reader.close()
-    if newest is None:
-        return None
-    return parse_generation(newest)
+    except GenerationError:
+        return None  # there is no such topic: nothing was ever started
+    return newest and parse_generation(newest)
 
 
 def parse_generation(body: Mapping[str, Any]) -> Generation:
@@ -122,21 +103,33 @@ def start_generation(settings: Settings, number: int) -> Generation:
             f"{', '.join(missing)}: create what is missing with `python -m infra.bootstrap` "
             "(which `dataflow up` runs too), then try again"
         )
-    generation = replace(generation, starts=_first_offsets(settings, generation))
+    # What a later rebuild has to find there still.
+    first, _ = source_bounds(settings, generation)
+    starts = {
+        topic: [first[topic, p] for p in range(identity.partitions)]
+        for topic, identity in generation.topics.items()
+    }
+    generation = replace(generation, starts=starts)
     fit_output_topics(settings, generation)
     store_generation(settings, generation)
     return generation
 
 
-def _first_offsets(settings: Settings, generation: Generation) -> dict[str, list[int]]:
-    """Where each source topic begins now: what a later rebuild has to find there still."""
+def source_bounds(
+    settings: Settings, generation: Generation, client: AdminClient | None = None
+) -> tuple[Offsets, Offsets]:
+    """First offset and committed end of every source partition, by topic name without prefix.
+
+    Who asks often hands in a `client` of their own. Raises Unavailable.
+    """
     prefix = settings.topic_prefix
     places = [(prefix + topic, p) for topic, p in generation.partitions()]
-    first, _ = log_bounds(admin(settings.kafka_bootstrap_servers), places)
-    return {
-        topic: [first[prefix + topic, p] for p in range(identity.partitions)]
-        for topic, identity in generation.topics.items()
-    }
+    first, end = log_bounds(client or admin(settings.kafka_bootstrap_servers), places)
+    return _without_prefix(first, prefix), _without_prefix(end, prefix)
+
+
+def _without_prefix(offsets: Offsets, prefix: str) -> Offsets:
+    return {(topic.removeprefix(prefix), p): offset for (topic, p), offset in offsets.items()}
 
 
 def new_generation(settings: Settings) -> Generation:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from confluent_kafka.admin import AdminClient
 
-from infra.generation import Generation, load_generation
+from infra.generation import Generation, load_generation, source_bounds
 from infra.kafka import Offsets, admin, log_bounds
 from infra.settings import Settings
 from schemas.errors import DataflowError
@@ -76,7 +76,6 @@ class KafkaWatch:
                 return
             self._take(generation)
         self._client = self._client or admin(self._settings.kafka_bootstrap_servers)
-        prefix = self._settings.topic_prefix
         # On its own, and first: while a topic of the old generation lacks a partition its ends cannot be listed.
         newest = log_bounds(self._client, [self._generations])[1][self._generations]
         if newest != self._generations_end:
@@ -84,9 +83,7 @@ class KafkaWatch:
             self._generations_end = newest
             if generation is not None and generation != self.view.generation:
                 self._take(generation)
-        wanted = [(prefix + topic, partition) for topic, partition in self.view.generation.partitions()]
-        _, ends = log_bounds(self._client, wanted)
-        ends = {(topic.removeprefix(prefix), p): end for (topic, p), end in ends.items()}
+        _, ends = source_bounds(self._settings, self.view.generation, self._client)
         self.view = KafkaView(self.view.generation, ends, time.monotonic(), None)
 
     def _take(self, generation: Generation) -> None:

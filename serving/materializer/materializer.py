@@ -13,7 +13,7 @@ import orjson
 from confluent_kafka import Message
 
 from infra.failpoints import Failpoints
-from infra.generation import current_generation
+from infra.generation import current_generation, source_bounds
 from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
@@ -27,7 +27,7 @@ from serving.materializer.founding import found
 from serving.materializer.judged import JudgedReader
 from serving.materializer.prober import Prober
 from serving.materializer.repeats import Repeats
-from serving.materializer.watch import Watch, source_bounds
+from serving.materializer.watch import Watch
 from serving.materializer.writer import Writer
 from serving.store.keys import Keys, place
 from serving.store.store import Store, connect

@@ -2,21 +2,19 @@
 
 import threading
 
-from infra.generation import Generation, GenerationWatch, compare, source_identities
-from infra.kafka import Offsets, admin, log_bounds
+from infra.generation import (
+    Generation,
+    GenerationWatch,
+    compare,
+    source_bounds,
+    source_identities,
+)
+from infra.kafka import Offsets, admin
 from infra.settings import Settings
 from schemas.errors import DataflowError, Transient, Unavailable
 
 LOOK_SECONDS = 1.0
 COMPARE_EVERY = 4  # looks
-
-
-def source_bounds(settings: Settings, generation: Generation) -> tuple[Offsets, Offsets]:
-    """First offset and committed end of every source partition, by topic name without prefix."""
-    prefix = settings.topic_prefix
-    client = admin(settings.kafka_bootstrap_servers)
-    first, end = log_bounds(client, [(prefix + topic, p) for topic, p in generation.partitions()])
-    return tuple({(t.removeprefix(prefix), p): o for (t, p), o in each.items()} for each in (first, end))
 
 
 class Watch:
@@ -25,6 +23,7 @@ class Watch:
     def __init__(self, settings: Settings, generation: Generation, ends: Offsets) -> None:
         self.settings, self.generation = settings, generation
         self.ends = ends
+        self._client = admin(settings.kafka_bootstrap_servers)
         self._generations = GenerationWatch(settings, generation)
         self._trouble: DataflowError | None = None
         self._stop = threading.Event()
@@ -46,7 +45,7 @@ class Watch:
                 # First: a partition that is gone has no bounds, and that would pass for a broker that is down.
                 if looks % COMPARE_EVERY == 0:
                     self._compare()
-                self._take(source_bounds(self.settings, self.generation)[1])
+                self._take(source_bounds(self.settings, self.generation, self._client)[1])
             except DataflowError as error:
                 if isinstance(error, Transient):
                     continue  # the broker is down: those who read notice it themselves

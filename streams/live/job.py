@@ -15,8 +15,8 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
 
 from infra.failpoints import Failpoints
-from infra.generation import current_generation
-from infra.kafka import Offsets, admin, log_bounds
+from infra.generation import current_generation, source_bounds
+from infra.kafka import Offsets
 from infra.settings import Settings
 from schemas.errors import ContractError, Unavailable
 from streams.live.attempt import (
@@ -188,12 +188,7 @@ class LiveJob:
         wanted = self.control.repeat_requested(timeout)
         if wanted is None:
             return False
-        prefix = self.settings.topic_prefix
-        places = [(prefix + topic, partition) for topic, partition in self.generation.partitions()]
-        first, end = (
-            {(topic.removeprefix(prefix), partition): offset for (topic, partition), offset in bounds.items()}
-            for bounds in log_bounds(admin(self.settings.kafka_bootstrap_servers), places)
-        )
+        first, end = source_bounds(self.settings, self.generation)
         starting = starting_offsets(self.generation.partitions(), wanted, first, end)
         if self.answers(starting):
             return False

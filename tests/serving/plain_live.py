@@ -10,10 +10,10 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from infra.bootstrap import bootstrap
+from infra.generation import source_bounds
 from infra.kafka import Offsets, consumer
 from infra.registry import schema_ids
 from infra.settings import Settings
-from serving.materializer.watch import source_bounds
 from sources.codec import EventCodec
 from sources.producer import EventProducer
 from streams.live.control import ControlReader

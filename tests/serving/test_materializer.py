@@ -10,14 +10,13 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from redis.exceptions import RedisError
 
-from infra.generation import new_generation
+from infra.generation import new_generation, source_bounds
 from infra.kafka import admin, consumer, log_bounds
 from infra.runtime.platform import Platform
 from schemas.contract import CONTRACTS
 from schemas.errors import GenerationError
 from schemas.topics import DEAD_LETTER
 from serving.materializer.materializer import Materializer
-from serving.materializer.watch import source_bounds
 from serving.store.keys import Keys, place
 from serving.store.store import Lost, connect
 from sources.generator import Emission, GroundTruth, ShopSimulator, moments
