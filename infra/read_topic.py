@@ -15,8 +15,12 @@ BATCH = 5_000  # records
 SILENCE_SECONDS = 30.0
 
 
-def read_topic(bootstrap: str, topic: str, partitions: Iterable[int] | None = None) -> Iterator[Message]:
+def read_topic(
+    bootstrap: str, topic: str, partitions: Iterable[int] | None = None, newest: int | None = None
+) -> Iterator[Message]:
     """The records of a topic (full name), each partition in its order; `partitions` None means all.
+
+    `newest` leaves out what lies more than so many offsets before the end of its partition.
 
     Raises GenerationError if there is no such topic, Unavailable if the broker falls silent.
     """
@@ -28,6 +32,8 @@ def read_topic(bootstrap: str, topic: str, partitions: Iterable[int] | None = No
         )
     wanted = [p for p in range(found.partitions) if partitions is None or p in partitions]
     first, end = log_bounds(client, [(topic, p) for p in wanted]) if wanted else ({}, {})
+    if newest is not None:
+        first = {at: max(begin, end[at] - newest) for at, begin in first.items()}
     open_ = {p for p in wanted if first[topic, p] < end[topic, p]}
     if not open_:
         return

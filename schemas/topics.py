@@ -35,7 +35,9 @@ _SOURCE = {
 TOPICS: dict[str, Topic] = {
     **{name: Topic(name, contract.doc, _SOURCE) for name, contract in CONTRACTS.items()},
     JUDGED: Topic(
-        JUDGED, "One verdict per source record, in source order.", {"retention.ms": str(7 * DAY_MS)}
+        JUDGED,
+        "One verdict per source record, in source order; a refused record before its own.",
+        {"retention.ms": str(7 * DAY_MS)},
     ),
     DEAD_LETTER: Topic(
         DEAD_LETTER, "Refused records: original bytes and the reasons.", {"retention.ms": "-1"}

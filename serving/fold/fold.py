@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.fold.plan import Cell, Plan, TopicPlan, minute_of
-from serving.fold.state import Facts, Latest
+from serving.fold.state import SUMMARY, Facts, Latest, Place
 from serving.store.keys import Keys, encode_dimensions, place
 
-Place = tuple[str, bytes]  # key and field in Redis
 CONFLICT = "version_conflict"
-SUMMARY = b""  # the field of a key's facts that holds what they add up to
 
 
 @dataclass
@@ -40,6 +38,15 @@ class Fold:
 
     def __init__(self, plan: Plan, keys: Keys) -> None:
         self.plan, self.keys = plan, keys
+        # per topic: the sorted set of a measure, the event's time, whom it counts
+        self.actives = {
+            topic: [
+                (keys.active(a.name, measure), a.at, column)
+                for a in of.actives
+                for measure, column in a.keys.items()
+            ]
+            for topic, of in plan.topics.items()
+        }
 
     def places(self, verdict: Mapping[str, Any]) -> tuple[Place, ...]:
         """What has to be known before this verdict can be folded."""
@@ -52,12 +59,12 @@ class Fold:
         if contract.is_change:
             return (self.keys.entity(contract.topic, entity),)
         key = self.keys.facts(contract.topic, event[contract.key])
-        return ((key, entity), (key, SUMMARY)) if plan.funnels else ((key, entity),)
+        return (key, entity), (key, SUMMARY)
 
     def fold(self, run: Sequence[Mapping[str, Any]], known: Mapping[Place, Any]) -> Effects:
         """The effects of `run` on the state in `known`, which is not changed."""
         effects = Effects()
-        cells, counts, kafka_time = effects.cells, effects.counts, 0
+        outcomes: defaultdict[tuple[str, int, int, str], int] = defaultdict(int)
         for verdict in run:
             event, topic, at = verdict.get("e"), verdict["t"], verdict["ts"]
             if event is None:
@@ -71,14 +78,20 @@ class Fold:
                     happened = event["occurred_at"]
                     if happened > effects.newest.get(topic, 0):
                         effects.newest[topic] = happened
-            counts[f"{place(topic, verdict['p'])}/{outcome}"] += 1
-            for name in self.plan.verdicts:
-                minute, dimension = minute_of(at), encode_dimensions((topic,))
-                cells[name, minute, dimension + "|records"] += 1
-                cells[name, minute, f"{dimension}|{outcome}"] += 1
-            kafka_time = max(kafka_time, at)
-        effects.kafka_time = kafka_time
+            outcomes[topic, verdict["p"], minute_of(at), outcome] += 1
+            if at > effects.kafka_time:
+                effects.kafka_time = at
+        self.count(outcomes, effects)
         return effects
+
+    def count(self, outcomes: Mapping[tuple[str, int, int, str], int], effects: Effects) -> None:
+        """Every verdict counts where it came from, and in the metrics of verdicts."""
+        for (topic, partition, minute, outcome), records in outcomes.items():
+            effects.counts[f"{place(topic, partition)}/{outcome}"] += records
+            dimension = encode_dimensions((topic,))
+            for name in self.plan.verdicts:
+                effects.cells[name, minute, dimension + "|records"] += records
+                effects.cells[name, minute, f"{dimension}|{outcome}"] += records
 
     def change(
         self,
@@ -136,15 +149,12 @@ class Fold:
         for metric in plan.rows:
             for cell, amount in metric.cells(event):
                 effects.cells[cell] += amount
-        if plan.funnels:
-            self.reach(plan, key, event, known, effects)
-        for active in plan.actives:
-            at = event[active.at]
-            for measure, column in active.keys.items():
-                member = event.get(column)
-                if member is not None:
-                    scores = effects.active.setdefault(self.keys.active(active.name, measure), {})
-                    scores[member] = max(at, scores.get(member, at))
+        self.reach(plan, key, event, known, effects)
+        for key, at, column in self.actives[contract.topic]:
+            member = event.get(column)
+            if member is not None:
+                scores = effects.active.setdefault(key, {})
+                scores[member] = max(event[at], scores.get(member, event[at]))
         return "changed"
 
     def reach(
@@ -155,10 +165,10 @@ class Fold:
         known: Mapping[Place, Any],
         effects: Effects,
     ) -> None:
-        """Move each funnel's stage to the bucket of the key's first event of it."""
+        """Move each funnel's stage to the bucket of the key's first event of it. Every key with facts has a summary."""
         where = (key, SUMMARY)
-        before: Facts = effects.places.get(where) or known.get(where) or Facts()
-        firsts = before.firsts
+        before: Facts | None = effects.places.get(where) or known.get(where)
+        firsts = before.firsts if before else {}
         for funnel in plan.funnels:
             stage, at = event[funnel.stage], event[funnel.at]
             if stage not in funnel.stages:
@@ -171,5 +181,5 @@ class Fold:
                 effects.cells[funnel.name, minute_of(first), "|" + stage] -= 1
             effects.cells[funnel.name, minute_of(at), "|" + stage] += 1
             firsts = {**firsts, funnel.name: {**reached, stage: at}}
-        if firsts is not before.firsts:
+        if before is None or firsts is not before.firsts:
             effects.places[where] = Facts(firsts)

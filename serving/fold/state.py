@@ -1,9 +1,14 @@
 """What the fold remembers of an entity and of a key's facts, and its form in Redis."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import orjson
+
+Place = tuple[str, bytes]  # key and field in Redis
+SUMMARY = b""  # the field of a key's facts that holds what they add up to
 
 
 @dataclass(slots=True)
@@ -39,17 +44,39 @@ class Facts:
         return cls(orjson.loads(data))
 
 
-@dataclass(slots=True)
 class Known:
-    """Entities and facts that Redis is known to hold or to lack (None), by (key, field); the newest ones are kept."""
+    """Entities and facts that Redis is known to hold or to lack (None), by (key, field); the newest ones are kept.
 
-    limit: int = 200_000
-    found: dict[tuple[str, bytes], Any] = field(default_factory=dict)
+    A key without a summary has no facts. Of a key seen so, whatever it gets is known: nothing of it is missing.
+    """
 
-    def forget_oldest(self) -> None:
+    def __init__(self, limit: int = 200_000) -> None:
+        self.limit = limit
+        self.found: dict[Place, Any] = {}
+        self._whole: set[str] = set()
+
+    def missing(self, places: Iterable[Place]) -> list[Place]:
+        """Which of `places` have to be looked up."""
+        found, whole = self.found, self._whole
+        return [where for where in set(places) if where not in found and where[0] not in whole]
+
+    def learn(self, where: Place, value: bytes | None) -> None:
+        """What Redis holds at a place: an entity, what a key's facts add up to, or that a fact has been counted."""
+        key, field = where
+        if value is None:
+            self.found[where] = None
+            if field == SUMMARY:
+                self._whole.add(key)
+        elif field == SUMMARY:
+            self.found[where] = Facts.unpack(value)
+        else:
+            self.found[where] = Latest.unpack(value) if value else True
+
+    def update(self, places: Mapping[Place, Any]) -> None:
+        """Redis holds these now. The oldest are forgotten."""
+        self.found.update(places)
         excess = len(self.found) - self.limit
         if excess > 0:
-            for place in [
-                place for place, _ in zip(self.found, range(excess + self.limit // 10), strict=False)
-            ]:
-                del self.found[place]
+            for where in list(islice(self.found, excess + self.limit // 10)):
+                del self.found[where]
+                self._whole.discard(where[0])

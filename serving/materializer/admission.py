@@ -42,20 +42,32 @@ class Admission:
         self._moved: dict[At, float] = dict.fromkeys(self.fences, clock())
         self._crossed: dict[At, tuple[int, int]] = {}  # where a tail was looked at: fence, end
 
-    def admits(self, verdict: Mapping[str, Any]) -> bool:
-        """Whether this verdict is to be applied now. Raises Unavailable for a partition that is not known yet."""
+    def admits(self, verdict: Mapping[str, Any], *, whole: bool = True) -> bool:
+        """Whether this verdict is to be applied now. Raises Unavailable for a partition that is not known yet.
+
+        `whole` is False for a refusal without the refused record: it has to come again, with it.
+        """
         at, offset = (verdict["t"], verdict["p"]), verdict["o"]
         expected = self.next.get(at)
         if expected is None:
             raise Unavailable(f"partition {at[1]} of {at[0]} is new")
         if offset < expected:
             return False
+        if at in self.held and (offset > expected or not whole):
+            return False
+        if not whole:
+            self._hold(
+                at,
+                f"the verdict for offset {offset} is a refusal, and the refused record did not come before it",
+            )
+            return False
         if offset > expected:
-            if at in self.held:
-                return False
             found = self._probe(*at, expected, offset)
             if found != offset:
-                self._hold(at, expected, offset, found)
+                self._hold(
+                    at,
+                    f"expected a verdict for offset {expected}, saw one for {offset}; the broker has {found}",
+                )
                 return False
             self.empty[at] += offset - expected
         self.next[at] = offset + 1
@@ -66,10 +78,8 @@ class Admission:
             self.holds_changed = True
         return True
 
-    def _hold(self, at: At, expected: int, offset: int, found: int | None) -> None:
-        self.held[at] = (
-            f"expected a verdict for offset {expected}, saw one for {offset}; the broker has {found}"
-        )
+    def _hold(self, at: At, reason: str) -> None:
+        self.held[at] = reason
         self.released.discard(at)
         self.new_holes.append(at)
         self.holds_changed = True

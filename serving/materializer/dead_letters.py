@@ -1,6 +1,10 @@
-"""Refusals that only the fold can decide (version conflicts) go to the dead letters, in the live job's own form."""
+"""Writes the dead letters: refused records as the live job hands them on, and those that only the fold can refuse.
 
-from collections.abc import Iterable
+The live job puts a refused record on the judged topic right before its verdict. It is written to
+`<env>.events.dead_letter` before the refusal is applied, so that whatever is counted as refused can be found there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -9,41 +13,84 @@ from schemas.errors import Unavailable
 from schemas.topics import DEAD_LETTER
 
 TIMEOUT = 15.0
+EXCERPT_BYTES = 4096  # of a letter that the broker does not take whole; its source offset names the rest
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class DeadLetters:
-    """Writes `<env>.events.dead_letter`. A repeat has the same key, `topic/partition/offset`."""
+    """The dead letters of one generation. A repeat has the same key, `topic/partition/offset`."""
 
     def __init__(self, settings: Settings, generation: str) -> None:
         self._topic = settings.topic_prefix + DEAD_LETTER
         self._prefix, self._generation = settings.topic_prefix, generation
+        self._awaited: dict[bytes, Message] = {}  # letters whose verdict has not been read yet, by key
         self._producer = Producer(
             {
                 "bootstrap.servers": settings.kafka_bootstrap_servers,
                 "enable.idempotence": True,
                 "linger.ms": 0,
+                "message.max.bytes": 100_000_000,  # the broker decides
                 "log_level": 2,
             }
         )
 
-    def write(self, refused: Iterable[Message], reason: str) -> None:
-        """Returns when the broker has them all. Raises Unavailable otherwise."""
+    def keep(self, letter: Message) -> None:
+        """A letter from the judged topic: its verdict is next."""
+        self._awaited[letter.key()] = letter
+
+    def of(self, topic: str, partition: int, offset: int) -> Message | None:
+        """The letter that came before this record's verdict, which is here now; None if none did."""
+        return (
+            self._awaited.pop(b"%b/%d/%d" % (topic.encode(), partition, offset), None)
+            if self._awaited
+            else None
+        )
+
+    def forget(self) -> None:
+        """The judged topic is read again from its positions."""
+        self._awaited.clear()
+
+    def positions(self, positions: Mapping[int, int]) -> Mapping[int, int]:
+        """From where the judged topic has to be read again so that no letter is missing: at most `positions`."""
+        if not self._awaited:
+            return positions
+        lowest = dict(positions)
+        for letter in self._awaited.values():
+            lowest[letter.partition()] = min(letter.offset(), lowest[letter.partition()])
+        return lowest
+
+    def write(self, letters: Iterable[Message], conflicts: Iterable[Message], reason: str) -> None:
+        """Pass on `letters`, and write one for each source record in `conflicts`, refused for `reason`.
+
+        Returns when the broker has them all. Raises Unavailable otherwise.
+        """
         failures: list[KafkaError] = []
 
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                failures.append(error)
+        def produce(partition: int, key: bytes, value: bytes | None, headers: Headers) -> None:
+            def delivered(error: KafkaError | None, _: Message) -> None:
+                if error is None:
+                    return
+                excerpt = (value or b"")[:EXCERPT_BYTES]
+                if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and excerpt != (value or b""):
+                    cut = [(name, b"true" if name == "truncated" else text) for name, text in headers]
+                    produce(partition, key, excerpt, cut)
+                else:
+                    failures.append(error)
 
-        for message in refused:
-            topic = message.topic().removeprefix(self._prefix)
-            at = f"{topic}/{message.partition()}/{message.offset()}"
             self._producer.produce(
-                self._topic,
-                message.value(),
-                at.encode(),
-                partition=message.partition(),
-                headers=self._headers(message, topic, reason),
-                on_delivery=delivered,
+                self._topic, value, key, partition, headers=list(headers), on_delivery=delivered
+            )
+
+        for letter in letters:
+            produce(letter.partition(), letter.key(), letter.value(), letter.headers())
+        for record in conflicts:
+            topic = record.topic().removeprefix(self._prefix)
+            key = f"{topic}/{record.partition()}/{record.offset()}".encode()
+            produce(
+                record.partition(),
+                key,
+                record.value(),
+                letter_headers(record, topic, reason, self._generation),
             )
         left = self._producer.flush(TIMEOUT)
         if left or failures:
@@ -51,17 +98,20 @@ class DeadLetters:
                 f"dead letters were not delivered: {failures[0].str() if failures else 'no answer'}"
             )
 
-    def _headers(self, message: Message, topic: str, reason: str) -> list[tuple[str, bytes]]:
-        size = len(message.value() or b"") + len(message.key() or b"")
-        texts = {
-            "source_topic": topic,
-            "source_partition": message.partition(),
-            "source_offset": message.offset(),
-            "reasons": reason,
-            "kafka_time": message.timestamp()[1] * 1000,
-            "generation": self._generation,
-            "size": size,
-            "truncated": "false",
-            "null_value": "false",
-        }
-        return [(n, str(v).encode()) for n, v in texts.items()] + [("source_key", message.key())]
+
+def letter_headers(
+    record: Message, topic: str, reasons: str, generation: str
+) -> list[tuple[str, bytes | None]]:
+    """The headers of a source record's dead letter, as the live job writes them."""
+    texts = {
+        "source_topic": topic,
+        "source_partition": record.partition(),
+        "source_offset": record.offset(),
+        "reasons": reasons,
+        "kafka_time": record.timestamp()[1] * 1000,
+        "generation": generation,
+        "size": len(record.value() or b"") + len(record.key() or b""),
+        "truncated": "false",
+        "null_value": "true" if record.value() is None else "false",
+    }
+    return [(n, str(v).encode()) for n, v in texts.items()] + [("source_key", record.key())]

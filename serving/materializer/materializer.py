@@ -1,7 +1,7 @@
 """The materializer's loop: take verdicts, admit the next offset of each source partition, fold, commit at once.
 
 Reads the judged topic (from positions in Redis) and, at gaps, the source topics. Writes Redis, through one
-compare-and-set per run; dead letters for version conflicts; requests to repeat at holes. Whatever goes wrong in Redis,
+compare-and-set per run; dead letters; requests to repeat at holes. Whatever goes wrong in Redis,
 it claims the state anew and goes on from what is there.
 """
 
@@ -25,17 +25,18 @@ from serving.materializer.admission import Admission
 from serving.materializer.dead_letters import DeadLetters
 from serving.materializer.founding import found
 from serving.materializer.judged import JudgedReader
+from serving.materializer.live_job import LiveJob
 from serving.materializer.prober import Prober
-from serving.materializer.repeats import Repeats
 from serving.materializer.watch import Watch
 from serving.materializer.writer import Writer
 from serving.store.keys import Keys, place
 from serving.store.store import Store, connect
 
-RUN = 300  # verdicts in one commit: 100-500 keys; a larger one blocks the server for everybody
+RUN = 500  # verdicts in one commit; a larger one blocks the server for everybody
 PATIENCE = 0.2  # seconds to wait for a verdict
 TICK = 1.0
 SETTLING = 10.0
+REFUSED = "r"
 REQUIRED = {"t", "p", "o", "ts", "v"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -56,7 +57,7 @@ class Materializer:
         self.letters = DeadLetters(settings, self.generation.name)
         _, ends = source_bounds(settings, self.generation)
         self.watch = Watch(settings, self.generation, ends)
-        self.repeats = Repeats(settings, self.generation.name)
+        self.live_job = LiveJob(settings, self.generation.name)
         self.claims = self.applied = self.dropped = self.taken = 0
 
     def run(self) -> None:
@@ -104,6 +105,7 @@ class Materializer:
         self.admission = Admission(founding.fences, self.probe, claimed.held)
         self.targets = founding.targets
         self.positions = dict(claimed.judged)
+        self.letters.forget()
         self.taken_before = -1
         self.claims += 1
         self.judged.assign(self.positions)
@@ -132,19 +134,28 @@ class Materializer:
         if not messages:
             return
         self.taken += len(messages)
-        run = []
+        run, letters = [], []
         for message in messages:
-            verdict = self.verdict_in(message)
-            if verdict is not None and self.admission.admits(verdict):
-                run.append(verdict)
             self.positions[message.partition()] = message.offset() + 1
-        self.dropped += len(messages) - len(run)
+            if message.headers():
+                self.letters.keep(message)
+                continue
+            verdict = self.verdict_in(message)
+            if verdict is None:
+                continue
+            letter = self.letters.of(verdict["t"], verdict["p"], verdict["o"])
+            if self.admission.admits(verdict, whole=letter is not None or verdict["v"] != REFUSED):
+                run.append(verdict)
+                if letter is not None and verdict["v"] == REFUSED:
+                    letters.append(letter)
+            else:
+                self.dropped += 1
         if self.admission.new_holes:
             holes = [f"{place(*at)}: {self.admission.held.get(at)}" for at in self.admission.new_holes]
             self.admission.new_holes.clear()
-            self.repeats.request(self.admission.fences, "; ".join(holes))
+            self.live_job.request(self.admission.fences, "; ".join(holes))
         if self.admission.ranges() or self.admission.holds_changed:
-            self.writer.commit(run, self.admission, self.positions)
+            self.writer.commit(run, letters, self.admission, self.letters.positions(self.positions))
             self.applied += len(run)
 
     def verdict_in(self, message: Message) -> dict[str, Any] | None:
@@ -171,15 +182,18 @@ class Materializer:
         idle, self.taken_before = self.taken == self.taken_before, self.taken
         self.admission.cross_tails(ends, idle=idle)
         if self.admission.ranges():
-            self.writer.commit([], self.admission, self.positions)
+            self.writer.commit([], [], self.admission, self.letters.positions(self.positions))
         stuck = self.admission.stuck(ends, idle=idle)
         if stuck:
-            self.repeats.remind(
+            self.live_job.remind(
                 self.admission.fences, f"no verdict for {', '.join(place(*at) for at in stuck)}"
             )
         else:
-            self.repeats.settled()
+            self.live_job.settled()
         self.end_rebuild()
+        # A rebuild needs verdicts that are there already, not all from its fences on once more.
+        if not self.targets:
+            self.live_job.tell(self.admission.fences)
         lag = sum(max(0, end - self.admission.fences.get(at, 0)) for at, end in ends.items())
         write_status(
             self.settings.dataflow_status_file,

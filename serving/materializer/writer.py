@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from confluent_kafka import Message
+
 from infra.failpoints import Failpoints
-from serving.fold.fold import CONFLICT, SUMMARY, Effects, Fold, Place
-from serving.fold.state import Facts, Known, Latest
+from serving.fold.fold import CONFLICT, Effects, Fold
+from serving.fold.state import Known
 from serving.materializer.admission import Admission
 from serving.materializer.dead_letters import DeadLetters
 from serving.materializer.operations import operations
@@ -33,17 +35,23 @@ class Writer:
         self._prober, self._letters, self._failpoints = prober, letters, failpoints
 
     def commit(
-        self, run: Sequence[Mapping[str, Any]], admission: Admission, positions: Mapping[int, int]
+        self,
+        run: Sequence[Mapping[str, Any]],
+        letters: Sequence[Message],
+        admission: Admission,
+        positions: Mapping[int, int],
     ) -> None:
         """Apply `run`, move the fences over what `admission` says, store the positions in the judged topic.
+
+        Before that, `letters` go to the dead letters, with those for conflicts that the fold finds.
 
         Raises Lost, after which only a new claim helps.
         """
         self._load(run)
         effects = self.fold.fold(run, self.known.found)
-        if effects.conflicts:
+        if letters or effects.conflicts:
             self._failpoints.hit("materializer.before_dead_letters")
-            self._letters.write((self._prober.record(*at) for at in effects.conflicts), CONFLICT)
+            self._letters.write(letters, [self._prober.record(*at) for at in effects.conflicts], CONFLICT)
             self._failpoints.hit("materializer.after_dead_letters")
         for at, count in admission.empty.items():
             effects.counts[f"{place(*at)}/empty"] += count
@@ -56,17 +64,14 @@ class Writer:
         self.store.commit(self.epoch, admission.ranges(), changes)
         self._failpoints.hit("materializer.after_commit")
         self.newest, self.kafka_time = newest, kafka_time
-        self.known.found.update(effects.places)
-        self.known.forget_oldest()
+        self.known.update(effects.places)
         admission.settle()
 
     def _load(self, run: Sequence[Mapping[str, Any]]) -> None:
         """Make known what the run depends on."""
-        known = self.known.found
-        needed = {where for verdict in run for where in self.fold.places(verdict)}
-        missing = [where for where in needed if where not in known]
+        missing = self.known.missing(where for verdict in run for where in self.fold.places(verdict))
         for where, value in zip(missing, self.store.fetch(missing), strict=True):
-            known[where] = None if value is None else unpack(where, value)
+            self.known.learn(where, value)
 
     def _meta(
         self, effects: Effects, newest: Mapping[str, int], kafka_time: int, admission: Admission
@@ -99,11 +104,3 @@ def merged(newest: Mapping[str, int], of_run: Mapping[str, int]) -> dict[str, in
     found = {**newest, **{topic: max(at, newest.get(topic, 0)) for topic, at in of_run.items()}}
     found[""] = max([newest.get("", 0), *of_run.values()])
     return found
-
-
-def unpack(where: Place, value: bytes) -> Latest | Facts | bool:
-    """What Redis holds at a place: an entity, what a key's facts add up to, or that a fact has been counted."""
-    key, field = where
-    if ":k:" not in key:
-        return Latest.unpack(value)
-    return Facts.unpack(value) if field == SUMMARY else True

@@ -6,24 +6,28 @@ redis.register_function('dataflow_claim', function(keys, args)
   return redis.call('HINCRBY', keys[1], 'epoch', 1)
 end)
 
--- Undoes the sums from the operation at `at` on up to argument `stop` of the operation at `until_operation`.
-local function take_back(args, at, until_operation, stop)
-  while at <= until_operation do
-    local kind, key, count = args[at], args[at + 1], tonumber(args[at + 2])
-    local behind = at == until_operation and stop - 1 or at + 2 + count
+-- Adds to a hash field, which goes at zero. Returns nothing, or an error where the sum would leave 64 bits.
+local function add(key, field, delta)
+  local sum = redis.pcall('HINCRBY', key, field, delta)
+  if type(sum) == 'table' then return sum end
+  if sum == 0 then redis.call('HDEL', key, field) end
+end
+
+-- Undoes the sums of the operations up to `last`, and of that one the values before `stop`.
+local function take_back(operations, last, stop)
+  for n = 1, last do
+    local kind, key, values = unpack(operations[n])
     if kind == 'A' then
-      for i = at + 3, behind, 2 do
-        local delta = args[i + 1]
-        local back = string.sub(delta, 1, 1) == '-' and string.sub(delta, 2) or '-' .. delta
-        if redis.call('HINCRBY', key, args[i], back) == 0 then redis.call('HDEL', key, args[i]) end
+      for i = 1, (n == last and stop or #values + 1) - 2, 2 do
+        local delta = values[i + 1]
+        add(key, values[i], string.sub(delta, 1, 1) == '-' and string.sub(delta, 2) or '-' .. delta)
       end
     end
-    at = at + 3 + count
   end
 end
 
--- commit(meta, fence, channel; epoch, n, n × (place, from, until), operations…): compare-and-set over offset ranges.
--- An operation is: letter, key, number of arguments, arguments.
+-- commit(meta, fence, channel; epoch, body): compare-and-set over offset ranges. The body is MessagePack, all values
+-- are text: {{place, from, until} …}, {{letter, key, values} …}. An operation's letter says what its values are:
 --   S field value …    set hash fields          D field …           delete hash fields
 --   A field delta …    add, and delete at zero  Z score member …    raise scores of a sorted set
 --   T score            drop scores up to it
@@ -31,49 +35,37 @@ end
 redis.register_function('dataflow_commit', function(keys, args)
   local epoch = redis.call('HGET', keys[1], 'epoch')
   if epoch ~= args[1] then return 'EPOCH ' .. tostring(epoch) end
-  local at = 2
-  local ranges = tonumber(args[at])
-  at = at + 1
-  for _ = 1, ranges do
-    local fence = redis.call('HGET', keys[2], args[at])
-    if fence ~= args[at + 1] then return 'FENCE ' .. args[at] .. ' ' .. tostring(fence) end
-    at = at + 3
+  local moves, operations = unpack(cmsgpack.unpack(args[2]))
+  for _, move in ipairs(moves) do
+    local fence = redis.call('HGET', keys[2], move[1])
+    if fence ~= move[2] then return 'FENCE ' .. move[1] .. ' ' .. tostring(fence) end
   end
   -- Sums first: they alone can fail, and an error does not take back what was written before it.
-  local first, last = at, #args
-  while at <= last do
-    local kind, key, count = args[at], args[at + 1], tonumber(args[at + 2])
-    at = at + 3
+  for n, operation in ipairs(operations) do
+    local kind, key, values = unpack(operation)
     if kind == 'A' then
-      for i = at, at + count - 1, 2 do
-        local sum = redis.pcall('HINCRBY', key, args[i], args[i + 1])
-        if type(sum) == 'table' then
-          take_back(args, first, at - 3, i)
-          return 'RANGE ' .. key .. ' ' .. args[i] .. ' by ' .. args[i + 1]
+      for i = 1, #values, 2 do
+        if add(key, values[i], values[i + 1]) then
+          take_back(operations, n, i)
+          return 'RANGE ' .. key .. ' ' .. values[i] .. ' by ' .. values[i + 1]
         end
-        if sum == 0 then redis.call('HDEL', key, args[i]) end
       end
     end
-    at = at + count
   end
-  at = 3
-  for _ = 1, ranges do
-    if args[at + 2] ~= args[at + 1] then redis.call('HSET', keys[2], args[at], args[at + 2]) end
-    at = at + 3
+  for _, move in ipairs(moves) do
+    if move[3] ~= move[2] then redis.call('HSET', keys[2], move[1], move[3]) end
   end
-  while at <= last do
-    local kind, key, count = args[at], args[at + 1], tonumber(args[at + 2])
-    at = at + 3
+  for _, operation in ipairs(operations) do
+    local kind, key, values = unpack(operation)
     if kind == 'S' then
-      redis.call('HSET', key, unpack(args, at, at + count - 1))
+      redis.call('HSET', key, unpack(values))
     elseif kind == 'Z' then
-      redis.call('ZADD', key, 'GT', unpack(args, at, at + count - 1))
+      redis.call('ZADD', key, 'GT', unpack(values))
     elseif kind == 'D' then
-      redis.call('HDEL', key, unpack(args, at, at + count - 1))
+      redis.call('HDEL', key, unpack(values))
     elseif kind == 'T' then
-      redis.call('ZREMRANGEBYSCORE', key, '-inf', args[at])
+      redis.call('ZREMRANGEBYSCORE', key, '-inf', values[1])
     end
-    at = at + count
   end
   redis.call('PUBLISH', keys[3], '')
   return 'OK'

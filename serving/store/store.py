@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import msgpack
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -155,18 +156,18 @@ class Store:
         Raises OutOfRange for a sum beyond 64 bits; Lost if this writer is not the last to have claimed, if a fence
         stands elsewhere, or if no answer came (then nobody knows whether it was applied; a claim tells).
         """
-        arguments: list[Argument] = [epoch, len(ranges)]
-        for (topic, partition), (start, until) in ranges.items():
-            arguments += (place(topic, partition), start, until)
-        for letter, key, values in operations:
-            for n in range(0, len(values), MAX_ARGUMENTS):
-                part = values[n : n + MAX_ARGUMENTS]
-                arguments += (letter, key, len(part))
-                arguments += part
+        moves = [(place(*at), str(start), str(until)) for at, (start, until) in ranges.items()]
+        changes = [
+            (letter, key, [str(v) if type(v) is int else v for v in values[n : n + MAX_ARGUMENTS]])
+            for letter, key, values in operations
+            for n in range(0, len(values), MAX_ARGUMENTS)
+        ]
+        # As one argument: thousands of them cost both sides more than what is done with them. Redis's unpacker knows
+        # no separate type for bytes, and a number would lose digits on its way through Lua.
+        body = msgpack.packb((moves, changes), use_bin_type=False)
+        keys = self.keys.meta, self.keys.fence, self.keys.channel
         try:
-            answer = self.redis.execute_command(
-                "FCALL", "dataflow_commit", 3, self.keys.meta, self.keys.fence, self.keys.channel, *arguments
-            )
+            answer = self.redis.execute_command("FCALL", "dataflow_commit", 3, *keys, epoch, body)
         except (RedisError, OSError) as error:
             raise Lost(f"no answer to a commit: {error}") from error
         if answer.startswith(b"RANGE"):

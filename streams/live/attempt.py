@@ -1,7 +1,8 @@
 """Where the live query keeps its checkpoint, and from which offsets a checkpoint began.
 
-A request to repeat starts a new attempt: a fresh checkpoint with explicit offsets. The pointer to it is written before
-the query starts, so that a crash in between starts the same attempt again.
+A request to repeat starts a new attempt: a fresh checkpoint with explicit offsets. So does a start when more is applied
+than the checkpoint holds: Real-Time Mode commits seldom. The pointer to it is written before the query starts, so that
+a crash in between starts the same attempt again.
 """
 
 import json
@@ -45,6 +46,14 @@ def store_attempt(directory: Path, attempt: Attempt) -> None:
         out.flush()
         os.fsync(out.fileno())
     scratch.replace(directory / "live.json")
+
+
+def committed_at(directory: Path, attempt: Attempt) -> float | None:
+    """When (epoch seconds) the attempt last committed its offsets; 0 if it only began, None if it never did."""
+    checkpoint = attempt.checkpoint(directory)
+    if not checkpoint.exists():
+        return None
+    return max((path.stat().st_mtime for path in checkpoint.glob("commits/[0-9]*")), default=0.0)
 
 
 def remove_other_checkpoints(directory: Path, attempt: Attempt) -> None:

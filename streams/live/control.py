@@ -1,7 +1,8 @@
-"""Requests to the live job, through the control topic: repeat the verdicts from these offsets.
+"""What the materializer tells the live job, through the control topic.
 
-The materializer asks when it stands at a hole, or when Redis has lost what it had. It asks again while it waits, so a
-request that nobody heard does no harm.
+A request: repeat the verdicts from these offsets. It asks when it stands at a hole, or when Redis has lost what it had,
+and again while it waits, so a request that nobody heard does no harm. And news: everything below these offsets is
+applied. A job that starts goes on from there; where that is too high after all, a hole shows, and a request follows.
 """
 
 import json
@@ -10,11 +11,15 @@ import logging
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from infra.kafka import Offsets, admin, consumer, log_bounds
+from infra.read_topic import read_topic
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from schemas.topics import CONTROL
 
 log = logging.getLogger(__name__)
+
+REPEAT, APPLIED = "repeat", "applied"
+NEWEST = 500  # control records among which the last word on a generation is looked for
 
 
 def control_topic(settings: Settings) -> str:
@@ -26,14 +31,30 @@ def request_repeat(producer: Producer, settings: Settings, generation: str, offs
 
     Raises Unavailable if the broker does not take it.
     """
-    body = {
-        "kind": "repeat",
-        "generation": generation,
-        "offsets": [[t, p, o] for (t, p), o in offsets.items()],
-    }
-    producer.produce(control_topic(settings), json.dumps(body).encode())
+    _produce(producer, settings, REPEAT, generation, offsets)
     if producer.flush(15):
         raise Unavailable("the broker did not take a repeat request within 15 s")
+
+
+def tell_applied(producer: Producer, settings: Settings, generation: str, fences: Offsets) -> None:
+    """Tell that everything below `fences` is applied. Not waited for: it is told again."""
+    _produce(producer, settings, APPLIED, generation, fences)
+    producer.poll(0)
+
+
+def last_needed(settings: Settings, generation: str) -> tuple[float, Offsets] | None:
+    """From where on verdicts are needed, by the last word of either kind, and when (epoch seconds) that came."""
+    found = None
+    for message in read_topic(settings.kafka_bootstrap_servers, control_topic(settings), newest=NEWEST):
+        offsets = _offsets(message.value(), (REPEAT, APPLIED), generation)
+        if offsets is not None:
+            found = message.timestamp()[1] / 1000, offsets
+    return found
+
+
+def _produce(producer: Producer, settings: Settings, kind: str, generation: str, offsets: Offsets) -> None:
+    body = {"kind": kind, "generation": generation, "offsets": [[t, p, o] for (t, p), o in offsets.items()]}
+    producer.produce(control_topic(settings), json.dumps(body).encode())
 
 
 class ControlReader:
@@ -52,7 +73,7 @@ class ControlReader:
         message = self.reader.poll(timeout)
         while message is not None:
             if not message.error():
-                asked = _requested(message.value(), self.generation)
+                asked = _offsets(message.value(), (REPEAT,), self.generation)
                 if asked is not None:
                     before = wanted or {}
                     both = before.keys() & asked.keys() if wanted is not None else asked.keys()
@@ -65,13 +86,15 @@ class ControlReader:
         self.reader.close()
 
 
-def _requested(value: bytes | None, generation: str) -> Offsets | None:
-    """The offsets of a request to repeat this generation; None for anything else."""
+def _offsets(value: bytes | None, kinds: tuple[str, ...], generation: str) -> Offsets | None:
+    """The offsets in a record of these kinds on this generation; None for anything else."""
     try:
         body = json.loads(value or b"")
-        if body["kind"] != "repeat" or body["generation"] != generation:
+        if body["kind"] not in kinds or body["generation"] != generation:
             return None
         return {(str(topic), int(partition)): int(offset) for topic, partition, offset in body["offsets"]}
     except (ValueError, TypeError, KeyError) as error:
-        log.warning("a request that cannot be read is left alone (%r): %r", error, (value or b"")[:200])
+        log.warning(
+            "a control record that cannot be read is left alone (%r): %r", error, (value or b"")[:200]
+        )
         return None

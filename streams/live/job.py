@@ -21,12 +21,13 @@ from infra.settings import Settings
 from schemas.errors import ContractError, Unavailable
 from streams.live.attempt import (
     Attempt,
+    committed_at,
     load_attempt,
     remove_other_checkpoints,
     starting_offsets,
     store_attempt,
 )
-from streams.live.control import ControlReader
+from streams.live.control import ControlReader, last_needed
 from streams.live.query import start
 from streams.live.report import Report
 from streams.live.stop import StopRequest
@@ -114,6 +115,7 @@ class LiveJob:
 
     def run_query(self) -> None:
         """One life of the query: returns when it has to be started anew, raises what ended it."""
+        self.skip_what_is_applied()
         self.failpoints.hit("live.before_query_start")
         query = start(
             self.spark,
@@ -131,6 +133,29 @@ class LiveJob:
             self.watch(query)
         finally:
             query.stop()
+
+    def skip_what_is_applied(self) -> None:
+        """Begin a new attempt where the materializer stood last, unless the checkpoint's last commit is newer."""
+        committed = committed_at(self.directory, self.attempt)
+        if committed is None and self.attempt.starting is not None:
+            return  # asked for, and not yet begun
+        try:
+            needed = last_needed(self.settings, self.generation.name)
+            if needed is None or needed[0] <= (committed or 0.0):
+                return
+            first, end = source_bounds(self.settings, self.generation)
+        except Unavailable as error:
+            log.warning("starting from the checkpoint: %s", error)
+            return
+        self.begin(starting_offsets(self.generation.partitions(), needed[1], first, end))
+
+    def begin(self, starting: Offsets) -> None:
+        """Make a new attempt the current one."""
+        self.failpoints.hit("live.before_store_attempt")
+        self.attempt = Attempt(self.attempt.number + 1, starting)
+        store_attempt(self.directory, self.attempt)
+        self.failpoints.hit("live.after_store_attempt")
+        log.info("attempt %d starts at %s", self.attempt.number, starting)
 
     def watch(self, query: StreamingQuery) -> None:
         """Return when the query has to be started anew, or a stop is asked for."""
@@ -192,12 +217,9 @@ class LiveJob:
         starting = starting_offsets(self.generation.partitions(), wanted, first, end)
         if self.answers(starting):
             return False
-        self.failpoints.hit("live.before_store_attempt")
-        self.attempt = Attempt(self.attempt.number + 1, starting)
-        store_attempt(self.directory, self.attempt)
-        self.failpoints.hit("live.after_store_attempt")
+        log.info("a repeat is asked for")
+        self.begin(starting)
         self.answered = (time.monotonic(), starting)
-        log.info("a repeat is asked for: attempt %d starts at %s", self.attempt.number, starting)
         return True
 
     def answers(self, starting: Offsets) -> bool:

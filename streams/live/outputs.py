@@ -1,6 +1,8 @@
-"""What the live query writes: a verdict for every record, and each refused record whole to the dead letters.
+"""What the live query writes: a verdict for every record, and before each refusal the refused record whole.
 
-Pure: verdicts of `streams.judge` in, rows for Spark's Kafka sink out (topic, partition, key, value, headers).
+Pure: verdicts of `streams.judge` in, rows for Spark's Kafka sink out (topic, partition, key, value, headers). The
+refused record goes through the judged topic, as a record with headers: in one partition, where the verdict is there its
+letter is there. Who applies the refusal passes the letter on to the dead letters first.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -13,13 +15,11 @@ KEY_BYTES = 1024
 OUTPUT_BYTES = 1_000_000
 
 
-def outputs(
-    verdicts: DataFrame, topic: str, judged: str, dead_letter: str, generation: str, max_bytes: int
-) -> DataFrame:
-    """Rows for the Kafka sink, in the verdicts' order: one on `judged` per record, one on `dead_letter` per refusal.
+def outputs(verdicts: DataFrame, topic: str, judged: str, generation: str, max_bytes: int) -> DataFrame:
+    """Rows for the Kafka sink, in the verdicts' order: one per record, and one before it per refusal.
 
-    `topic` is the source topic's name without prefix; `judged` and `dead_letter` are full names. No output is larger
-    than a broker takes: a verdict above twice `max_bytes` (or OUTPUT_BYTES, if that is less) becomes a refusal.
+    `topic` is the source topic's name without prefix; `judged` is a full name. No output is larger than a
+    broker takes: a verdict above twice `max_bytes` (or OUTPUT_BYTES, if that is less) becomes a refusal.
     """
     accepted = F.size("reasons") == 0
     stub = F.struct(*_place(topic), F.lit("r").alias("v"), F.col("reasons").alias("r"))
@@ -41,10 +41,10 @@ def outputs(
     # A refused record's key is not known to be an id; it may hold anything, and stays in the dead letters.
     key = F.when(~refused, F.substring(F.col("key"), 1, KEY_BYTES))
     judged_row = _row(judged, key, value.cast("binary"), None)
-    dead_row = _row(
-        dead_letter, name.cast("binary"), _excerpt(max_bytes), _headers(topic, generation, max_bytes)
+    letter_row = _row(
+        judged, name.cast("binary"), _excerpt(max_bytes), _headers(topic, generation, max_bytes)
     )
-    both = F.array_compact(F.array(judged_row, F.when(refused, dead_row)))
+    both = F.array_compact(F.array(F.when(refused, letter_row), judged_row))
     return final.select(F.explode(both).alias("output")).select("output.*")
 
 

@@ -1,6 +1,6 @@
 """The live query: all source topics in one Real-Time Mode query (or, by setting, in micro-batches).
 
-Reads the source topics, writes the generation's judged topic and the dead letters. Stateless, so it may start again
+Reads the source topics, writes the generation's judged topic. Stateless, so it may start again
 from any offset that is not above what its readers have applied.
 """
 
@@ -16,7 +16,6 @@ from infra.kafka import Offsets
 from infra.registry import RegisteredSchema
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
-from schemas.topics import DEAD_LETTER
 from streams.judge import judge
 from streams.live.outputs import outputs
 
@@ -56,7 +55,6 @@ def start(
     starting: Offsets | None,
 ) -> StreamingQuery:
     """Start the query from its checkpoint, or from `starting` (None: the beginning) where there is none."""
-    dead_letter = settings.topic_prefix + DEAD_LETTER
     judged = generation.judged_topic(settings)
     limit = settings.max_event_bytes
     rows = reduce(
@@ -71,7 +69,6 @@ def start(
                 ),
                 topic,
                 judged,
-                dead_letter,
                 generation.name,
                 limit,
             )

@@ -16,8 +16,9 @@ from schemas.metrics import DIMENSIONS, METRICS
 from schemas.validate import micros
 from serving.fold.fold import Fold
 from serving.fold.plan import Plan
+from serving.fold.state import Known
 from serving.materializer.operations import operations
-from serving.materializer.writer import merged, unpack
+from serving.materializer.writer import merged
 from serving.read import MetricQuery, Reader
 from serving.store.keys import Keys, decode_field, place
 from serving.store.store import Store, connect
@@ -80,7 +81,7 @@ def verdict_of(topic: str, message: Message, codec: EventCodec) -> Verdict:
 class Folded:
     """A generation in a real Redis, filled run by run by the fold and the store, without Kafka."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, remembered: int = 200_000) -> None:
         self.settings = settings
         self.plan = Plan(METRICS, DIMENSIONS, settings.shop_timezone)
         self.keys = Keys.of(settings, "g1")
@@ -98,15 +99,16 @@ class Folded:
             ],
         )
         self.fences = {(topic, 0): 0 for topic in CONTRACTS}
+        self.known = Known(remembered)
         self.newest: dict[str, int] = {"": 0}
         self.conflicts: list[tuple[str, int, int]] = []
 
     def apply(self, run: Sequence[Verdict]) -> None:
         """One commit."""
-        needed = list({where for verdict in run for where in self.fold.places(verdict)})
-        values = self.store.fetch(needed)
-        known = {w: None if v is None else unpack(w, v) for w, v in zip(needed, values, strict=True)}
-        effects = self.fold.fold(run, known)
+        missing = self.known.missing(where for verdict in run for where in self.fold.places(verdict))
+        for where, value in zip(missing, self.store.fetch(missing), strict=True):
+            self.known.learn(where, value)
+        effects = self.fold.fold(run, self.known.found)
         self.newest = merged(self.newest, effects.newest)
         ranges = {}
         for verdict in run:
@@ -117,6 +119,7 @@ class Folded:
             meta += (f"newest:{topic}", at) if topic else ()
         changes = operations(effects, self.plan, self.keys, self.newest)
         self.store.commit(self.epoch, ranges, [*changes, ("S", self.keys.meta, meta)])
+        self.known.update(effects.places)
         self.fences |= {at: until for at, (_, until) in ranges.items()}
         self.conflicts += effects.conflicts
 

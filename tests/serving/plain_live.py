@@ -5,6 +5,7 @@ real one to the same judgements.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
@@ -14,6 +15,7 @@ from infra.generation import source_bounds
 from infra.kafka import Offsets, consumer
 from infra.registry import schema_ids
 from infra.settings import Settings
+from serving.materializer.dead_letters import letter_headers
 from sources.codec import EventCodec
 from sources.producer import EventProducer
 from streams.live.control import ControlReader
@@ -28,6 +30,7 @@ class PlainLive:
         self.generation = bootstrap(settings)
         self.codec = EventCodec(schema_ids(settings))
         self.control = ControlReader(settings, self.generation.name)
+        self.refused: dict[str, tuple[Message, Verdict]] = {}  # by topic/partition/offset
         self.next: Offsets = dict.fromkeys(self.generation.partitions(), 0)
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "linger.ms": 5, "log_level": 2}
@@ -48,7 +51,10 @@ class PlainLive:
                 producer.produce_raw(emission.topic, emission.key, emission.value)
 
     def judge(
-        self, start: Offsets | None = None, leave_out: Callable[[Verdict], bool] = lambda _: False
+        self,
+        start: Offsets | None = None,
+        leave_out: Callable[[Verdict], bool] = lambda _: False,
+        leave_out_letter: Callable[[Verdict], bool] = lambda _: False,
     ) -> int:
         """Write a verdict for every committed record from `start` (default: where it stopped) to the ends."""
         at = dict(self.next if start is None else start)
@@ -60,9 +66,13 @@ class PlainLive:
             self._reader.assign([TopicPartition(prefix + topic, partition, offset)])
             while (message := self._record()) is not None:
                 verdict = verdict_of(topic, message, self.codec)
+                if verdict["v"] == "r":
+                    self.refused[f"{topic}/{partition}/{message.offset()}"] = message, verdict
                 at[topic, partition] = message.offset() + 1
                 if not leave_out(verdict):
-                    self._write(partition, verdict)
+                    if verdict["v"] == "r" and not leave_out_letter(verdict):
+                        self._write_letter(message, verdict)
+                    self._write(partition, orjson.dumps(verdict))
                     written += 1
         if self._producer.flush(30):
             raise TimeoutError("the broker took no verdicts")
@@ -85,11 +95,18 @@ class PlainLive:
                 return None
         raise TimeoutError("the broker gave no record")
 
-    def _write(self, partition: int, verdict: Verdict) -> None:
+    def _write_letter(self, record: Message, verdict: Verdict) -> None:
+        topic, p, o = verdict["t"], verdict["p"], verdict["o"]
+        headers = letter_headers(record, topic, ",".join(verdict["r"]), self.generation.name)
+        self._write(p, record.value(), f"{topic}/{p}/{o}", headers)
+
+    def _write(
+        self, partition: int, value: bytes | None, key: str | None = None, headers: Any = None
+    ) -> None:
         topic = self.generation.judged_topic(self.settings)
         while True:
             try:
-                self._producer.produce(topic, orjson.dumps(verdict), partition=partition)
+                self._producer.produce(topic, value, key, partition, headers=headers)
                 return
             except BufferError:
                 self._producer.poll(0.1)

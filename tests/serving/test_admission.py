@@ -55,6 +55,19 @@ def test_a_hole_holds_the_partition_until_its_records_come():
     assert subject.released == {AT}
 
 
+def test_a_refusal_without_its_record_is_held_until_it_comes_with_it():
+    subject, _ = admission(range(10))
+    assert subject.admits(verdict(0))
+    assert not subject.admits(verdict(1), whole=False)
+    assert "offset 1 is a refusal" in subject.held[AT]
+    assert not subject.admits(verdict(1), whole=False)
+    assert not subject.admits(verdict(2))
+    assert subject.new_holes == [AT]
+    assert subject.admits(verdict(1))
+    assert subject.admits(verdict(2))
+    assert not subject.held
+
+
 def test_a_partition_that_was_held_before_a_restart_stays_held():
     subject, _ = admission(range(10), held={"orders/0": "before"})
     assert not subject.admits(verdict(4))

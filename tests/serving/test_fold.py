@@ -19,8 +19,8 @@ TRUTH = ("revenue", "items", "payments", "customers", "reviews", "funnel", "clic
 def folded(settings):
     running = []
 
-    def make(**changes):
-        running.append(Folded(settings.replace(**changes)))
+    def make(remembered=200_000, **changes):
+        running.append(Folded(settings.replace(**changes), remembered))
         return running[-1]
 
     yield make
@@ -28,10 +28,13 @@ def folded(settings):
         each.close()
 
 
-@pytest.mark.parametrize("time_zone", ["UTC", "America/New_York"])
-def test_every_metric_equals_the_ground_truth_of_an_untidy_shop(folded, time_zone):
+@pytest.mark.parametrize(
+    ("time_zone", "remembered"), [("UTC", 200_000), ("America/New_York", 0), ("UTC", 40), ("UTC", 2_000)]
+)
+def test_every_metric_equals_the_ground_truth_of_an_untidy_shop(folded, time_zone, remembered):
+    """Also when what the writer remembers of Redis is forgotten at once, or after a while."""
     emissions, truth = history(ALL_UP)
-    state = folded(shop_timezone=time_zone)
+    state = folded(remembered, shop_timezone=time_zone)
     all_verdicts = verdicts(emissions)
     rng, at = random.Random(5), 0
     while at < len(all_verdicts):

@@ -16,6 +16,7 @@ from infra.runtime.platform import Platform
 from schemas.contract import CONTRACTS
 from schemas.errors import GenerationError
 from schemas.topics import DEAD_LETTER
+from serving.fold.fold import CONFLICT
 from serving.materializer.materializer import Materializer
 from serving.store.keys import Keys, place
 from serving.store.store import Lost, connect
@@ -75,6 +76,22 @@ class Scene:
                     found += Counter({verdict: n, "records": n})
             assert +found == +Counter(self.truth.verdicts(topic)), topic
 
+    def expect_letters(self):
+        """Each refused record is among the dead letters, whole and with its reasons; nothing else is."""
+        expected = {
+            name: (",".join(verdict["r"]), record.key(), record.value())
+            for name, (record, verdict) in self.live.refused.items()
+        }
+        found = {}
+        for letter in read_dead_letters(self.settings):
+            headers = dict(letter.headers())
+            if headers["reasons"] == CONFLICT.encode():
+                continue
+            content = headers["reasons"].decode(), headers["source_key"], letter.value()
+            assert found.setdefault(letter.key().decode(), content) == content
+        assert found == expected
+        assert len(found) > 50
+
     def status(self):
         return json.loads((self.settings.state_dir / "status" / "materializer.json").read_text())
 
@@ -129,6 +146,7 @@ def test_every_number_is_exact_at_the_end_of_the_topics(scene):
         scene.live.judge()
         scene.caught_up()
         scene.expect_exact()
+        scene.expect_letters()
 
 
 @pytest.mark.chaos
@@ -151,6 +169,7 @@ def test_a_kill_between_two_writes_changes_nothing(settings, failpoint):
         with materializer(scene.settings):
             scene.caught_up()
             scene.expect_exact()
+            scene.expect_letters()
         marker = scene.settings.state_dir / "failpoints" / failpoint.partition(":")[0]
         assert marker.exists(), "nothing was killed, so this test has shown nothing"
     finally:
@@ -171,6 +190,7 @@ def test_kills_at_random_moments_while_verdicts_come_and_are_repeated(scene):
             kills += 1
         scene.caught_up()
         scene.expect_exact()
+        scene.expect_letters()
         assert platform.supervisor.process("materializer").restarts == kills == 6
 
 
@@ -193,6 +213,22 @@ def test_a_hole_holds_its_partition_and_is_filled_on_request(scene):
         scene.caught_up()
         scene.expect_exact()
         assert scene.redis.hlen(scene.keys.held) == 0
+
+
+def test_a_refusal_is_applied_only_with_its_dead_letter(scene):
+    """Verdicts that came without the refused record are asked for again; a restart between the two loses none."""
+    scene.live.produce(scene.emissions)
+    with materializer(scene.settings) as platform:
+        scene.live.judge(leave_out_letter=lambda verdict: verdict["o"] % 7 == 3)
+        asked = wait_for(lambda: scene.live.repeat_requested(1.0), 40, "a request to repeat")
+        held = wait_for(lambda: scene.status().get("held"), 10, "held partitions")
+        assert all("is a refusal, and the refused record did not come" in reason for reason in held.values())
+        platform.kill("materializer")
+        scene.live.judge(asked)
+        scene.caught_up()
+        scene.expect_exact()
+        scene.expect_letters()
+        assert not scene.redis.hgetall(scene.keys.held)
 
 
 def test_offsets_of_transactions_are_counted_as_empty_and_hold_nothing_up(scene):

@@ -1,6 +1,7 @@
 """Every record gets one verdict on the judged topic; every refused one is found whole in the dead letters."""
 
 import json
+from itertools import pairwise
 
 from infra.registry import RegisteredSchema
 from schemas.contract import CONTRACTS
@@ -14,19 +15,25 @@ def written(spark, records, topic="orders"):
     rows = [(k, v, topic, 0, n, ARRIVAL) for n, (k, v) in enumerate(records)]
     known = [RegisteredSchema(IDS[topic], 1, CONTRACTS[topic].avro_json)]
     verdicts = judge(spark.createDataFrame(rows, SCHEMA).coalesce(1), CONTRACTS[topic], known, MAX_BYTES)
-    return outputs(verdicts, topic, "x.g1.events.judged", "x.events.dead_letter", "g1", MAX_BYTES).collect()
+    return outputs(verdicts, topic, "x.g1.events.judged", "g1", MAX_BYTES).collect()
 
 
 def test_every_record_has_one_verdict_in_order_and_every_refused_one_a_dead_letter(spark):
     emissions, _ = history(ALL_UP)
     records = [(e.key, e.value) for e in emissions if e.topic == "orders"][:2_000]
     rows = written(spark, records)
-    verdicts = [json.loads(r.value) for r in rows if r.topic.endswith("judged")]
+    verdicts = [json.loads(r.value) for r in rows if not r.headers]
     assert [v["o"] for v in verdicts] == list(range(len(records)))
     refused = {n for n, (key, value) in enumerate(records) if reasons("orders", key, value)}
     assert {v["o"] for v in verdicts if v["v"] == "r"} == refused
-    letters = {r.key.decode(): r for r in rows if r.topic.endswith("dead_letter")}
+    letters = {r.key.decode(): r for r in rows if r.headers}
     assert set(letters) == {f"orders/0/{n}" for n in refused}
+    # the partition's order: a letter right before its verdict
+    for before, after in pairwise(rows):
+        if before.headers:
+            verdict = json.loads(after.value)
+            assert (before.key.decode(), "r") == (f"orders/0/{verdict['o']}", verdict["v"])
+            assert not after.headers
     for n in refused:
         letter = letters[f"orders/0/{n}"]
         headers = {h.key: h.value for h in letter.headers}
@@ -37,7 +44,7 @@ def test_every_record_has_one_verdict_in_order_and_every_refused_one_a_dead_lett
 
 def test_a_record_that_is_too_large_is_refused_by_reference(spark):
     rows = written(spark, [(b"k", b"\0" * (MAX_BYTES + 1))])
-    letter = next(r for r in rows if r.topic.endswith("dead_letter"))
+    letter = next(r for r in rows if r.headers)
     headers = {h.key: h.value for h in letter.headers}
     assert len(letter.value) == EXCERPT_BYTES
     assert (headers["truncated"], headers["source_offset"]) == (b"true", b"0")

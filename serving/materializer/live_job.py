@@ -1,4 +1,7 @@
-"""Asks the live job to judge again from the fences: at once at a hole, then with growing patience."""
+"""Talks to the live job: tells it where the fences are, and asks it to judge again from them.
+
+It asks at once at a hole, then with growing patience.
+"""
 
 import time
 
@@ -6,23 +9,31 @@ from confluent_kafka import Producer
 
 from infra.kafka import Offsets
 from infra.settings import Settings
-from streams.live.control import request_repeat
+from streams.live.control import request_repeat, tell_applied
 
 BETWEEN = 10.0  # seconds, so that many holes at once make one request
+TELLING = 5.0  # seconds
 FIRST_PATIENCE, LONGEST_PATIENCE = 30.0, 300.0
 
 
-class Repeats:
-    """Requests of one generation. A request too many does no harm, so none is remembered."""
+class LiveJob:
+    """The live job of one generation, as the materializer talks to it. A word too many does no harm."""
 
     def __init__(self, settings: Settings, generation: str) -> None:
         self._settings, self._generation = settings, generation
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 2}
         )
-        self._asked = float("-inf")
+        self._asked = self._told_at = float("-inf")
+        self._told: Offsets = {}
         self._patience = FIRST_PATIENCE
         self.count = 0
+
+    def tell(self, fences: Offsets) -> None:
+        """Tell where the fences are, unless that was just done or has not changed."""
+        if fences != self._told and time.monotonic() - self._told_at >= TELLING:
+            tell_applied(self._producer, self._settings, self._generation, fences)
+            self._told, self._told_at = dict(fences), time.monotonic()
 
     def request(self, fences: Offsets, reason: str) -> None:
         """Ask now, unless that was just done."""
