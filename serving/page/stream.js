@@ -1,7 +1,6 @@
 // The push stream by fetch rather than EventSource, which cannot send a key. Connects again by itself and resumes by
 // Last-Event-ID. Calls back with each message and with what happens to the connection.
 
-const SILENCE_MS = 25_000; // two heartbeats missed
 const LONGEST_RETRY_MS = 15_000;
 
 export class LiveStream {
@@ -12,8 +11,9 @@ export class LiveStream {
   #retry = 1000;
   #failures = 0;
   #abort = null;
+  #wake = null;
 
-  // on: {message(event, data), connected(), disconnected(reason), needsKey(refused)}
+  // on: {trying(), connected(), heard(), message(event, data), disconnected(reason), needsKey(refused)}
   constructor(url, key, on) {
     this.#url = url;
     this.#key = key;
@@ -23,25 +23,45 @@ export class LiveStream {
   async run() {
     for (;;) {
       try {
+        this.#on.trying();
         const answer = await this.#connect();
         if (answer.status === 401 || answer.status === 403) {
           this.#on.needsKey(this.#key !== null);
           return;
         }
-        if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
+        if (!answer.ok) throw new Error(`it answers ${answer.status}`);
         this.#failures = 0;
         this.#on.connected();
         await this.#read(answer.body);
-        throw new Error("the service closed the stream");
+        throw new Error("it closed the stream");
       } catch (error) {
-        this.#on.disconnected(error.message);
+        // Browsers hide the reason of an abort behind words of their own.
+        const { aborted, reason } = this.#abort.signal;
+        this.#on.disconnected(reasonOf(aborted ? reason : error));
       } finally {
-        this.#abort?.abort();
+        this.#abort.abort();
       }
       const pause = Math.min(this.#retry * 2 ** this.#failures, LONGEST_RETRY_MS);
       this.#failures += 1;
-      await new Promise((resolve) => setTimeout(resolve, pause * (0.75 + Math.random() / 2)));
+      await this.#pause(pause * (0.75 + Math.random() / 2));
     }
+  }
+
+  // Give this connection up: it has been silent for too long.
+  drop() {
+    this.#abort?.abort(new Error("it has been silent for too long"));
+  }
+
+  // Try again now rather than later: the network is back, or somebody looks again.
+  hurry() {
+    this.#wake?.();
+  }
+
+  #pause(ms) {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      setTimeout(resolve, ms);
+    }).finally(() => { this.#wake = null; });
   }
 
   #connect() {
@@ -56,9 +76,9 @@ export class LiveStream {
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
-      const silence = setTimeout(() => this.#abort.abort(), SILENCE_MS);
-      const { value, done } = await reader.read().finally(() => clearTimeout(silence));
+      const { value, done } = await reader.read();
       if (done) return;
+      this.#on.heard();
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
       for (const block of blocks) this.#take(block);
@@ -80,4 +100,9 @@ export class LiveStream {
     }
     if (data.length > 0) this.#on.message(event, JSON.parse(data.join("\n")));
   }
+}
+
+// Browsers word a failed connection each in their way ("Failed to fetch", "network error").
+function reasonOf(error) {
+  return error instanceof TypeError ? "it cannot be reached" : error.message;
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from infra.failpoints import Failpoints
 from infra.registry import schema_ids
 from infra.settings import Settings
 from schemas.errors import ContractError, EventError, Unavailable
@@ -63,6 +64,7 @@ class Ingest:
         self._deliveries = Deliveries(
             settings.kafka_bootstrap_servers, settings.topic_prefix, delivery_seconds
         )
+        self._failpoints = Failpoints(settings)
         self._codec: EventCodec | None = None
         self._loading = asyncio.Lock()
 
@@ -97,7 +99,7 @@ class Ingest:
                 found[number] = _refused(number, error.rule, "the event cannot be written as Avro")
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-        fates = await self._deliveries.deliver(topic, list(records.values()))
+        fates = await self._delivered(topic, list(records.values()))
         for number, fate in zip(records, fates, strict=True):
             found[number] = _outcome(number, accepted[number], fate)
         outcomes = [found[line.number] for line in lines]
@@ -129,12 +131,23 @@ class Ingest:
         if not bare:
             return dict(accepted), {}
         try:
+            self._failpoints.hit("api.before_versions")
             versions = await self._versions.give([(a.topic, a.event_id) for a in bare.values()], clock)
+            self._failpoints.hit("api.after_versions")
         except Unavailable as error:
             failed = {number: _failed(number, each, str(error)) for number, each in bare.items()}
             return {number: each for number, each in accepted.items() if number not in bare}, failed
         given = {n: each.with_version(v) for (n, each), v in zip(bare.items(), versions, strict=True)}
         return {number: given.get(number, each) for number, each in accepted.items()}, {}
+
+    async def _delivered(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[Fate]:
+        """What the broker did with each. Whoever gets no answer sends all again: each counts once all the same."""
+        if not records:
+            return []
+        self._failpoints.hit("api.before_deliver")
+        fates = await self._deliveries.deliver(topic, records)
+        self._failpoints.hit("api.after_deliver")
+        return fates
 
     async def _get_codec(self) -> EventCodec:
         if self._codec is None:

@@ -6,14 +6,17 @@ Absolute, never a difference: whoever has the newest one has everything.
 from collections.abc import Sequence
 from typing import Any
 
+from schemas.contract import CONTRACTS
 from schemas.metrics import ACTIVE, CUSTOMERS, EVENTS, FUNNEL, ITEMS, PAYMENTS, PRODUCTS, REVENUE
 from serving.api.health import Health
 from serving.read import Answer, MetricQuery
 from serving.read.query import figures
+from serving.read.reader import iso_micros
 
 MINUTES = 60
 TOP = 10
 SECOND = 1_000_000
+NEWEST = "newest:"  # how the materializer names a topic's newest event time
 
 
 def minute_range(newest: int) -> tuple[int, int]:
@@ -28,8 +31,10 @@ def questions(newest: int) -> list[MetricQuery]:
     return [
         MetricQuery(REVENUE),
         MetricQuery(REVENUE, "minute", start, end),
+        MetricQuery(REVENUE, by=("shipping_country",), order="gross", limit=TOP),
         MetricQuery(ITEMS),
         MetricQuery(ITEMS, by=("product_id",), order="revenue", limit=TOP),
+        MetricQuery(ITEMS, by=("category",), order="revenue", limit=TOP),
         MetricQuery(FUNNEL),
         MetricQuery(PAYMENTS),
         MetricQuery(CUSTOMERS),
@@ -40,23 +45,28 @@ def questions(newest: int) -> list[MetricQuery]:
 
 def document(answer: Answer, health: Health, currency: str, time_zone: str) -> dict[str, Any]:
     """The snapshot, from the answer to `questions` and the state's own figures of the same moment."""
-    revenue, minutes, items, top, funnel, payments, customers, active, events = answer.rows
+    revenue, minutes, countries, items, top, categories, funnel, payments, customers, active, events = (
+        answer.rows
+    )
     return {
         "currency": currency,
         "time_zone": time_zone,
         "revenue": _total(REVENUE, revenue),
-        "revenue_by_minute": [
-            {name: row[name] for name in ("start", "gross", "net", "orders")} for row in minutes
-        ],
+        "revenue_by_minute": _columns(minutes, "start", "gross", "net", "orders"),
+        "revenue_by_country": _columns(countries, "shipping_country", "gross", "net", "orders"),
         "items": _total(ITEMS, items),
         "top_products": [_product(row, answer) for row in top],
+        "items_by_category": _columns(categories, "category", "revenue", "units"),
         "funnel": _total(FUNNEL, funnel),
         "payments": _total(PAYMENTS, payments),
         "customers": _total(CUSTOMERS, customers),
         "active": _total(ACTIVE, active),
-        "events": [
-            {name: row[name] for name in ("topic", "records", "refused", "error_rate")} for row in events
-        ],
+        "events": _columns(events, "topic", "records", "refused", "error_rate"),
+        "newest_by_topic": {
+            name.removeprefix(NEWEST): iso_micros(int(at))
+            for name, at in sorted(answer.meta.items())
+            if name.removeprefix(NEWEST) in CONTRACTS and name.startswith(NEWEST)
+        },
         **describe(health),
     }
 
@@ -73,6 +83,10 @@ def describe(health: Health) -> dict[str, Any]:
 
 def _total(metric: Any, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return rows[0] if rows else figures(metric, {})
+
+
+def _columns(rows: Sequence[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    return [{name: row[name] for name in names} for row in rows]
 
 
 def _product(row: dict[str, Any], answer: Answer) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def test_a_stream_is_not_compressed_and_not_cached(api):
 
 
 def test_a_silent_stream_has_heartbeats(api, state, monkeypatch):
-    monkeypatch.setattr("serving.api.live.hub.HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr("serving.api.live.client.HEARTBEAT_SECONDS", 0.1)
     with api.http.stream("GET", "/v1/live") as response:
         chunks = response.iter_text()
         text = ""

@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from infra.bootstrap import bootstrap
 from infra.failpoints import Failpoints
-from streams.live.control import request_repeat
+from streams.live.control import request_repeat, tell_applied
 from tests.helpers import wait_for
 from tests.streams.live.kit import Account, LiveProcess, ShopFeed
 
@@ -65,6 +65,28 @@ def test_kills_while_events_flow_repeat_verdicts_and_neither_lose_nor_disorder_o
         job.signal_all(signal.SIGINT)
         assert job.ended(20) == 0
         assert [line for line in job.log().splitlines() if " ERROR " in line or "\tat " in line] == []
+
+
+def test_a_restart_goes_on_where_the_verdicts_are_applied_however_old_the_checkpoint(settings):
+    generation = bootstrap(settings)
+    feed = ShopFeed(settings, seed=12)
+    with LiveProcess(settings) as job, Account(settings, generation) as account:
+        feed.produce(600)
+        account.settle()
+        assert account.total("repeats") == 0
+        applied = {place: messages[-1].offset() + 1 for place, messages in account.sources.items()}
+        behind = min(applied, key=applied.__getitem__)
+        applied[behind] -= 1
+        producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
+        tell_applied(producer, settings, generation.name, applied)
+        tell_applied(producer, settings, "g99", dict.fromkeys(applied, 0))
+        assert producer.flush(30) == 0
+        job.kill()
+        feed.produce(50)
+        job.start()
+        account.settle()
+        assert (account.total("repeats"), account.total("gaps")) == (1, 0)
+        assert job.status()["attempt"] == 2
 
 
 @pytest.mark.parametrize(("set_to", "hits"), [(None, 0), ("x.other", 0), ("x.here:3", 2)])
