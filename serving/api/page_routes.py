@@ -1,6 +1,7 @@
 """GET / and /static: the page and its files, all from this process, so that it works offline."""
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.datastructures import MutableHeaders
@@ -27,7 +28,16 @@ def install(app: FastAPI) -> None:
     async def favicon(request: Request) -> Response:
         return FileResponse(DIRECTORY / "favicon.svg", media_type="image/svg+xml")
 
-    app.mount("/static", StaticFiles(directory=DIRECTORY), "static")
+    app.mount("/static", PageFiles(directory=DIRECTORY), "static")
+
+
+class PageFiles(StaticFiles):
+    """The page's files, asked about each time: a browser must not mix those of two releases."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class SecurityHeaders:

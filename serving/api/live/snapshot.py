@@ -63,9 +63,9 @@ def document(answer: Answer, health: Health, currency: str, time_zone: str) -> d
         "active": _total(ACTIVE, active),
         "events": _columns(events, "topic", "records", "refused", "error_rate"),
         "newest_by_topic": {
-            name.removeprefix(NEWEST): iso_micros(int(at))
-            for name, at in sorted(answer.meta.items())
-            if name.removeprefix(NEWEST) in CONTRACTS and name.startswith(NEWEST)
+            topic: iso_micros(int(answer.meta[NEWEST + topic]))
+            for topic in CONTRACTS
+            if NEWEST + topic in answer.meta
         },
         **describe(health),
     }
