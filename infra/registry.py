@@ -16,6 +16,7 @@ from schemas.errors import ContractError, Unavailable
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 COMPATIBILITY = "BACKWARD"
+TIMEOUT = 20.0  # seconds
 # The API's own codes in the body of a 404. Another 404 comes from something else that answers at this address.
 SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40403
 
@@ -35,10 +36,10 @@ class RegisteredSchema:
 class Registry:
     """A client of one registry. Raises Unavailable while it does not answer, ContractError if it refuses a schema."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         self.url = url.rstrip("/")
         self._http = httpx.Client(
-            base_url=self.url, timeout=20, headers={"Content-Type": MEDIA_TYPE}, trust_env=False
+            base_url=self.url, timeout=timeout, headers={"Content-Type": MEDIA_TYPE}, trust_env=False
         )
 
     def close(self) -> None:
@@ -118,6 +119,29 @@ def _error_code(answer: httpx.Response) -> int | None:
 def subject(settings: Settings, topic: str) -> str:
     """The subject of a topic's values."""
     return f"{settings.topic_prefix}{topic}-value"
+
+
+class TopicSchemas:
+    """The schemas that the registry lists under each topic. One never changes, so each is read once."""
+
+    def __init__(self, settings: Settings, timeout: float = TIMEOUT) -> None:
+        self._settings = settings
+        self._registry = Registry(settings.kafka_schema_registry, timeout)
+        self._read: dict[tuple[str, int], RegisteredSchema] = {}
+
+    def of(self, topic: str) -> list[RegisteredSchema]:
+        """All that are listed now or were before (records of them stay), oldest first. Raises Unavailable."""
+        name = subject(self._settings, topic)
+        listed = self._registry.versions(name)
+        if not listed:
+            return []
+        for version in listed:
+            if (name, version) not in self._read:
+                self._read[name, version] = self._registry.schema(name, version)
+        return [self._read[key] for key in sorted(self._read) if key[0] == name]
+
+    def close(self) -> None:
+        self._registry.close()
 
 
 def register_contracts(settings: Settings) -> dict[str, int]:

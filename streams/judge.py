@@ -20,6 +20,7 @@ from infra.registry import RegisteredSchema
 from schemas.contract import Contract, Field
 
 HEADER_BYTES = 5
+UNKNOWN_SCHEMA = "unknown_schema_id"
 PERMISSIVE = {"mode": "PERMISSIVE"}
 
 
@@ -111,7 +112,7 @@ def _framing_reason(known: Sequence[RegisteredSchema], size: Column, max_bytes: 
         .when(size > max_bytes, "too_large")
         .when(F.octet_length("value") < HEADER_BYTES, "too_short")
         .when(F.substring(F.col("value"), 1, 1) != _binary(b"\0"), "wrong_magic_byte")
-        .when(~is_known, "unknown_schema_id")
+        .when(~is_known, UNKNOWN_SCHEMA)
     )
 
 

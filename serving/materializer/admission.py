@@ -17,9 +17,16 @@ At = tuple[str, int]
 # (topic, partition, offset, end) → offset of the next committed record, None if there is none below `end`
 Probe = Callable[[str, int, int, int], int | None]
 
+# why a verdict is not to be applied, None if it is
+Objection = Callable[[], str | None]
+
 PATIENCE = 45.0  # seconds without a verdict for a record that is there, before somebody is asked
 TAIL_PATIENCE, BUSY_TAIL_PATIENCE = 1.0, 5.0  # seconds before an end is looked at
 BUSY_PATIENCE = 300.0  # the same while other verdicts come: this one may be among those still to be read
+
+
+def no_objection() -> None:
+    return None
 
 
 class Admission:
@@ -42,10 +49,10 @@ class Admission:
         self._moved: dict[At, float] = dict.fromkeys(self.fences, clock())
         self._crossed: dict[At, tuple[int, int]] = {}  # where a tail was looked at: fence, end
 
-    def admits(self, verdict: Mapping[str, Any], *, whole: bool = True) -> bool:
+    def admits(self, verdict: Mapping[str, Any], objection: Objection = no_objection) -> bool:
         """Whether this verdict is to be applied now. Raises Unavailable for a partition that is not known yet.
 
-        `whole` is False for a refusal without the refused record: it has to come again, with it.
+        `objection`, asked only of one that may be next, tells why its partition has to wait for another one.
         """
         at, offset = (verdict["t"], verdict["p"]), verdict["o"]
         expected = self.next.get(at)
@@ -53,13 +60,11 @@ class Admission:
             raise Unavailable(f"partition {at[1]} of {at[0]} is new")
         if offset < expected:
             return False
-        if at in self.held and (offset > expected or not whole):
+        if offset > expected and at in self.held:
             return False
-        if not whole:
-            self._hold(
-                at,
-                f"the verdict for offset {offset} is a refusal, and the refused record did not come before it",
-            )
+        if (why := objection()) is not None:
+            if at not in self.held:
+                self._hold(at, why)
             return False
         if offset > expected:
             found = self._probe(*at, expected, offset)

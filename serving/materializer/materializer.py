@@ -7,6 +7,7 @@ it claims the state anew and goes on from what is there.
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -27,6 +28,7 @@ from serving.materializer.founding import found
 from serving.materializer.judged import JudgedReader
 from serving.materializer.live_job import LiveJob
 from serving.materializer.prober import Prober
+from serving.materializer.refusals import ACCEPTED, Refusals
 from serving.materializer.watch import Watch
 from serving.materializer.writer import Writer
 from serving.store.keys import Keys, place
@@ -36,7 +38,6 @@ RUN = 500  # verdicts in one commit; a larger one blocks the server for everybod
 PATIENCE = 0.2  # seconds to wait for a verdict
 TICK = 1.0
 SETTLING = 10.0
-REFUSED = "r"
 REQUIRED = {"t", "p", "o", "ts", "v"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -55,6 +56,7 @@ class Materializer:
         self.judged = JudgedReader(settings, self.generation.judged_topic(settings))
         self.prober = Prober(settings)
         self.letters = DeadLetters(settings, self.generation.name)
+        self.refusals = Refusals(settings)
         _, ends = source_bounds(settings, self.generation)
         self.watch = Watch(settings, self.generation, ends)
         self.live_job = LiveJob(settings, self.generation.name)
@@ -86,6 +88,7 @@ class Materializer:
         self.watch.stop()
         self.judged.close()
         self.prober.close()
+        self.refusals.close()
         self.store.redis.close()
 
     # --- taking over what Redis holds
@@ -106,6 +109,7 @@ class Materializer:
         self.targets = founding.targets
         self.positions = dict(claimed.judged)
         self.letters.forget()
+        self.refusals.waiting.clear()
         self.taken_before = -1
         self.claims += 1
         self.judged.assign(self.positions)
@@ -135,6 +139,7 @@ class Materializer:
             return
         self.taken += len(messages)
         run, letters = [], []
+        self.refusals.new_run()
         for message in messages:
             self.positions[message.partition()] = message.offset() + 1
             if message.headers():
@@ -144,10 +149,13 @@ class Materializer:
             if verdict is None:
                 continue
             letter = self.letters.of(verdict["t"], verdict["p"], verdict["o"])
-            if self.admission.admits(verdict, whole=letter is not None or verdict["v"] != REFUSED):
+            if verdict["v"] == ACCEPTED:
+                admitted = self.admission.admits(verdict)
+            else:
+                admitted = self.admission.admits(verdict, partial(self.refusals.objection, verdict, letter))
+                letters += [letter] if admitted else []
+            if admitted:
                 run.append(verdict)
-                if letter is not None and verdict["v"] == REFUSED:
-                    letters.append(letter)
             else:
                 self.dropped += 1
         if self.admission.new_holes:
@@ -183,6 +191,10 @@ class Materializer:
         self.admission.cross_tails(ends, idle=idle)
         if self.admission.ranges():
             self.writer.commit([], [], self.admission, self.letters.positions(self.positions))
+        self.refusals.waiting &= self.admission.held.keys()
+        self.refusals.new_run()
+        if self.refusals.may_be_settled():
+            self.live_job.request(self.admission.fences, "there are records of a schema that is new to it")
         stuck = self.admission.stuck(ends, idle=idle)
         if stuck:
             self.live_job.remind(

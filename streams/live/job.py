@@ -218,6 +218,7 @@ class LiveJob:
         if self.answers(starting):
             return False
         log.info("a repeat is asked for")
+        self.schemas_changed()  # a record of a new one may be the reason
         self.begin(starting)
         self.answered = (time.monotonic(), starting)
         return True

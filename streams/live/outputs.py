@@ -2,11 +2,14 @@
 
 Pure: verdicts of `streams.judge` in, rows for Spark's Kafka sink out (topic, partition, key, value, headers). The
 refused record goes through the judged topic, as a record with headers: in one partition, where the verdict is there its
-letter is there. Who applies the refusal passes the letter on to the dead letters first.
+letter is there. Who applies the refusal passes the letter on to the dead letters first. A record whose schema this
+query does not know is undecided: the registry may know it by now.
 """
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+
+from streams.judge import UNKNOWN_SCHEMA
 
 # A dead letter keeps at most this much of a record that is too large; its source offset names the rest.
 EXCERPT_BYTES = 4096
@@ -22,7 +25,9 @@ def outputs(verdicts: DataFrame, topic: str, judged: str, generation: str, max_b
     broker takes: a verdict above twice `max_bytes` (or OUTPUT_BYTES, if that is less) becomes a refusal.
     """
     accepted = F.size("reasons") == 0
-    stub = F.struct(*_place(topic), F.lit("r").alias("v"), F.col("reasons").alias("r"))
+    undecided = F.col("reasons") == F.array(F.lit(UNKNOWN_SCHEMA))
+    kind = F.when(undecided, "u").otherwise("r").alias("v")
+    stub = F.struct(*_place(topic), kind, F.col("reasons").alias("r"))
     verdict = F.struct(
         *_place(topic),
         F.lit("a").alias("v"),

@@ -5,7 +5,7 @@ Reads the generations topic, topic metadata and the registry, with clients that 
 
 from infra.generation import Generation, GenerationWatch, compare
 from infra.kafka import admin, identities
-from infra.registry import RegisteredSchema, Registry, subject
+from infra.registry import TopicSchemas
 from infra.settings import Settings
 from schemas.errors import ContractError, DataflowError, Transient
 from streams.live.query import Schemas
@@ -22,15 +22,14 @@ class World:
         self._settings, self._generation = settings, generation
         self._client = admin(settings.kafka_bootstrap_servers)
         self._watch = GenerationWatch(settings, generation)
-        self._registry = Registry(settings.kafka_schema_registry)
-        self._read: dict[tuple[str, int], RegisteredSchema] = {}
+        self._schemas = TopicSchemas(settings)
 
     def schemas(self) -> Schemas:
         """Every schema that the registry has listed for each topic: it never changes, and records of it stay.
 
         Raises Unavailable, and ContractError if the registry says that a topic has none.
         """
-        found = {topic: self._schemas_of(topic) for topic in self._generation.topics}
+        found = {topic: self._schemas.of(topic) for topic in self._generation.topics}
         empty = [topic for topic, schemas in found.items() if not schemas]
         if empty:
             raise ContractError(
@@ -55,14 +54,4 @@ class World:
             raise Outdated(f"{', '.join(grown)} got more partitions: the job starts again with more slots")
 
     def close(self) -> None:
-        self._registry.close()
-
-    def _schemas_of(self, topic: str) -> list[RegisteredSchema]:
-        name = subject(self._settings, topic)
-        listed = self._registry.versions(name)
-        if not listed:
-            return []
-        for version in listed:
-            if (name, version) not in self._read:
-                self._read[name, version] = self._registry.schema(name, version)
-        return [self._read[key] for key in sorted(self._read) if key[0] == name]
+        self._schemas.close()

@@ -18,6 +18,7 @@ from infra.settings import Settings
 from serving.materializer.dead_letters import letter_headers
 from sources.codec import EventCodec
 from sources.producer import EventProducer
+from streams.judge import UNKNOWN_SCHEMA
 from streams.live.control import ControlReader
 from tests.serving.kit import Verdict, verdict_of
 
@@ -66,11 +67,13 @@ class PlainLive:
             self._reader.assign([TopicPartition(prefix + topic, partition, offset)])
             while (message := self._record()) is not None:
                 verdict = verdict_of(topic, message, self.codec)
-                if verdict["v"] == "r":
+                if verdict.get("r") == [UNKNOWN_SCHEMA]:
+                    verdict["v"] = "u"
+                if verdict["v"] != "a":
                     self.refused[f"{topic}/{partition}/{message.offset()}"] = message, verdict
                 at[topic, partition] = message.offset() + 1
                 if not leave_out(verdict):
-                    if verdict["v"] == "r" and not leave_out_letter(verdict):
+                    if verdict["v"] != "a" and not leave_out_letter(verdict):
                         self._write_letter(message, verdict)
                     self._write(partition, orjson.dumps(verdict))
                     written += 1

@@ -55,12 +55,15 @@ def test_a_hole_holds_the_partition_until_its_records_come():
     assert subject.released == {AT}
 
 
-def test_a_refusal_without_its_record_is_held_until_it_comes_with_it():
+def test_an_objection_holds_the_partition_until_there_is_none():
     subject, _ = admission(range(10))
+    object_ = lambda: "not yet"  # noqa: E731
     assert subject.admits(verdict(0))
-    assert not subject.admits(verdict(1), whole=False)
-    assert "offset 1 is a refusal" in subject.held[AT]
-    assert not subject.admits(verdict(1), whole=False)
+    assert not subject.admits(verdict(0), object_)
+    assert not subject.held
+    assert not subject.admits(verdict(1), object_)
+    assert subject.held == {AT: "not yet"}
+    assert not subject.admits(verdict(1), object_)
     assert not subject.admits(verdict(2))
     assert subject.new_holes == [AT]
     assert subject.admits(verdict(1))

@@ -26,7 +26,7 @@ def test_the_query_keeps_its_schemas_and_the_status_tells_why_once(settings, tmp
     settings = settings.replace(dataflow_status_file=tmp_path / "status.json")
     world = World(settings, bootstrap(settings))
     job = running(settings, world)
-    real = world._registry
+    real = world._schemas._registry
 
     def status() -> dict | None:
         job.report.write("running")
@@ -35,17 +35,17 @@ def test_the_query_keeps_its_schemas_and_the_status_tells_why_once(settings, tmp
     caplog.set_level(logging.INFO)
     assert (job.schemas_changed(), status()) == (False, None)
     known = job.schemas
-    world._registry = silent = Registry("http://127.0.0.1:9")
+    world._schemas._registry = silent = Registry("http://127.0.0.1:9")
     assert [job.schemas_changed() for _ in range(3)] == [False] * 3
     assert "127.0.0.1:9" in status()["reason"]
     silent.close()
-    world._registry = real
+    world._schemas._registry = real
     assert (job.schemas_changed(), status()) == (False, None)
     # one that has lost everything
-    world._registry = SimpleNamespace(versions=lambda _: [])
+    world._schemas._registry = SimpleNamespace(versions=lambda _: [])
     assert [job.schemas_changed() for _ in range(3)] == [False] * 3
     assert "no schema is registered for" in status()["reason"]
-    world._registry = real
+    world._schemas._registry = real
     assert (job.schemas_changed(), status()) == (False, None)
     assert job.schemas == known
     assert sum("goes on with" in record.message for record in caplog.records) == 2
@@ -55,8 +55,8 @@ def test_the_query_keeps_its_schemas_and_the_status_tells_why_once(settings, tmp
 def test_at_the_start_a_silent_registry_may_come_back_and_a_missing_subject_does_not(settings) -> None:
     generation = bootstrap(settings)
     world = World(settings, generation)
-    world._registry.close()
-    world._registry = Registry("http://127.0.0.1:9")
+    world._schemas._registry.close()
+    world._schemas._registry = Registry("http://127.0.0.1:9")
     with pytest.raises(Unavailable):
         world.schemas()
     world.close()
