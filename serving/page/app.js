@@ -2,7 +2,7 @@
 
 import { count, duration, moment } from "./format.js";
 import { MinuteChart } from "./minutes.js";
-import { drawNumbers } from "./numbers.js";
+import { drawNumbers, drawTopics } from "./numbers.js";
 import { ProofPanel } from "./proof.js";
 import { put, setText } from "./rows.js";
 import { LiveStream } from "./stream.js";
@@ -43,6 +43,7 @@ function drawTrust() {
 function drawHealth() {
   const { health } = view;
   if (health === null) return;
+  if (view.snapshot !== null) drawTopics(view.snapshot, health.lag);
   const zone = view.snapshot?.time_zone ?? "UTC";
   const { lag, exactness, as_of: asOf } = health;
   const waited = now() - view.healthAt;

@@ -1,0 +1,119 @@
+// The panel that shows the account: per topic, how many records came in and what became of them, and the offsets that
+// the numbers are a function of. Reads /v1/exactness while it is open.
+
+import { count, duration, moment } from "./format.js";
+import { Rows, setText } from "./rows.js";
+
+const VERDICTS = ["changed", "repeat", "superseded", "refused", "empty"];
+const PAUSE_MS = 1000; // between two looks while it is open
+const byId = (id) => document.getElementById(id);
+
+export class ProofPanel {
+  #dialog = byId("proof");
+  #topics = new Rows(byId("proof-topics"));
+  #total = new Rows(byId("proof-total"));
+  #offsets = new Rows(byId("proof-offsets"));
+  #headers;
+  #asking = false;
+  #again = false;
+
+  // headers: () => what a request must carry
+  constructor(headers) {
+    this.#headers = headers;
+    byId("exact").addEventListener("click", () => this.open());
+    byId("proof-close").addEventListener("click", () => this.#dialog.close());
+    this.#dialog.addEventListener("click", (event) => {
+      if (event.target === this.#dialog) this.#dialog.close(); // beside the panel
+    });
+  }
+
+  open() {
+    this.#dialog.showModal();
+    this.refresh();
+  }
+
+  // The numbers have moved. At most one question a second, and never two at once.
+  async refresh() {
+    if (!this.#dialog.open) return;
+    if (this.#asking) {
+      this.#again = true;
+      return;
+    }
+    this.#asking = true;
+    try {
+      await this.#ask();
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    } finally {
+      this.#asking = false;
+    }
+    if (this.#again) {
+      this.#again = false;
+      this.refresh();
+    }
+  }
+
+  async #ask() {
+    try {
+      const answer = await fetch("/v1/exactness", { headers: this.#headers(), cache: "no-store" });
+      const body = await answer.json();
+      if (answer.ok) this.#show(body);
+      else this.#say("unknown", `No account now: ${answer.status} ${body.detail}`);
+    } catch {
+      this.#say("unknown", "No account now: the service cannot be reached. What stands below is the last one.");
+    }
+  }
+
+  #say(state, text) {
+    const node = byId("proof-text");
+    node.dataset.state = state;
+    setText(node, text);
+  }
+
+  #show(body) {
+    const held = Object.entries(body.held);
+    if (body.exact) {
+      this.#say("exact", "Exact: every offset that was read has one verdict, and only one.");
+    } else if (held.length > 0) {
+      this.#say("held", `Held: ${held.length} of ${body.partitions.length} partitions wait for somebody to look.`);
+    } else {
+      this.#say("inexact", "The counts do not add up to the offsets.");
+    }
+    byId("proof-held").hidden = held.length === 0;
+    byId("proof-held").replaceChildren(...held.map(([at, reason]) => {
+      const item = document.createElement("li");
+      item.textContent = `${at}: ${reason}`;
+      return item;
+    }));
+    this.#topics.show(byTopic(body.partitions).map((t) => account(t.topic, t.offsets, t.counts)));
+    this.#total.show([account("All", body.offsets, body.counts)]);
+    this.#offsets.show(body.partitions.map((p) => ({
+      key: `${p.topic}/${p.partition}`,
+      cells: [`${p.topic}/${p.partition}`, count(p.base), count(p.next_offset), p.held ? "held" : p.exact ? "exact" : "differs"],
+      state: p.exact ? "" : "wrong",
+    })));
+    const { generation, position, event_time: at, age_ms: age } = body.as_of;
+    const newest = at === null ? "no event yet" : `newest event ${moment(at, "UTC")} UTC, ${duration(age)} ago`;
+    setText(byId("proof-as-of"), `Generation ${generation}, position ${count(position)} (the sum of the offsets), ${newest}.`);
+  }
+}
+
+function account(topic, offsets, counts) {
+  const sum = VERDICTS.reduce((total, verdict) => total + counts[verdict], 0);
+  const right = sum === offsets;
+  return {
+    key: topic,
+    cells: [topic, count(offsets), ...VERDICTS.map((verdict) => count(counts[verdict])), right ? "yes" : `no: ${count(sum)}`],
+    state: right ? "" : "wrong",
+  };
+}
+
+function byTopic(partitions) {
+  const found = new Map();
+  for (const p of partitions) {
+    const t = found.get(p.topic) ?? { topic: p.topic, offsets: 0, counts: Object.fromEntries(VERDICTS.map((v) => [v, 0])) };
+    t.offsets += p.next_offset - p.base;
+    for (const verdict of VERDICTS) t.counts[verdict] += p.counts[verdict];
+    found.set(p.topic, t);
+  }
+  return [...found.values()];
+}
