@@ -8,6 +8,7 @@ derived here; rules between fields stand beside the schema in a YAML file. Nothi
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +41,13 @@ class Field:
     precision: int = 0
     scale: int = 0
     default: Any = None
+    aliases: tuple[str, ...] = ()  # names that it had before
     attributes: Mapping[str, Any] = None  # format, minimum, maximum, one_of, max_length, unit
+
+    @property
+    def default_value(self) -> Any:
+        """What an event has that does not bring a value; in a schema a decimal's default stands as bytes."""
+        return Decimal(0) if self.type == "decimal" and self.default is not None else self.default
 
     @property
     def required(self) -> bool:
@@ -157,6 +164,7 @@ def _field(spec: Mapping[str, Any], file: str) -> Field:
         precision=kind.get("precision", 0) if logical else 0,
         scale=kind.get("scale", 0) if logical else 0,
         default=spec.get("default"),
+        aliases=tuple(spec.get("aliases", ())),
         attributes={key: value for key, value in spec.items() if key not in known},
     )
 

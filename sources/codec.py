@@ -6,7 +6,6 @@ Pure: schema ids are handed in. Money is `Decimal`, times are aware UTC datetime
 import io
 import struct
 from collections.abc import Mapping
-from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -39,8 +38,8 @@ class EventCodec:
         contract = CONTRACTS[topic]
         record = {name: event.get(name) for name in contract.fields}
         for name, field in contract.fields.items():
-            if record[name] is None and field.default is not None:
-                record[name] = Decimal(0) if field.type == "decimal" else field.default
+            if record[name] is None:
+                record[name] = field.default_value
         out = io.BytesIO()
         out.write(self._headers[topic])
         try:

@@ -1,14 +1,13 @@
 """Decode, judge, canonicalise: one pure DataFrame function from a topic's Kafka records to verdicts.
 
 Streams and batches, the live path and replays all call `judge`. It keeps no state and reads no clock. A record is
-accepted if its bytes are the canonical Avro encoding of a record under one of the topic's registered schemas and no
-`reject` rule is broken; everything else is refused with reasons. `from_avro` alone is not strict (it lets trailing
-bytes and oversized decimals through), so every record is encoded again and compared with what came in.
+accepted if its bytes are the canonical Avro encoding of a record under one of the topic's registered schemas, the
+contract can hold it, and no `reject` rule is broken; everything else is refused with reasons. `from_avro` alone is not
+strict (it lets trailing bytes and oversized decimals through), so every record is encoded again and compared with what
+came in.
 """
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import sqlglot
 from pyspark.sql import Column, DataFrame
@@ -18,10 +17,10 @@ from sqlglot import exp
 
 from infra.registry import RegisteredSchema
 from schemas.contract import Contract, Field
+from streams.reading import PERMISSIVE, Reading, read_schema
 
 HEADER_BYTES = 5
 UNKNOWN_SCHEMA = "unknown_schema_id"
-PERMISSIVE = {"mode": "PERMISSIVE"}
 
 
 def judge(
@@ -34,6 +33,7 @@ def judge(
     warnings (array), content (hash of the row, tells a repeat from a conflict), event (struct without personal data,
     money in minor units, times in µs; null if refused).
     """
+    readings = [read_schema(records.sparkSession, contract, schema) for schema in known]
     size = F.coalesce(F.octet_length("value"), F.lit(0)) + F.coalesce(F.octet_length("key"), F.lit(0))
     framed = records.select(
         "partition",
@@ -42,11 +42,12 @@ def judge(
         "key",
         "value",
         size.alias("size"),
-        _framing_reason(known, size, max_bytes).alias("framing"),
+        _framing_reason(readings, size, max_bytes).alias("framing"),
     )
-    schema = plain_schema(json.loads(json.dumps(contract.avro)))
-    decoded = framed.withColumn("decoded", _decode(known, schema))
-    checked = decoded.withColumn("fault", _fault(contract, known, schema))
+    usable = [reading for reading in readings if reading.usable]
+    originals = framed.withColumns({reading.column: _original(reading) for reading in usable})
+    decoded = originals.withColumn("decoded", _decode(contract, usable))
+    checked = decoded.withColumn("fault", _fault(contract, usable))
     flat = checked.select(
         "partition",
         "offset",
@@ -74,16 +75,6 @@ def judge(
     )
 
 
-def plain_schema(avro: dict[str, Any]) -> str:
-    """A schema as Spark shall read it: times stay whole numbers, so that no calendar rebasing can refuse one."""
-    for field in avro["fields"]:
-        kind = field["type"]
-        inner = kind[1] if isinstance(kind, list) else kind
-        if isinstance(inner, dict) and inner.get("logicalType", "").startswith("timestamp"):
-            field["type"] = ["null", inner["type"]] if isinstance(kind, list) else inner["type"]
-    return json.dumps(avro)
-
-
 def header(schema_id: int) -> bytes:
     """The first five bytes of a record with this schema id."""
     return b"\0" + schema_id.to_bytes(4, "big")
@@ -97,15 +88,17 @@ def _binary(data: bytes) -> Column:
     return F.unhex(F.lit(data.hex()))
 
 
-def _starts_with(schema: RegisteredSchema) -> Column:
-    return F.substring(F.col("value"), 1, HEADER_BYTES) == _binary(header(schema.schema_id))
+def _starts_with(reading: Reading) -> Column:
+    return F.substring(F.col("value"), 1, HEADER_BYTES) == _binary(header(reading.schema_id))
 
 
-def _framing_reason(known: Sequence[RegisteredSchema], size: Column, max_bytes: int) -> Column:
+def _framing_reason(readings: Sequence[Reading], size: Column, max_bytes: int) -> Column:
     """What is wrong before a byte of Avro is looked at, or null."""
-    is_known = F.lit(False)
-    for schema in known:
-        is_known = is_known | _starts_with(schema)
+    is_known = is_unusable = F.lit(False)
+    for reading in readings:
+        is_known = is_known | _starts_with(reading)
+        if not reading.usable:
+            is_unusable = is_unusable | _starts_with(reading)
     return (
         F.when(F.col("value").isNull(), "null_value")
         .when(F.col("key").isNull(), "null_key")
@@ -113,38 +106,45 @@ def _framing_reason(known: Sequence[RegisteredSchema], size: Column, max_bytes: 
         .when(F.octet_length("value") < HEADER_BYTES, "too_short")
         .when(F.substring(F.col("value"), 1, 1) != _binary(b"\0"), "wrong_magic_byte")
         .when(~is_known, UNKNOWN_SCHEMA)
+        .when(is_unusable, "incompatible_schema")
     )
 
 
-def _body(schema: RegisteredSchema) -> Column:
+def _body(reading: Reading) -> Column:
     """The Avro bytes of records with this schema; null for all others."""
-    sound = F.col("framing").isNull() & _starts_with(schema)
+    sound = F.col("framing").isNull() & _starts_with(reading)
     return F.when(sound, F.expr(f"substring(value, {HEADER_BYTES + 1})"))
 
 
-def _decode(known: Sequence[RegisteredSchema], reader: str) -> Column:
-    """The record under the contract's schema, decoded by the schema that it was written with."""
-    options = {**PERMISSIVE, "avroSchema": reader}
+def _original(reading: Reading) -> Column:
+    """The record as it was written; null for those of other schemas."""
+    body = _body(reading)
+    return F.when(body.isNotNull(), from_avro(body, reading.writer, PERMISSIVE))
+
+
+def _decode(contract: Contract, readings: Sequence[Reading]) -> Column:
+    """The record in the contract's shape; null where a value does not fit."""
     decoded = F.lit(None)
-    for schema in known:
-        writer = plain_schema(json.loads(schema.avro))
-        decoded = F.when(_body(schema).isNotNull(), from_avro(_body(schema), writer, options)).otherwise(
-            decoded
-        )
+    for reading in readings:
+        decoded = F.when(F.col(reading.column).isNotNull(), reading.projected(contract)).otherwise(decoded)
     return decoded
 
 
-def _fault(contract: Contract, known: Sequence[RegisteredSchema], reader: str) -> Column:
-    """Framing, decoding and strictness; null if the bytes are sound."""
-    # PERMISSIVE makes a record of nulls from what it cannot decode, so a null in a required field tells
-    undecodable = F.col(f"decoded.{contract.entity_id}").isNull()
-    fault = F.when(F.col("framing").isNotNull(), F.col("framing")).when(undecodable, "undecodable")
-    for schema in known:
-        writer = plain_schema(json.loads(schema.avro))
-        same = json.loads(writer) == json.loads(reader)
-        original = F.col("decoded") if same else from_avro(_body(schema), writer, PERMISSIVE)
-        again = F.when(~undecodable, to_avro(original, writer))
-        fault = fault.when(_body(schema).isNotNull() & ~again.eqNullSafe(_body(schema)), "not_canonical")
+def _fault(contract: Contract, readings: Sequence[Reading]) -> Column:
+    """Framing, decoding and strictness; null if the bytes are sound and fit the contract."""
+    fault = F.when(F.col("framing").isNotNull(), F.col("framing"))
+    for reading in readings:
+        body, original = _body(reading), F.col(reading.column)
+        # PERMISSIVE makes a record of nulls from what it cannot decode, so a null in a required field tells
+        undecodable = original[reading.required].isNull()
+        again = F.when(~undecodable, to_avro(original, reading.writer))
+        same = again.eqNullSafe(body)
+        if reading.has_maps:  # entries come in any order
+            same = F.octet_length(again).eqNullSafe(F.octet_length(body))
+        fault = fault.when(body.isNotNull() & undecodable, "undecodable")
+        fault = fault.when(body.isNotNull() & ~same, "not_canonical")
+        if (misfit := reading.misfit(contract)) is not None:
+            fault = fault.when(body.isNotNull() & misfit, "does_not_fit_contract")
     for name, field in contract.fields.items():
         if field.type == "string":
             fault = fault.when(F.is_valid_utf8(F.col(f"decoded.{name}")) == F.lit(False), "invalid_utf8")

@@ -22,6 +22,8 @@ REASONS = {
     "too_short": "The value is shorter than the 5 bytes of Confluent's header.",
     "wrong_magic_byte": "The value does not begin with a zero byte, as Confluent's wire format does.",
     "unknown_schema_id": "No schema with the id in the header is registered under the topic.",
+    "incompatible_schema": "The schema is registered, but the contract cannot read it without guessing.",
+    "does_not_fit_contract": "A newer schema allows what the contract cannot hold: a null, more digits, another range.",
     "undecodable": "The bytes are no record under the schema that the header names.",
     "not_canonical": "The bytes decode, but encoding the record again gives others: trailing bytes, oversized numbers.",
     "invalid_utf8": "A text is not UTF-8.",

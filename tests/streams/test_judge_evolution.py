@@ -1,0 +1,190 @@
+"""Records of every other version of a schema are read as the contract wants them, or refused; never misread."""
+
+import io
+import json
+import random
+from collections import Counter
+from decimal import Decimal
+
+import fastavro
+import pytest
+
+from infra.registry import RegisteredSchema
+from schemas.contract import CONTRACTS
+from schemas.errors import ContractError
+from schemas.evolution import Misfit, project, projection
+from schemas.validate import broken_rules, micros
+from sources.codec import HEADER, MAGIC
+from streams.judge import judge
+from streams.reading import plain_schema
+from tests.sources.generator_kit import ALL_UP, ARRIVAL, IDS, history, reasons
+from tests.streams.test_judge import MAX_BYTES, SCHEMA, judged
+
+TOPIC = "order_items"
+CONTRACT = CONTRACTS[TOPIC]
+LONG, TIME = "long", {"type": "long", "logicalType": "timestamp-micros"}
+
+
+def changed(**changes):
+    """The contract's schema with fields replaced (by their name) or, under a new name, added."""
+    schema = json.loads(CONTRACT.avro_json)
+    specs = {spec["name"]: spec for spec in schema["fields"]}
+    for name, change in changes.items():
+        if change is None:
+            del specs[name]
+        else:
+            specs[name] = {**specs.get(name, {"name": name}), **change}
+    return {**schema, "fields": list(specs.values())}
+
+
+MONEY_WIDE = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 2}
+MONEY_FINE = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 4}
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+EVOLUTIONS = {
+    "a field added": changed(gift_note={"type": ["null", "string"], "default": None}),
+    "given a default": changed(quantity={"default": 1}),
+    "an integer widened": changed(quantity={"type": "long"}),
+    "money widened": changed(unit_price={"type": MONEY_WIDE}),
+    "money with more digits": changed(unit_price={"type": MONEY_FINE}),
+    "made optional": changed(quantity={"type": ["null", "int"], "default": None}),
+    "optional, null last": changed(quantity={"type": ["int", "null"], "default": 1}),
+    "renamed by alias": changed(quantity={"name": "pieces", "aliases": ["quantity"]}),
+    "another order": {**changed(), "fields": changed()["fields"][::-1]},
+    "times in milliseconds": changed(occurred_at={"type": MILLIS}),
+    "a map added": changed(labels={"type": {"type": "map", "values": "string"}, "default": {}}),
+}
+IMPOSSIBLE = {
+    "a required field dropped": changed(quantity=None),
+    "another type": changed(quantity={"type": "string"}),
+    "no record": {"type": "enum", "name": "e", "symbols": ["a"]},
+}
+
+
+def random_record(schema, event, chance):
+    """`event` under another schema; now and then with a value that the contract cannot hold."""
+    record = {}
+    for spec in schema["fields"]:
+        name = next((n for n in (spec["name"], *spec.get("aliases", ())) if n in event), None)
+        kind = spec["type"]
+        wild = chance.random() < 0.15
+        if name is None:
+            record[spec["name"]] = (
+                {"map": {"b": "1", "a": "2"}}.get(kind["type"], "x") if isinstance(kind, dict) else "x"
+            )
+            continue
+        value = event[name]
+        if isinstance(kind, list) and name == "quantity" and wild:
+            value = None
+        elif kind == LONG and name == "quantity" and wild:
+            value = chance.choice((2**31, -(2**31) - 1, 2**40))
+        elif kind == MONEY_WIDE and wild:
+            value = Decimal("123456789012345.67")
+        elif kind == MONEY_FINE and wild:
+            value = chance.choice((Decimal("1.2345"), Decimal("99999999999999.9900")))
+        elif kind == MONEY_FINE:
+            value = value.quantize(Decimal("0.0001"))
+        record[spec["name"]] = value
+    return record
+
+
+def mutated(value, chance):
+    """The same bytes, damaged now and then."""
+    if chance.random() < 0.7:
+        return value
+    at = chance.randrange(HEADER.size, len(value))
+    return chance.choice(
+        (
+            value[:at],
+            value + chance.randbytes(2),
+            value[:at] + chance.randbytes(1) + value[at + 1 :],
+            value[:at] + value[at + 1 :],
+        )
+    )
+
+
+def plain_verdict(schema, key, value):
+    """What plain Python makes of a record: the event, or why there is none."""
+    writer = fastavro.parse_schema(json.loads(plain_schema(schema)))
+    body = io.BytesIO(value[HEADER.size :])
+    try:
+        record = fastavro.schemaless_reader(body, writer, None)
+        again = io.BytesIO()
+        fastavro.schemaless_writer(again, writer, record)
+    except Exception:  # noqa: BLE001 fastavro raises whatever the damaged bytes lead to
+        return "undecodable"
+    if again.getvalue() != value[HEADER.size :]:
+        return "not_canonical"
+    try:
+        event = project(CONTRACT, projection(CONTRACT, schema), record)
+    except Misfit:
+        return "does_not_fit_contract"
+    if key != event[CONTRACT.key].encode():
+        return "key_is_not_entity_id"
+    broken = broken_rules(CONTRACT, event, micros(ARRIVAL), "reject")
+    return sorted(violation.rule for violation in broken) or event
+
+
+@pytest.mark.parametrize("name", EVOLUTIONS)
+def test_the_judge_agrees_with_fastavro_on_records_of_another_schema_damaged_ones_too(spark, name):
+    schema, chance = EVOLUTIONS[name], random.Random(name)
+    emissions, _ = history(ALL_UP)
+    events = [e.event for e in emissions if e.topic == TOPIC and not reasons(TOPIC, e.key, e.value)][:400]
+    writer, records = fastavro.parse_schema(json.loads(json.dumps(schema))), []
+    for event in events:
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, writer, random_record(schema, event, chance))
+        value = mutated(HEADER.pack(MAGIC, 901) + out.getvalue(), chance)
+        records.append((event[CONTRACT.key].encode(), value))
+    known = [
+        RegisteredSchema(IDS[TOPIC], 1, CONTRACT.avro_json),
+        RegisteredSchema(901, 2, json.dumps(schema)),
+    ]
+    rows = [(k, v, TOPIC, 0, n, ARRIVAL) for n, (k, v) in enumerate(records)]
+    found = judge(spark.createDataFrame(rows, SCHEMA), CONTRACT, known, MAX_BYTES).collect()
+    kinds = Counter()
+    for row in sorted(found, key=lambda row: row.offset):
+        expected = plain_verdict(schema, *records[row.offset])
+        if isinstance(expected, dict):
+            assert row.reasons == [], (row.reasons, expected)
+            assert row.event.asDict() == canonical(expected)
+            kinds["accepted"] += 1
+        else:
+            assert row.reasons, expected
+            if expected == "does_not_fit_contract":
+                assert row.reasons == [expected]
+            kinds["refused"] += 1
+    assert kinds["accepted"] > 150
+    assert kinds["refused"] > 30
+
+
+def canonical(event):
+    fields = CONTRACT.fields
+    return {
+        name: int(value.scaleb(fields[name].scale)) if isinstance(value, Decimal) else value
+        for name, value in event.items()
+        if not fields[name].pii
+    }
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_schema_that_cannot_be_read_refuses_its_records_and_no_others(spark, name):
+    emissions, _ = history(ALL_UP)
+    sent = next(e for e in emissions if e.topic == TOPIC and not reasons(e.topic, e.key, e.value))
+    known = [
+        RegisteredSchema(901, 2, json.dumps(IMPOSSIBLE[name])),
+        RegisteredSchema(IDS[TOPIC], 1, CONTRACT.avro_json),
+    ]
+    rows = [
+        (sent.key, value, TOPIC, 0, n, ARRIVAL)
+        for n, value in enumerate((HEADER.pack(MAGIC, 901) + sent.value[HEADER.size :], sent.value))
+    ]
+    found = judge(spark.createDataFrame(rows, SCHEMA), CONTRACT, known, MAX_BYTES).orderBy("offset").collect()
+    assert [row.reasons for row in found] == [["incompatible_schema"], []]
+    with pytest.raises(ContractError):
+        projection(CONTRACT, IMPOSSIBLE[name])
+
+
+def test_the_contracts_own_schema_is_read_as_ever(spark):
+    emissions, _ = history(ALL_UP)
+    records = [(e.key, e.value) for e in emissions if e.topic == TOPIC][:50]
+    assert any(not row.reasons for row in judged(spark, TOPIC, records))
