@@ -110,7 +110,9 @@ def kafka_specs(
     specs.append(
         ProcessSpec(
             "kafka",
-            java_command(java, 384, tmp, *logging, "-cp", class_path, "kafka.Kafka", str(properties)),
+            java_command(
+                java, 384, tmp, *logging, "-cp", class_path, "kafka.Kafka", str(properties), busy=True
+            ),
             cwd=home,
             after=tuple(spec.name for spec in specs),
             probe=probes.kafka(f"{HOST}:{port}"),
