@@ -23,6 +23,7 @@ COMMANDS = {
     "watch": "The live numbers, as they change.",
     "metrics": "What is measured, and its rows.",
     "dlq": "The dead letters: what was refused, and why.",
+    "schemas": "Which schemas records are written with, and whether another would do.",
     "topics": "The Kafka topics of this environment.",
     "generation": "What the live numbers are a function of; start over.",
     "reset": "Remove everything this environment keeps.",

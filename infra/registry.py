@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 COMPATIBILITY = "BACKWARD"
 TIMEOUT = 20.0  # seconds
 # The API's own codes in the body of a 404. Another 404 comes from something else that answers at this address.
-SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40403
+SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
 
 
 T = TypeVar("T")
@@ -67,6 +67,19 @@ class Registry:
             )
         return int(answer.json()["id"])
 
+    def objections(self, subject: str, avro: Mapping) -> list[str]:
+        """Why the registry would refuse a schema under a subject, empty if it would not; registers nothing."""
+        answer = self._call(
+            "POST",
+            f"/compatibility/subjects/{subject}/versions/latest?verbose=true",
+            {"schema": json.dumps(avro), "schemaType": "AVRO"},
+        )
+        if _error_code(answer) in (SUBJECT_NOT_FOUND, VERSION_NOT_FOUND):
+            return []  # the first one
+        if answer.status_code == 422:
+            return [answer.text[:500]]
+        return self._read(answer, _objections)
+
     def versions(self, subject: str) -> list[int]:
         """The versions under a subject, none if the registry says that it does not know the subject."""
         answer = self._call("GET", f"/subjects/{subject}/versions")
@@ -104,6 +117,12 @@ class Registry:
             f"expected an answer of the Confluent API from {answer.url}; saw {answer.status_code}: "
             f"{answer.text[:200]!r}. See whether KAFKA_SCHEMA_REGISTRY is the registry's address and it is ready"
         )
+
+
+def _objections(found: Mapping[str, Any]) -> list[str]:
+    if found["is_compatible"]:
+        return []
+    return [str(message) for message in found.get("messages") or ["no reason given"]]
 
 
 def _error_code(answer: httpx.Response) -> int | None:

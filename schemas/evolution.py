@@ -5,6 +5,7 @@ of the moment reads records of a newer schema, as far as that is possible withou
 alias; what is wider has to fit; what the contract has not heard of is left out.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -113,3 +114,14 @@ def _fit_decimal(field: Field, value: Decimal) -> Decimal:
             f"{field.name} has more digits than {field.precision} with {field.scale} behind the point"
         )
     return fitted
+
+
+def plain_schema(avro: Mapping[str, Any]) -> str:
+    """A schema by which times are read as whole numbers, so that no calendar can refuse one."""
+    plain = json.loads(json.dumps(avro))
+    for field in plain["fields"]:
+        kind = field["type"]
+        inner = kind[1] if isinstance(kind, list) and len(kind) == 2 else kind
+        if isinstance(inner, dict) and inner.get("logicalType", "").startswith("timestamp"):
+            field["type"] = [kind[0], inner["type"]] if isinstance(kind, list) else inner["type"]
+    return json.dumps(plain)

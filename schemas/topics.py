@@ -8,6 +8,7 @@ JUDGED = "events.judged"
 DEAD_LETTER = "events.dead_letter"
 CONTROL = "events.control"
 GENERATIONS = "events.generations"
+REDRIVEN = "events.redriven"
 
 DAY_MS = 86_400_000
 SOURCE_TOPICS: tuple[str, ...] = tuple(CONTRACTS)
@@ -47,6 +48,9 @@ TOPICS: dict[str, Topic] = {
         "Requests between the jobs, such as: repeat from these offsets.",
         {"retention.ms": str(DAY_MS)},
         1,
+    ),
+    REDRIVEN: Topic(
+        REDRIVEN, "Dead letters that were put back into their source topic.", {"cleanup.policy": "compact"}, 1
     ),
     GENERATIONS: Topic(
         GENERATIONS, "Which topics the live generation is a function of.", {"cleanup.policy": "compact"}, 1

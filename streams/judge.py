@@ -17,10 +17,10 @@ from sqlglot import exp
 
 from infra.registry import RegisteredSchema
 from schemas.contract import Contract, Field
+from streams.plain_judge import UNKNOWN_SCHEMA
 from streams.reading import PERMISSIVE, Reading, read_schema
 
 HEADER_BYTES = 5
-UNKNOWN_SCHEMA = "unknown_schema_id"
 
 
 def judge(

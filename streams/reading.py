@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
-from typing import Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, SparkSession
@@ -19,7 +18,7 @@ from pyspark.sql.avro.functions import from_avro, to_avro
 from infra.registry import RegisteredSchema
 from schemas.contract import Contract, Field
 from schemas.errors import ContractError
-from schemas.evolution import Source, projection
+from schemas.evolution import Source, plain_schema, projection
 
 PERMISSIVE = {"mode": "PERMISSIVE"}
 
@@ -108,17 +107,6 @@ def read_schema(spark: SparkSession, contract: Contract, schema: RegisteredSchem
         _complain(contract.topic, schema.schema_id, str(error).partition("\n")[0])
         return Reading(schema.schema_id)
     return reading
-
-
-def plain_schema(avro: Mapping[str, Any]) -> str:
-    """A schema as Spark shall read it: times stay whole numbers, so that no calendar rebasing can refuse one."""
-    plain = json.loads(json.dumps(avro))
-    for field in plain["fields"]:
-        kind = field["type"]
-        inner = kind[1] if isinstance(kind, list) and len(kind) == 2 else kind
-        if isinstance(inner, dict) and inner.get("logicalType", "").startswith("timestamp"):
-            field["type"] = [kind[0], inner["type"]] if isinstance(kind, list) else inner["type"]
-    return json.dumps(plain)
 
 
 def _try(spark: SparkSession, writer: str) -> None:

@@ -3,18 +3,15 @@
 Reads `<env>.events.dead_letter` and, to decode, the registry.
 """
 
-from datetime import datetime
-from typing import Any
-
 import click
 
+from dataflow.commands.dlq_redrive import redrive
+from dataflow.letter_filters import letter_filters
 from dataflow.letter_text import letter_document, letter_lines
-from dataflow.options import Moment, examples, json_option, print_json, print_table, settings_option
+from dataflow.options import examples, json_option, print_json, print_table, settings_option
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.contract import CONTRACTS
 from schemas.errors import DataflowError, Terminal, Unavailable
-from schemas.validate import micros
 from serving.dead_letters import (
     Content,
     DeadLetter,
@@ -27,7 +24,6 @@ from serving.dead_letters import (
     summarize,
     writers_of,
 )
-from serving.dead_letters.letter import IMPORT
 from serving.read.reader import iso_micros
 
 LIMIT = 20
@@ -37,28 +33,19 @@ class NoSuchLetter(DataflowError, Terminal):
     """The id names no dead letter."""
 
 
-class SourceTopic(click.ParamType):
-    """A source topic, `import` for every file import, or `import:NAME` for those by one mapping."""
-
-    name = "topic"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value in CONTRACTS or value == IMPORT[:-1] or (value.startswith(IMPORT) and value != IMPORT):
-            return value
-        self.fail(
-            f"expected one of {', '.join(CONTRACTS)}, import or import:MAPPING; saw {value!r}", param, ctx
-        )
-
-
 @click.group(
     epilog=examples(
         "dataflow dlq list                 the newest 20",
         "dataflow dlq list --summary       how many, by topic and reason",
         "dataflow dlq show orders/0/1234   one, with its record decoded",
+        "dataflow dlq redrive --dry-run    what could be put back",
     )
 )
 def command() -> None:
     """The dead letters: records and lines that were refused, each with its reasons and original bytes."""
+
+
+command.add_command(redrive)
 
 
 @command.command(
@@ -70,12 +57,7 @@ def command() -> None:
         "dataflow dlq list --json | jq -r '.letters[].id'",
     ),
 )
-@click.option("--topic", type=SourceTopic(), help="Of this source topic; `import`: lines of files.")
-@click.option("--reason", metavar="RULE", help="Refused for this reason, alone or among others.")
-@click.option(
-    "--since", type=Moment(), help="Taken by the broker at or after this time; 2h: two hours ago. [UTC]"
-)
-@click.option("--until", type=Moment(), help="Taken by the broker before this time.")
+@letter_filters
 @click.option(
     "--limit", type=click.IntRange(min=1, max=100_000), default=LIMIT, show_default=True, help="At most N."
 )
@@ -84,19 +66,13 @@ def command() -> None:
 @settings_option
 def list_letters(
     settings: Settings,
-    topic: str | None,
-    reason: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    wanted: Wanted,
     limit: int,
     summary: bool,
     as_json: bool,
 ) -> None:
     """The newest dead letters, newest first. Repeats of one letter are shown once."""
-    if since and until and since >= until:
-        raise click.UsageError("--since must be before --until")
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
-    wanted = Wanted(topic, reason, since and micros(since), until and micros(until))
     if summary:
         _show_summary(settings, wanted, as_json)
         return

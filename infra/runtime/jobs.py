@@ -52,9 +52,12 @@ def api_spec(settings: Settings) -> ProcessSpec:
 
 
 def demo_spec(settings: Settings, command: tuple[str, ...]) -> ProcessSpec:
-    """The demo load; it counts as ready once it runs."""
+    """The demo load; it counts as ready once it runs.
+
+    It comes after the materializer: what is produced before that has to be counted before anything is shown again.
+    """
     env = settings.environ()
-    return ProcessSpec("demo", command, env, settings.state_dir, ("bootstrap",), lambda _: True)
+    return ProcessSpec("demo", command, env, settings.state_dir, ("materializer",), lambda _: True)
 
 
 def client_host(settings: Settings) -> str:

@@ -20,6 +20,8 @@ KEPT_AT_LEAST = 10_000  # letters without their bytes, some 1 kB each
 class Wanted:
     """Which letters somebody wants; None means all. `since` ≤ time < `until`, in µs.
 
+    `partition` and `offsets` (first and last) are those of the source topic.
+
     The topic `import` stands for every import, `import:shop` for those by the mapping shop.
     """
 
@@ -27,6 +29,8 @@ class Wanted:
     reason: str | None = None
     since: int | None = None
     until: int | None = None
+    partition: int | None = None
+    offsets: tuple[int, int] | None = None
 
     def matches(self, letter: DeadLetter) -> bool:
         return (
@@ -34,7 +38,13 @@ class Wanted:
             and (self.reason is None or self.reason in letter.reasons)
             and (self.since is None or letter.time >= self.since)
             and (self.until is None or letter.time < self.until)
+            and (self.partition is None or letter.source_partition == self.partition)
+            and (self.offsets is None or self._is_in_offsets(letter))
         )
+
+    def _is_in_offsets(self, letter: DeadLetter) -> bool:
+        first, last = self.offsets
+        return letter.source_offset is not None and first <= letter.source_offset <= last
 
     def _is_of_topic(self, letter: DeadLetter) -> bool:
         return letter.is_import if self.topic == IMPORT[:-1] else letter.source_topic == self.topic

@@ -147,14 +147,14 @@ class LiveJob:
         except Unavailable as error:
             log.warning("starting from the checkpoint: %s", error)
             return
+        self.failpoints.hit("live.before_skip")
         self.begin(starting_offsets(self.generation.partitions(), needed[1], first, end))
+        self.failpoints.hit("live.after_skip")
 
     def begin(self, starting: Offsets) -> None:
         """Make a new attempt the current one."""
-        self.failpoints.hit("live.before_store_attempt")
         self.attempt = Attempt(self.attempt.number + 1, starting)
         store_attempt(self.directory, self.attempt)
-        self.failpoints.hit("live.after_store_attempt")
         log.info("attempt %d starts at %s", self.attempt.number, starting)
 
     def watch(self, query: StreamingQuery) -> None:
@@ -219,7 +219,9 @@ class LiveJob:
             return False
         log.info("a repeat is asked for")
         self.schemas_changed()  # a record of a new one may be the reason
+        self.failpoints.hit("live.before_store_attempt")
         self.begin(starting)
+        self.failpoints.hit("live.after_store_attempt")
         self.answered = (time.monotonic(), starting)
         return True
 

@@ -107,7 +107,8 @@ def judged(inside: Inside, settings: Settings) -> list[Produced]:
         messages = reader.consume(500, 0.005)
         at = time.monotonic()
         for message in messages:
-            if message.error() is None:
+            # a record with headers is a refused one, its verdict comes next
+            if message.error() is None and not message.headers():
                 verdict = orjson.loads(message.value())
                 found.append(Produced(at, verdict["t"], verdict["p"], verdict["o"]))
     reader.close()

@@ -24,9 +24,9 @@ READY_SECONDS = 180
 class World:
     """A running platform, a shop that produces to it, and its REST interface."""
 
-    def __init__(self, platform: Platform, seed: int) -> None:
+    def __init__(self, platform: Platform, seed: int, records: int = RECORDS) -> None:
         self.platform, self.settings = platform, platform.settings
-        self.shop = Shop(self.settings, RECORDS, seed)
+        self.shop = Shop(self.settings, records, seed)
         self.rest = Rest(platform.url)
 
     def settle(self, timeout: float = 240) -> None:
@@ -52,11 +52,11 @@ class World:
 
 
 @contextmanager
-def world(home: Path, seed: int, **settings: object) -> Iterator[World]:
-    """A platform of its own, caught up with its first records."""
+def world(home: Path, seed: int, records: int = RECORDS, **settings: object) -> Iterator[World]:
+    """A platform of its own, caught up with its first records; the shop has so many in all."""
     chosen = isolated_settings(home, live_trigger_seconds=5, **settings)
     with Platform(chosen, ALL, preferred_ports=False) as platform:
-        made = World(platform, seed)
+        made = World(platform, seed, records)
         try:
             made.shop.produce(1_000)
             made.rest.at_ends(made.settings)

@@ -67,7 +67,9 @@ def test_kills_while_events_flow_repeat_verdicts_and_neither_lose_nor_disorder_o
         assert [line for line in job.log().splitlines() if " ERROR " in line or "\tat " in line] == []
 
 
-def test_a_restart_goes_on_where_the_verdicts_are_applied_however_old_the_checkpoint(settings):
+@pytest.mark.parametrize("failpoint", ["live.before_skip", "live.after_skip"])
+def test_a_restart_goes_on_where_the_verdicts_are_applied_however_old_the_checkpoint(settings, failpoint):
+    settings = settings.replace(dataflow_failpoint=failpoint)
     generation = bootstrap(settings)
     feed = ShopFeed(settings, seed=12)
     with LiveProcess(settings) as job, Account(settings, generation) as account:
@@ -83,6 +85,8 @@ def test_a_restart_goes_on_where_the_verdicts_are_applied_however_old_the_checkp
         assert producer.flush(30) == 0
         job.kill()
         feed.produce(50)
+        job.launch()
+        assert job.ended() == KILLED
         job.start()
         account.settle()
         assert (account.total("repeats"), account.total("gaps")) == (1, 0)

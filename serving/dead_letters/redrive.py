@@ -1,0 +1,205 @@
+"""Puts dead letters back into their source topics, each exactly once, whatever is killed when.
+
+Reads `<env>.events.dead_letter`, the registry and, for letters that keep only a beginning, the source topics. Writes
+source topics and `<env>.events.redriven`, both in one Kafka transaction, so that a letter is marked if and only if its
+record is in. A record put back is a new one at a new offset: the verdict on the old one stands, and versions and event
+ids decide what the new one changes.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
+
+from infra.failpoints import Failpoints
+from infra.generation import current_generation
+from infra.read_topic import read_topic
+from infra.registry import TopicSchemas
+from infra.settings import Settings
+from schemas.contract import CONTRACTS
+from schemas.errors import Unavailable
+from schemas.topics import REDRIVEN
+from serving.dead_letters.letter import DeadLetter
+from serving.dead_letters.scan import Wanted, read_letters
+from serving.materializer.prober import Prober
+from streams.plain_judge import PlainJudge
+
+BATCH = 500  # letters in one transaction
+TIMEOUT = 30.0  # seconds
+# A killed run leaves a transaction open, and nobody reads on behind it until the broker gives it up.
+TRANSACTION_MS = 15_000
+
+# Why a letter is not put back.
+ALREADY, OBSOLETE, LINE, LOST, HOPELESS = (
+    "already_redriven",
+    "judged_again_since",
+    "line_of_a_file",
+    "bytes_lost",
+    "still_refused",
+)
+
+
+@dataclass
+class Redrive:
+    """What a re-drive is to do, or has done. `left` counts what stays by why, `refused` the reasons it would have."""
+
+    wanted: int = 0
+    ready: dict[str, tuple[int, int]] = field(default_factory=dict)  # id → where its newest copy is
+    topics: Counter[str] = field(default_factory=Counter)  # of the ready ones
+    left: Counter[str] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)  # topic, reason
+    redriven: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "wanted": self.wanted,
+            "ready": len(self.ready),
+            "ready_by_topic": dict(self.topics),
+            "left": dict(self.left),
+            "still_refused": [
+                {"topic": topic, "reason": reason, "letters": n}
+                for (topic, reason), n in sorted(self.refused.items())
+            ],
+            "redriven": self.redriven,
+        }
+
+
+class Redriver:
+    """Plans and carries out re-drives of one environment. A context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.generation = current_generation(settings).name
+        schemas = TopicSchemas(settings)
+        try:
+            known = {topic: schemas.of(topic) for topic in CONTRACTS}
+        finally:
+            schemas.close()
+        self._judge = PlainJudge(known, settings.max_event_bytes)
+        self._prober = Prober(settings)
+        self._failpoints = Failpoints(settings)
+
+    def __enter__(self) -> "Redriver":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._prober.close()
+
+    def plan(self, wanted: Wanted, *, hopeless: bool = False) -> Redrive:
+        """What there is to put back: letters whose records would be accepted now, all if `hopeless`. Changes nothing.
+
+        Raises Unavailable, GenerationError.
+        """
+        done, plan = self._redriven(), Redrive()
+        newest: dict[str, str | tuple[int, int]] = {}  # of the wanted ones: why it is left, or where it is
+        for letter in read_letters(self.settings):
+            if wanted.matches(letter):
+                newest[letter.id] = self._left(letter, done) or (letter.partition, letter.offset)
+            else:
+                newest.pop(letter.id, None)
+        plan.wanted = len(newest)
+        plan.left.update(found for found in newest.values() if isinstance(found, str))
+        chosen = {letter_id: found for letter_id, found in newest.items() if not isinstance(found, str)}
+        for letter, record in self._records(chosen):
+            if record is None:
+                plan.left[LOST] += 1
+                continue
+            reasons, _ = self._judge.judge(letter.source_topic, *record, time.time_ns() // 1000)
+            plan.refused.update((letter.source_topic, reason) for reason in reasons)
+            if reasons and not hopeless:
+                plan.left[HOPELESS] += 1
+                continue
+            plan.ready[letter.id] = chosen[letter.id]
+            plan.topics[letter.source_topic] += 1
+        return plan
+
+    def run(self, plan: Redrive) -> None:
+        """Put back what `plan` has ready and nobody has put back since. Counts in `plan.redriven`.
+
+        Raises Unavailable; what was put back until then stays so, and the next run goes on behind it.
+        """
+        producer = self._producer()
+        # From here on a rival cannot commit any more; what it has committed is seen.
+        done = self._redriven()
+        waiting = {letter_id: at for letter_id, at in plan.ready.items() if letter_id not in done}
+        letters = self._records(waiting)
+        while batch := list(islice(letters, BATCH)):
+            records = [(letter, record) for letter, record in batch if record is not None]
+            try:
+                self._put_back(producer, records)
+            except KafkaException as error:
+                raise Unavailable(
+                    f"the re-drive stopped after {plan.redriven:,} records: {error.args[0].str()}. Nothing is half "
+                    "done: run it again to go on. Another re-drive that was started meanwhile ends this one"
+                ) from error
+            plan.redriven += len(records)
+
+    def _left(self, letter: DeadLetter, done: set[str]) -> str | None:
+        if letter.is_import or letter.source_topic not in CONTRACTS:
+            return LINE
+        if letter.id in done:
+            return ALREADY
+        return OBSOLETE if letter.generation != self.generation else None
+
+    def _records(
+        self, places: dict[str, tuple[int, int]]
+    ) -> Iterator[tuple[DeadLetter, tuple[bytes | None, bytes | None] | None]]:
+        """The letters at `places` with their records' key and value, whole; None for one that is nowhere any more."""
+        if not places:
+            return
+        for letter in read_letters(self.settings, keep_bytes=True):
+            if places.get(letter.id) != (letter.partition, letter.offset):
+                continue
+            if letter.truncated:
+                yield letter, self._source_record(letter)
+            else:
+                yield letter, (letter.key, None if letter.null_value else letter.value)
+
+    def _source_record(self, letter: DeadLetter) -> tuple[bytes | None, bytes | None] | None:
+        try:
+            record = self._prober.record(letter.source_topic, letter.source_partition, letter.source_offset)
+        except Unavailable:
+            return None
+        return record.key(), record.value()
+
+    def _redriven(self) -> set[str]:
+        topic = self.settings.topic_prefix + REDRIVEN
+        return {m.key().decode() for m in read_topic(self.settings.kafka_bootstrap_servers, topic)}
+
+    def _producer(self) -> Producer:
+        producer = Producer(
+            {
+                "bootstrap.servers": self.settings.kafka_bootstrap_servers,
+                "transactional.id": f"{self.settings.topic_prefix}redrive",
+                "transaction.timeout.ms": TRANSACTION_MS,
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "message.max.bytes": 100_000_000,  # the broker decides
+                "log_level": 2,
+            }
+        )
+        try:
+            producer.init_transactions(TIMEOUT)
+        except KafkaException as error:
+            raise Unavailable(f"the broker starts no transaction: {error.args[0].str()}") from error
+        return producer
+
+    def _put_back(
+        self, producer: Producer, records: Iterable[tuple[DeadLetter, tuple[bytes | None, bytes | None]]]
+    ) -> None:
+        prefix = self.settings.topic_prefix
+        producer.begin_transaction()
+        for letter, (key, value) in records:
+            headers = [("redriven_from", letter.id.encode())]
+            producer.produce(prefix + letter.source_topic, value, key, headers=headers)
+            mark = {"reasons": letter.reasons, "generation": letter.generation}
+            producer.produce(prefix + REDRIVEN, json.dumps(mark), letter.id)
+        producer.flush(TIMEOUT)
+        self._failpoints.hit("redrive.before_commit")
+        producer.commit_transaction(TIMEOUT)
+        self._failpoints.hit("redrive.after_commit")

@@ -1,0 +1,137 @@
+"""Everything that may happen, in random order, for as long as it is told: the numbers are exact at every look.
+
+A shop with all dials up produces (so there are duplicates, late, damaged and rule-breaking records), schemas evolve,
+processes are killed, hung or killed together, Redis is emptied. DATAFLOW_MACHINE_SECONDS sets how long (default 40),
+CHAOS_SEED what happens.
+"""
+
+import io
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+import fastavro
+import pytest
+from redis import Redis
+
+from infra.registry import Registry, subject
+from infra.runtime.child import signal_group
+from schemas.contract import CONTRACTS
+from sources.codec import HEADER, MAGIC
+from sources.generator.emission import Intent
+from tests.chaos.kit import VICTIMS, Killer, World, world
+
+SECONDS = float(os.environ.get("DATAFLOW_MACHINE_SECONDS", "40"))
+LONGEST_HANG = 4.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(int(SECONDS * 4) + 600)]
+
+
+class Machine:
+    """The steps, and what is known of the world between them."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self.world, self.chance = world, chance
+        self.killer = Killer(world.platform, chance)
+        self.done: Counter[str] = Counter()
+        self.added: dict[str, list[dict]] = {topic: [] for topic in CONTRACTS}  # fields beyond the contract's
+
+    def flow(self) -> None:
+        """Events flow while one to three things happen to the processes."""
+        with self.world.shop.flowing(self.chance.choice((50, 200, 400))):
+            for _ in range(self.chance.randint(1, 3)):
+                time.sleep(self.chance.uniform(0.1, 3))  # the moment is the random part
+                self.chance.choice(
+                    (self.kill, self.kill, self.kill_some, self.hang, self.flush, self.stop_start)
+                )()
+
+    def kill(self) -> None:
+        running = self.killer.running()
+        if running:
+            self.note("kill")
+            self.killer.kill(self.chance.choice(running))
+
+    def kill_some(self) -> None:
+        running = self.killer.running()
+        self.note("kill some")
+        self.killer.kill(*self.chance.sample(running, self.chance.randint(0, len(running))))
+
+    def hang(self) -> None:
+        name = self.chance.choice(VICTIMS)
+        group = self.world.platform.supervisor.process(name).pid
+        if group:
+            self.note("hang")
+            signal_group(group, signal.SIGSTOP)
+            time.sleep(self.chance.uniform(0.2, LONGEST_HANG))
+            signal_group(group, signal.SIGCONT)
+
+    def flush(self) -> None:
+        self.note("flush")
+        settings = self.world.settings
+        try:
+            with Redis(settings.redis_host, settings.redis_port, retry=None) as redis:
+                redis.flushall()
+        except OSError:
+            pass  # it is being restarted
+
+    def stop_start(self) -> None:
+        name = self.chance.choice(("live", "materializer", "api"))
+        self.note("restart")
+        self.world.platform.stop_process(name)
+        time.sleep(self.chance.uniform(0, 2))
+        self.world.platform.start_process(name)
+
+    def produce(self) -> None:
+        self.note("produce")
+        self.world.shop.produce(self.chance.randrange(1, 1_500))
+
+    def evolve(self) -> None:
+        """A topic gets one more field, and its next records are written with it at once."""
+        self.note("evolve")
+        self.world.platform.wait_ready("registry", 120)
+        settings, topic = self.world.settings, self.chance.choice(("orders", "clickstream", "payments"))
+        fields = self.added[topic]
+        fields.append({"name": f"extra_{len(fields)}", "type": ["null", "string"], "default": None})
+        schema = json.loads(CONTRACTS[topic].avro_json)
+        schema["fields"] += fields
+        registry = Registry(settings.kafka_schema_registry)
+        try:
+            header = HEADER.pack(MAGIC, registry.register(subject(settings, topic), schema))
+        finally:
+            registry.close()
+        writer = fastavro.parse_schema(schema)
+        with self.world.shop.producer() as producer:
+            for emission in self.world.shop.take(200):
+                value = emission.value
+                if emission.topic == topic and emission.intent not in (
+                    Intent.MALFORMED,
+                    Intent.RULE_BREAKING,
+                ):
+                    out = io.BytesIO()
+                    fastavro.schemaless_writer(out, writer, {**emission.event, fields[-1]["name"]: "x"})
+                    value = header + out.getvalue()
+                producer.produce_raw(emission.topic, emission.key, value)
+
+    def check(self) -> None:
+        self.note("check")
+        self.world.settle()
+
+    def note(self, step: str) -> None:
+        self.done[step] += 1
+        print(f"{time.strftime('%H:%M:%S')} {step}", flush=True)
+
+
+def test_whatever_happens_in_whatever_order_the_numbers_are_exact(tmp_path, seed):
+    chance = random.Random(seed)
+    with world(tmp_path, seed, records=max(40_000, int(SECONDS * 400))) as here, here.watched() as reader:
+        machine = Machine(here, chance)
+        deadline = time.monotonic() + SECONDS
+        machine.evolve()
+        while time.monotonic() < deadline:
+            steps = (machine.flow, machine.flow, machine.flow, machine.produce, machine.evolve, machine.check)
+            chance.choice(steps)()
+        machine.check()
+        print(dict(machine.done), dict(machine.killer.kills), f"{len(reader.answers):,} answers")

@@ -1,0 +1,130 @@
+"""`dataflow dlq redrive` puts each record back once: what would pass now, whatever is killed, whoever else tries."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from dataflow.main import FAILED, OK, USAGE
+from infra.read_topic import read_topic
+from infra.runtime.platform import ROOT
+from infra.settings import Settings
+from sources.codec import EventCodec
+from sources.producer import EventProducer
+from tests.cli.kit import T0, DeadLetterWriter, Shell, order
+
+MINUTE = 60_000_000
+
+
+def records(settings: Settings, topic: str) -> Counter[tuple[bytes | None, bytes | None]]:
+    """Key and value of every committed record of a source topic, how often each."""
+    name = settings.topic_prefix + topic
+    return Counter((m.key(), m.value()) for m in read_topic(settings.kafka_bootstrap_servers, name))
+
+
+def redriven(shell: Shell, *arguments: str) -> dict:
+    assert shell.run("dlq", "redrive", "--json", *arguments) == OK, shell.err
+    return json.loads(shell.out)
+
+
+def test_what_would_pass_now_goes_back_once_and_the_rest_says_why_not(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
+) -> None:
+    good = [codec.encode("orders", order(n)) for n in range(3)]
+    for n, (key, value) in enumerate(good):
+        letters.write(("orders", 0, n), value, ["unknown_schema_id"], key=key)
+    for _ in range(2):  # a copy counts once
+        letters.write(("orders", 0, 2), good[2][1], ["unknown_schema_id"], key=good[2][0])
+    key, value = codec.encode("orders", order(8, total_amount=Decimal(-1)))
+    letters.write(("orders", 0, 8), value, ["total_amount_minimum"], key=key)
+    letters.write(("orders", 1, 9), value[:30], ["undecodable"], key=key)
+    letters.write(("orders", 1, 10), good[0][1], ["unknown_schema_id"], key=good[0][0], generation="g0")
+    letters.write(("orders", 1, 11), b"x" * 100, ["too_large"], key=key, size=900_000)
+    letters.flush()
+
+    plan = redriven(shell, "--dry-run")
+    assert (plan["wanted"], plan["ready"], plan["redriven"]) == (7, 3, 0)
+    assert plan["ready_by_topic"] == {"orders": 3}
+    assert plan["left"] == {"still_refused": 2, "judged_again_since": 1, "bytes_lost": 1}
+    assert plan["still_refused"] == [
+        {"topic": "orders", "reason": "total_amount_minimum", "letters": 1},
+        {"topic": "orders", "reason": "undecodable", "letters": 1},
+    ]
+    assert not records(environment, "orders")
+
+    assert redriven(shell)["redriven"] == 3
+    assert records(environment, "orders") == Counter(good)
+    again = redriven(shell)
+    assert (again["redriven"], again["left"]["already_redriven"]) == (0, 3)
+    assert records(environment, "orders") == Counter(good)
+
+    # one that would be refused again goes back only if it is told to
+    assert redriven(shell, "--reason", "total_amount_minimum", "--all")["redriven"] == 1
+    assert records(environment, "orders") == Counter([*good, (key, value)])
+
+
+def test_letters_are_chosen_by_topic_time_and_offsets(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
+) -> None:
+    for n in range(6):
+        key, value = codec.encode("orders", order(n))
+        letters.write(("orders", n % 2, n), value, ["unknown_schema_id"], key=key, at=T0 + n * MINUTE)
+    letters.flush()
+    assert redriven(shell, "--topic", "payments", "--dry-run")["wanted"] == 0
+    chosen = ("--topic", "orders", "--partition", "0", "--offsets")
+    assert redriven(shell, *chosen, "2-4", "--dry-run")["ready"] == 2
+    assert redriven(shell, *chosen, "2")["redriven"] == 1
+    assert redriven(shell, "--since", "2026-05-17T09:33:00Z", "--dry-run")["ready"] == 3
+    assert redriven(shell)["redriven"] == 5
+    assert shell.run("dlq", "redrive", "--offsets", "2-4") == USAGE
+    assert "--topic and --partition" in shell.err
+    assert shell.run("dlq", "redrive", "--topic", "orders", "--partition", "0", "--offsets", "4-2") == USAGE
+
+
+def test_a_letter_that_keeps_only_a_beginning_is_taken_whole_from_its_source(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
+) -> None:
+    key, value = codec.encode("orders", order(1, shipping_address="x" * 900))
+    with EventProducer(
+        environment.kafka_bootstrap_servers, environment.topic_prefix, codec.schema_ids
+    ) as producer:
+        producer.produce_raw("orders", key, value)
+    [sent] = read_topic(environment.kafka_bootstrap_servers, f"{environment.topic_prefix}orders")
+    place = ("orders", sent.partition(), sent.offset())
+    letters.write(place, value[:100], ["too_large"], key=key, size=len(key) + len(value))
+    letters.flush()
+    assert redriven(shell)["redriven"] == 1
+    assert records(environment, "orders") == {(key, value): 2}
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("failpoint", ["redrive.before_commit:2", "redrive.after_commit:2"])
+def test_a_re_drive_that_is_killed_goes_on_where_it_was(
+    shell: Shell,
+    environment: Settings,
+    letters: DeadLetterWriter,
+    codec: EventCodec,
+    monkeypatch,
+    failpoint: str,
+) -> None:
+    good = [codec.encode("orders", order(n)) for n in range(1_200)]
+    for n, (key, value) in enumerate(good):
+        letters.write(("orders", n % 2, n), value, ["unknown_schema_id"], key=key)
+    letters.flush()
+    monkeypatch.setenv("DATAFLOW_FAILPOINT", failpoint)
+    command = [sys.executable, "-m", "dataflow", "dlq", "redrive", "--json"]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert killed.returncode == -9, killed.stderr
+    before = 500 if failpoint.startswith("redrive.before") else 1_000
+    assert redriven(shell)["redriven"] == len(good) - before
+    assert records(environment, "orders") == Counter(good)
+    assert redriven(shell)["redriven"] == 0
+
+
+def test_without_a_registry_it_says_what_is_needed(shell: Shell, environment: Settings, monkeypatch) -> None:
+    monkeypatch.setenv("KAFKA_SCHEMA_REGISTRY", "http://127.0.0.1:9")
+    assert shell.run("dlq", "redrive") == FAILED
+    assert "schema registry" in shell.err

@@ -1,0 +1,82 @@
+"""`dataflow schemas` says before it is registered whether a schema would do, and why not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dataflow.main import FAILED, OK, USAGE
+from infra.settings import Settings
+from schemas.contract import CONTRACTS
+from tests.cli.kit import Shell
+
+
+def schema_file(path: Path, **changes: dict | None) -> str:
+    """The schema of orders with fields replaced, added or (None) dropped."""
+    schema = json.loads(CONTRACTS["orders"].avro_json)
+    specs = {spec["name"]: spec for spec in schema["fields"]}
+    for name, change in changes.items():
+        if change is None:
+            del specs[name]
+        else:
+            specs[name] = {**specs.get(name, {"name": name}), **change}
+    file = path / "orders.avsc"
+    file.write_text(json.dumps({**schema, "fields": list(specs.values())}))
+    return str(file)
+
+
+def checked(shell: Shell, file: str) -> tuple[int, dict]:
+    status = shell.run("schemas", "check", file, "--json")
+    return status, json.loads(shell.out)
+
+
+def test_what_may_come_next_passes_and_is_registered_once(
+    shell: Shell, environment: Settings, tmp_path: Path
+) -> None:
+    file = schema_file(tmp_path, gift={"type": ["null", "string"], "default": None})
+    assert checked(shell, file) == (OK, {"topic": "orders", "fits": True, "registry": [], "contract": None})
+    assert shell.run("schemas", "list", "--json") == OK
+    before = json.loads(shell.out)["schemas"]
+    assert {row["topic"] for row in before} == set(CONTRACTS)
+    ids = set()
+    for _ in range(2):
+        assert shell.run("schemas", "register", file, "--json") == OK
+        ids.add(json.loads(shell.out)["id"])
+    assert len(ids) == 1
+    assert shell.run("schemas", "list", "--json") == OK
+    [new] = [row for row in json.loads(shell.out)["schemas"] if row not in before]
+    assert (new["topic"], new["version"], new["id"], new["objection"]) == ("orders", 2, *ids, None)
+
+
+def test_what_old_records_cannot_be_read_with_is_refused_with_the_reason(
+    shell: Shell, environment: Settings, tmp_path: Path
+) -> None:
+    file = schema_file(tmp_path, gift={"type": "string"})
+    status, document = checked(shell, file)
+    assert (status, document["fits"], document["contract"]) == (FAILED, False, None)
+    assert any("gift" in reason for reason in document["registry"]), document
+    assert shell.run("schemas", "register", file) == FAILED
+    assert "needs a default" in shell.err
+    assert shell.run("schemas", "check", file) == FAILED
+    assert "readers with it read old records: no" in shell.out
+
+
+def test_what_the_running_contract_cannot_read_is_refused_before_a_record_is(
+    shell: Shell, environment: Settings, tmp_path: Path
+) -> None:
+    file = schema_file(tmp_path, status=None)
+    status, document = checked(shell, file)
+    assert (status, document["fits"], document["registry"]) == (FAILED, False, [])
+    assert "status" in document["contract"]
+    assert shell.run("schemas", "register", file) == FAILED
+    assert "all its records would be refused" in shell.err
+
+
+@pytest.mark.parametrize("text", ["{", '"string"', '{"type": "record", "name": "x"}', "[1]"])
+def test_what_is_no_schema_of_a_topic_says_what_was_expected(
+    shell: Shell, environment: Settings, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "x.avsc"
+    file.write_text(text)
+    assert shell.run("schemas", "check", str(file)) in (FAILED, USAGE)
+    assert "expected" in shell.err
