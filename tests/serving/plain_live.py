@@ -61,22 +61,28 @@ class PlainLive:
         at = dict(self.next if start is None else start)
         prefix, written = self.settings.topic_prefix, 0
         _, ends = source_bounds(self.settings, self.generation)
-        for (topic, partition), offset in at.items():
-            if offset >= ends[topic, partition]:
+        open_ = {place for place, offset in at.items() if offset < ends[place]}
+        self._reader.assign([TopicPartition(prefix + t, p, at[t, p]) for t, p in open_])
+        while open_:
+            message = self._reader.poll(10)
+            assert message is not None, "the broker gave no record"
+            topic, partition = message.topic().removeprefix(prefix), message.partition()
+            if message.error() is not None:
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                open_.discard((topic, partition))
                 continue
-            self._reader.assign([TopicPartition(prefix + topic, partition, offset)])
-            while (message := self._record()) is not None:
-                verdict = verdict_of(topic, message, self.codec)
-                if verdict.get("r") == [UNKNOWN_SCHEMA]:
-                    verdict["v"] = "u"
-                if verdict["v"] != "a":
-                    self.refused[f"{topic}/{partition}/{message.offset()}"] = message, verdict
-                at[topic, partition] = message.offset() + 1
-                if not leave_out(verdict):
-                    if verdict["v"] != "a" and not leave_out_letter(verdict):
-                        self._write_letter(message, verdict)
-                    self._write(partition, orjson.dumps(verdict))
-                    written += 1
+            verdict = verdict_of(topic, message, self.codec)
+            if verdict.get("r") == [UNKNOWN_SCHEMA]:
+                verdict["v"] = "u"
+            if verdict["v"] != "a":
+                self.refused[f"{topic}/{partition}/{message.offset()}"] = message, verdict
+            at[topic, partition] = message.offset() + 1
+            if not leave_out(verdict):
+                if verdict["v"] != "a" and not leave_out_letter(verdict):
+                    self._write_letter(message, verdict)
+                self._write(partition, orjson.dumps(verdict))
+                written += 1
+        self._reader.unassign()
         if self._producer.flush(30):
             raise TimeoutError("the broker took no verdicts")
         self.next = at
@@ -89,14 +95,6 @@ class PlainLive:
     def close(self) -> None:
         self._reader.close()
         self.control.close()
-
-    def _record(self) -> Message | None:
-        while (message := self._reader.poll(10)) is not None:
-            if message.error() is None:
-                return message
-            if message.error().code() == KafkaError._PARTITION_EOF:
-                return None
-        raise TimeoutError("the broker gave no record")
 
     def _write_letter(self, record: Message, verdict: Verdict) -> None:
         topic, p, o = verdict["t"], verdict["p"], verdict["o"]
