@@ -100,18 +100,20 @@ class Admission:
         self.released.clear()
         self.holds_changed = False
 
-    def cross_tails(self, ends: Offsets, *, idle: bool) -> None:
+    def cross_tails(self, ends: Offsets, *, idle: bool, patience: float | None = None) -> None:
         """Move over what is empty up to the committed end of a partition, where no later verdict will tell.
 
         A look costs the broker a fetch. While verdicts come (not `idle`) a partition mostly waits for its own, so then
         only the one that has waited longest is looked at.
         """
         now = self._clock()
+        if patience is None:
+            patience = TAIL_PATIENCE if idle else BUSY_TAIL_PATIENCE
         waiting = sorted(
             (self._moved[at], at)
             for at, fence in self.next.items()
             if fence < ends.get(at, 0)
-            and now - self._moved[at] >= (TAIL_PATIENCE if idle else BUSY_TAIL_PATIENCE)
+            and now - self._moved[at] >= patience
             and self._crossed.get(at) != (fence, ends[at])
         )
         for _, at in waiting if idle else waiting[:1]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from infra.kafka import admin, consumer, identities
+from infra.kafka import admin, consumer, identities, log_bounds
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 
@@ -27,7 +27,8 @@ class JudgedReader:
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self.topic = topic
-        found = identities(admin(settings.kafka_bootstrap_servers), [topic]).get(topic)
+        self._admin = admin(settings.kafka_bootstrap_servers)
+        found = identities(self._admin, [topic]).get(topic)
         if found is None:
             raise GenerationError(
                 f"topic {topic} is gone: `dataflow generation new` starts over with a new one"
@@ -47,6 +48,12 @@ class JudgedReader:
                 for p in range(self.partitions)
             ]
         )
+
+    def bounds(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Where each partition begins and ends."""
+        found = log_bounds(self._admin, [(self.topic, p) for p in range(self.partitions)])
+        first, ends = ({p: offset for (_, p), offset in each.items()} for each in found)
+        return first, ends
 
     def take(self, limit: int, timeout: float) -> list[Message]:
         """Up to `limit` records: waits at most `timeout` seconds for the first, not at all for more."""

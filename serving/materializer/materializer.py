@@ -28,6 +28,7 @@ from serving.materializer.founding import found
 from serving.materializer.judged import JudgedReader
 from serving.materializer.live_job import LiveJob
 from serving.materializer.prober import Prober
+from serving.materializer.rebuild import Rebuild
 from serving.materializer.refusals import ACCEPTED, Refusals
 from serving.materializer.watch import Watch
 from serving.materializer.writer import Writer
@@ -97,16 +98,16 @@ class Materializer:
         """Become the one writer, start what is not there yet, read on from the positions in Redis."""
         claimed = self.store.claim()
         self.failpoints.hit("materializer.after_claim")
-        first, ends = self.bounds(claimed.fences)
+        bounds = self.bounds(claimed.fences)
         starts = {at: self.generation.start(*at) for at in self.generation.partitions()}
-        founding = found(claimed, self.definition, starts, first, ends, self.keys)
-        self.watch.ends = ends
+        founding = found(claimed, self.definition, starts, bounds, self.judged.bounds(), self.keys)
+        self.watch.ends = bounds[1]
         self.store.commit(claimed.epoch, {}, founding.operations)
         self.failpoints.hit("materializer.after_founding")
         self.writer = Writer(self.store, self.fold, claimed, self.prober, self.letters, self.failpoints)
         self.claimed = claimed
         self.admission = Admission(founding.fences, self.probe, claimed.held)
-        self.targets = founding.targets
+        self.rebuild = founding.rebuild
         self.positions = dict(claimed.judged)
         self.letters.forget()
         self.refusals.waiting.clear()
@@ -204,7 +205,7 @@ class Materializer:
             self.live_job.settled()
         self.end_rebuild()
         # A rebuild needs verdicts that are there already, not all from its fences on once more.
-        if not self.targets:
+        if not self.rebuild.sources:
             self.live_job.tell(self.admission.fences)
         lag = sum(max(0, end - self.admission.fences.get(at, 0)) for at, end in ends.items())
         write_status(
@@ -220,8 +221,13 @@ class Materializer:
         )
 
     def end_rebuild(self) -> None:
-        """Forget the targets of a rebuild that has reached them."""
-        if self.targets and all(self.admission.fences.get(at, 0) >= end for at, end in self.targets.items()):
-            fields = [f"rebuild:{place(*at)}" for at in self.targets]
-            self.store.commit(self.writer.epoch, {}, [("D", self.keys.meta, fields)])
-            self.targets = {}
+        """Let readers in again once a rebuild has reached what it has to."""
+        if not self.rebuild or self.admission.held or not self.rebuild.has_read(self.positions):
+            return
+        if self.rebuild.judged:
+            # Empty offsets that were crossed before are no verdicts; they are crossed again.
+            self.admission.cross_tails(self.watch.ends, idle=True, patience=0.0)
+            self.writer.commit([], [], self.admission, self.letters.positions(self.positions))
+        if self.rebuild.reached(self.admission.fences):
+            self.store.commit(self.writer.epoch, {}, [self.rebuild.ended(self.keys)])
+            self.rebuild = Rebuild({}, {})

@@ -1,8 +1,8 @@
 """When Redis may be shown again after it was lost, emptied or set back: how far the materializer has to come first.
 
-An emptied Redis holds nothing that says what was shown, so it has to reach the ends that the source topics had. One that
-was only started again may be older than what was shown, by commits whose verdicts are all on the judged topic: it has
-to be read to its end, and no partition may be left that waits for a repeat.
+An emptied Redis holds nothing that says what was shown, so it has to reach the ends that the source topics had. One
+that was only started again may be older than what was shown, by commits whose verdicts are all on the judged topic: it
+has to be read to its end, and no partition may be left that waits for a repeat.
 """
 
 from collections.abc import Mapping
@@ -47,12 +47,16 @@ class Rebuild:
 
 
 def needed(
-    claimed: Claimed, fences: Offsets, ends: Offsets, judged_first: Mapping[int, int], judged_ends: Mapping[int, int]
+    claimed: Claimed,
+    fences: Offsets,
+    ends: Offsets,
+    judged_first: Mapping[int, int],
+    judged_ends: Mapping[int, int],
 ) -> Rebuild:
     """What a claim makes necessary, and what earlier claims have left.
 
-    `ends` are those of the source topics; the judged topic reaches from `judged_first` to `judged_ends`, looked up after
-    the claim: whoever wrote before can apply nothing more.
+    `ends` are those of the source topics; the judged topic reaches from `judged_first` to `judged_ends`, looked up
+    after the claim: whoever wrote before can apply nothing more.
     """
     sources, judged = dict(claimed.rebuild), dict(claimed.reread)
     if claimed.spec is None:

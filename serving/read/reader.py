@@ -165,6 +165,10 @@ class Reader:
             raise Rebuilding(
                 "Redis was started again and may be older than what was shown: the materializer has not looked yet"
             )
+        if any(name.startswith("reread:") for name in meta):
+            raise Rebuilding(
+                "Redis was started again and may be older than what was shown: the last verdicts are applied again"
+            )
         offsets = {parse_place(name): int(offset) for name, offset in fences.items()}
         missing = 0
         for name, offset in meta.items():

@@ -46,6 +46,7 @@ class Claimed:
     judged: dict[int, int]
     held: dict[str, str]
     rebuild: Offsets  # what has to be reached before anything is shown
+    reread: dict[int, int]  # how far the judged topic has to be read before
 
 
 def connect(settings: Settings) -> Redis:
@@ -109,6 +110,7 @@ class Store:
                 for n, v in meta.items()
                 if n.startswith("rebuild:")
             },
+            {int(n.removeprefix("reread:")): int(v) for n, v in meta.items() if n.startswith("reread:")},
         )
 
     def _check_eviction(self) -> None:
