@@ -21,6 +21,8 @@ TIMEOUT = 20.0  # seconds
 SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
 
 
+NO_REASON = "the registry gives no reason"
+
 T = TypeVar("T")
 
 
@@ -122,7 +124,7 @@ class Registry:
 def _objections(found: Mapping[str, Any]) -> list[str]:
     if found["is_compatible"]:
         return []
-    return [str(message) for message in found.get("messages") or ["no reason given"]]
+    return [str(message) for message in found.get("messages") or [NO_REASON]]
 
 
 def _error_code(answer: httpx.Response) -> int | None:

@@ -125,3 +125,47 @@ def plain_schema(avro: Mapping[str, Any]) -> str:
         if isinstance(inner, dict) and inner.get("logicalType", "").startswith("timestamp"):
             field["type"] = [kind[0], inner["type"]] if isinstance(kind, list) else inner["type"]
     return json.dumps(plain)
+
+
+def backward_objections(older: Mapping[str, Any], newer: Mapping[str, Any]) -> list[str]:
+    """Why a reader with `newer` cannot read records of `older`: what can be told field by field."""
+    found = []
+    before = {spec["name"]: spec["type"] for spec in older["fields"]}
+    for spec in newer["fields"]:
+        name = next((each for each in (spec["name"], *spec.get("aliases", ())) if each in before), None)
+        if name is None and "default" not in spec:
+            found.append(
+                f"{spec['name']} has no default, and old records have no such field (nor one of its aliases)"
+            )
+        elif name is not None and "null" in before[name] and "null" not in spec["type"]:
+            found.append(f"{spec['name']} was optional: old records may hold a null")
+        elif name is not None and not _promotes(_plain_kind(before[name]), _plain_kind(spec["type"])):
+            found.append(
+                f"{spec['name']} was {_plain_kind(before[name])}, which is not read as {spec['type']}"
+            )
+    return found
+
+
+# reader's type → writer's types that Avro reads as it
+PROMOTED = {
+    "int": {"int"},
+    "long": {"int", "long"},
+    "float": {"int", "long", "float"},
+    "double": {"int", "long", "float", "double"},
+    "string": {"string", "bytes"},
+    "bytes": {"string", "bytes"},
+    "boolean": {"boolean"},
+}
+
+
+def _promotes(writer: str, reader: str) -> bool:
+    """Whether Avro reads the one as the other; True where only the registry can tell."""
+    return reader not in PROMOTED or writer not in PROMOTED or writer in PROMOTED[reader]
+
+
+def _plain_kind(kind: Any) -> str:
+    """The primitive type inside a union or a logical type; anything else by its name."""
+    if isinstance(kind, list):
+        others = [each for each in kind if each != "null"]
+        kind = others[0] if len(others) == 1 else "union"
+    return str(kind.get("type")) if isinstance(kind, dict) else str(kind)

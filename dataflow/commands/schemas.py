@@ -12,12 +12,12 @@ import click
 import fastavro
 
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
-from infra.registry import Registry, TopicSchemas, subject
+from infra.registry import NO_REASON, Registry, TopicSchemas, subject
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError
-from schemas.evolution import projection
+from schemas.evolution import backward_objections, projection
 
 schema_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 topic_option = click.option(
@@ -87,6 +87,9 @@ def check(ctx: click.Context, settings: Settings, file: Path, topic: str | None,
     registry = Registry(settings.kafka_schema_registry)
     try:
         refused = registry.objections(subject(settings, topic), avro)
+        if refused == [NO_REASON]:
+            latest = registry.schemas(subject(settings, topic))[-1]
+            refused = backward_objections(json.loads(latest.avro), avro) or refused
     finally:
         registry.close()
     unreadable = _objection(topic, avro)
