@@ -6,10 +6,10 @@ STAMP   := $(VENV)/.installed
 LOCK    := requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-chaos lint format bench lock clean
+.PHONY: help setup run test test-chaos test-machine lint format bench lock clean
 
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv, bring Java and the jars (once; later starts need no network)
 	@$(PYTHON) -m infra.setup
@@ -22,6 +22,9 @@ test: setup ## All tests, against a real broker, registry, Redis and Spark
 
 test-chaos: setup ## The long tests: whole platforms killed, hung, set back and fed traps, exact all the same
 	@$(PYTHON) -m pytest tests/chaos -m longhaul
+
+test-machine: setup ## Everything that may happen in random order, for an hour (CHAOS_SEED sets what)
+	@DATAFLOW_MACHINE_SECONDS=$${DATAFLOW_MACHINE_SECONDS:-3600} $(PYTHON) -m pytest tests/chaos/test_state_machine.py
 
 lint: $(STAMP) ## Check the code
 	@$(VENV)/bin/ruff check .

@@ -1,39 +1,9 @@
-"""One dead letter for `dataflow dlq show`: as a document for scripts, and as lines for people. Pure."""
+"""One dead letter for `dataflow dlq show`: its document as lines for people. Pure."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from dataflow.options import printable
-from serving.dead_letters import (
-    Content,
-    DeadLetter,
-    describe_reason,
-    hex_dump,
-    key_text,
-    shown_bytes,
-)
-
-
-def letter_document(
-    letter: DeadLetter, copies: Sequence[DeadLetter], content: Content | None, everything: bool
-) -> dict[str, Any]:
-    """All that is known of `letter`; `everything` includes the original bytes and the key, whatever they hold."""
-    shown = shown_bytes(letter, content, everything=everything)
-    kept = len(letter.value or b"")
-    return {
-        **letter.as_json(),
-        "reasons": [
-            {"rule": rule, "description": describe_reason(letter.source_topic, rule)}
-            for rule in letter.reasons
-        ],
-        "key": key_text(letter, everything=everything),
-        "copies": len(copies),
-        "generations": list(dict.fromkeys(copy.generation for copy in copies if copy.generation)),
-        # The same place of another topic: it was created again between two generations.
-        "other_bytes_in": sorted({copy.generation or "" for copy in copies if copy.value != letter.value}),
-        "content": content and content.as_json(),
-        "bytes": {"kept": kept, "shown": len(shown), "hex": shown.hex()},
-    }
+from serving.dead_letters import hex_dump
 
 
 def letter_lines(document: dict[str, Any], everything: bool) -> list[str]:

@@ -44,7 +44,8 @@ def lag_text(lag: dict[str, Any]) -> str:
 
 
 def freshness_text(freshness: dict[str, Any]) -> str:
-    return f"{freshness['freshness_ms']:,} ms"
+    age = freshness["freshness_ms"]
+    return "nothing is counted yet" if age is None else f"{age:,} ms"
 
 
 def error_rate(events: list[dict[str, Any]]) -> float | None:

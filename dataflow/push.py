@@ -136,6 +136,8 @@ def staleness(snapshot: Mapping[str, Any]) -> str | None:
     lag, freshness = snapshot["lag"], snapshot["freshness"]["freshness_ms"]
     if lag["stale"]:
         return "the broker does not say where the topics end"
+    if lag["records_behind"] and freshness is None:
+        return f"{lag['records_behind']:,} records behind, none is counted yet"
     if lag["records_behind"] and freshness > STALE_AFTER_MS:
         return f"{lag['records_behind']:,} records behind, {freshness / 1000:,.0f} s"
     return None

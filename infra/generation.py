@@ -200,6 +200,19 @@ def current_generation(settings: Settings) -> Generation:
 def compare(generation: Generation, now: Mapping[str, TopicIdentity]) -> list[str]:
     """Topics that have more partitions than recorded. Raises GenerationError for what cannot be continued."""
     way_out = "`dataflow generation new` starts over from the topics as they are now"
+    undeclared = [topic for topic in generation.topics if topic not in SOURCE_TOPICS]
+    if undeclared:
+        raise GenerationError(
+            f"generation {generation.name} counts {', '.join(undeclared)} too, which has no contract here: let "
+            f"DATAFLOW_CONTRACTS name the directory with its contract, or leave it out: {way_out}"
+        )
+    added = sorted(set(now) - set(generation.topics))
+    if added:
+        raise GenerationError(
+            f"generation {generation.name} began before there was a contract for {', '.join(added)}, and its numbers "
+            "know nothing of it: `dataflow generation new` starts over and counts all topics from their beginning; or "
+            "take it out of DATAFLOW_CONTRACTS again"
+        )
     for topic, recorded in generation.topics.items():
         seen = now.get(topic)
         if seen is None:
@@ -214,7 +227,4 @@ def compare(generation: Generation, now: Mapping[str, TopicIdentity]) -> list[st
             raise GenerationError(
                 f"source topic {topic} had {recorded.partitions} partitions, now {seen.partitions}; {way_out}"
             )
-    added = set(now) - set(generation.topics)
-    return sorted(
-        t for t, seen in now.items() if t in added or seen.partitions > generation.topics[t].partitions
-    )
+    return sorted(t for t, seen in now.items() if seen.partitions > generation.topics[t].partitions)

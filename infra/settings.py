@@ -18,9 +18,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from infra.api_keys import ApiKey, parse_api_keys
 from schemas.errors import SettingsError
+from schemas.extension import ENV_FILE_VARIABLE
 
-ENV_FILE_VARIABLE = "DATAFLOW_ENV_FILE"
 ENV_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+# As `limits` reads it; it is not asked here, for it takes 0.1 s to import.
+RATE_LIMIT = (
+    r"^(auto|off|[1-9][0-9]{0,6}/(second|minute|hour|day)(;[1-9][0-9]{0,6}/(second|minute|hour|day))*)$"
+)
 FAILPOINT = r"^[a-z_]+(\.[a-z_]+)+(:[1-9][0-9]*)?$"
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s:,/@]+):([0-9]{1,5})")
 
@@ -36,6 +40,7 @@ class Settings(BaseSettings):
 
     dataflow_env: str = "demo"
     dataflow_home: Path = Path(".dataflow")
+    dataflow_contracts: Path | None = None  # read by schemas.extension; here for the children
     kafka_bootstrap_servers: str | None = None
     kafka_schema_registry: str | None = None
     kafka_partitions: int = Field(4, ge=1, le=256)
@@ -49,6 +54,7 @@ class Settings(BaseSettings):
     api_port: Port = 8000
     api_max_body_bytes: int = Field(8_388_608, ge=1_024, le=268_435_456)
     api_max_live_clients: int = Field(5_000, ge=1, le=100_000)
+    api_rate_limit: str = Field("auto", pattern=RATE_LIMIT)
     dataflow_api_keys: SecretStr = SecretStr("")
     shop_currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
     shop_timezone: str = "UTC"
@@ -95,7 +101,9 @@ class Settings(BaseSettings):
             raise ValueError("expected a letter, then up to 30 letters, digits or '-', all lower case")
         return value
 
-    @field_validator("dataflow_home", "xdg_cache_home", "java_home", "dataflow_status_file")
+    @field_validator(
+        "dataflow_home", "dataflow_contracts", "xdg_cache_home", "java_home", "dataflow_status_file"
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -1,11 +1,13 @@
-"""The contracts of the source topics, read from `schemas/avro/*.avsc` and `schemas/rules/*.yaml`.
+"""The contracts of the source topics, read from `avro/*.avsc` and `rules/*.yaml`: the shop's, and the user's own.
 
+The shop's are in `schemas/`, the user's in the directory that DATAFLOW_CONTRACTS names (see `schemas.extension`).
 The `.avsc` files are the only definition of a topic's shape: field types, nullability, personal data (`pii`), and what
 a value may be (`format`, `minimum`, `maximum`, `one_of`, `max_length`). The rules that these attributes imply are
 derived here; rules between fields stand beside the schema in a YAML file. Nothing else defines them again.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,12 +17,14 @@ from typing import Any, Literal
 
 import yaml
 
+from schemas import extension
+from schemas.avsc import CHANGE_FIELDS, check_avsc
 from schemas.countries import COUNTRIES
 from schemas.errors import ContractError
 from schemas.expression import compile_expression
 
 DIRECTORY = Path(__file__).parent
-CHANGE_FIELDS = ("event_id", "op", "occurred_at", "version", "source")
+SEVERITIES = ("reject", "warn")
 EARLIEST_MICROS = 946_684_800_000_000  # 2000-01-01T00:00:00Z
 DAY_MICROS = 86_400_000_000
 UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\z"
@@ -112,16 +116,9 @@ def load_contract(topic: str, directory: Path = DIRECTORY) -> Contract:
     try:
         avro = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ContractError(f"expected an Avro record schema in {path.name}: {error}") from error
-    fields = {spec["name"]: _field(spec, path.name) for spec in avro["fields"]}
-    for role in ("dataflow.key", "dataflow.entity_id"):
-        if avro.get(role) not in fields:
-            raise ContractError(f'{path.name}: "{role}" must name one of the fields, saw {avro.get(role)!r}')
-    missing = [name for name in CHANGE_FIELDS if name not in fields]
-    if "version" in fields and missing:
-        raise ContractError(
-            f"{path.name}: a change event needs the fields {', '.join(CHANGE_FIELDS)}; missing {missing}"
-        )
+        raise ContractError(f"expected an Avro record schema in {path}: {error}") from error
+    check_avsc(avro, topic, str(path))
+    fields = {spec["name"]: _field(spec, str(path)) for spec in avro["fields"]}
     rules = tuple(_implied(topic, fields)) + tuple(_declared(topic, directory / "rules" / f"{topic}.yaml"))
     names = [rule.name for rule in rules]
     if len(set(names)) != len(names):
@@ -133,7 +130,10 @@ def load_contract(topic: str, directory: Path = DIRECTORY) -> Contract:
     )
     scales = dict.fromkeys((*fields, "kafka_time"), 0)
     for rule in rules:
-        compile_expression(rule.expression, scales)
+        try:
+            compile_expression(rule.expression, scales)
+        except ContractError as error:
+            raise ContractError(f"{path}, rule {rule.name}: {extension.one_line(error)}") from error
     return contract
 
 
@@ -233,15 +233,32 @@ def _sql(pattern: str) -> str:
 def _declared(topic: str, path: Path) -> Iterator[Rule]:
     if not path.exists():
         return
-    for spec in yaml.safe_load(path.read_text("utf-8"))["rules"]:
+    try:
+        specs = yaml.safe_load(path.read_text("utf-8"))["rules"]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        saw = f"{type(error).__name__}: {extension.one_line(error)}"
+        raise ContractError(f"{path}: expected YAML with a list under `rules`, saw {saw}") from error
+    for spec in specs or ():
         try:
-            yield Rule(topic, spec["name"], spec["severity"], spec["expression"], spec["description"])
-        except KeyError as error:
+            rule = Rule(topic, spec["name"], spec["severity"], spec["expression"], spec["description"])
+        except (KeyError, TypeError) as error:
             raise ContractError(
-                f"{path.name}: every rule needs name, severity, expression, description; missing {error}"
+                f"{path}: every rule needs name, severity, expression, description; missing {error}"
             ) from error
+        if not extension.NAME.fullmatch(str(rule.name)) or rule.severity not in SEVERITIES:
+            raise ContractError(
+                f"{path}: expected a rule's name of lower-case letters, digits and '_', and one of "
+                f"{', '.join(SEVERITIES)} as its severity; saw {rule.name!r}, {rule.severity!r}"
+            )
+        yield rule
 
 
-CONTRACTS: dict[str, Contract] = {
-    path.stem: load_contract(path.stem) for path in sorted((DIRECTORY / "avro").glob("*.avsc"))
-}
+def _load_all() -> Iterator[Contract]:
+    shop = sorted(path.stem for path in (DIRECTORY / "avro").glob("*.avsc"))
+    yield from map(load_contract, shop)
+    for topic in extension.own_topics(OWN_DIRECTORY, shop):
+        yield load_contract(topic, OWN_DIRECTORY)
+
+
+OWN_DIRECTORY = extension.own_directory(os.environ)
+CONTRACTS: dict[str, Contract] = {contract.topic: contract for contract in _load_all()}

@@ -27,7 +27,7 @@ def compile_expression(sql: str, columns: Mapping[str, int]) -> tuple[Evaluator,
     """
     try:
         tree = sqlglot.parse_one(sql, read="spark")
-    except sqlglot.errors.ParseError as error:
+    except sqlglot.errors.SqlglotError as error:
         raise ContractError(f"expected a SQL expression, saw {sql!r}: {error}") from error
     return _Compiler(sql, columns).visit(tree)
 

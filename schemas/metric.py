@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.contract import CONTRACTS, Contract
-from schemas.errors import ContractError
-from schemas.expression import compile_expression
 
 Unit = Literal["money", "count", "ratio"]
 GRAINS = ("minute", "hour", "day", "all")
@@ -153,49 +151,6 @@ class Verdicts:
 
 
 AnyMetric = Metric | Funnel | Active | Verdicts
-
-
-def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
-    """Raise ContractError if a declaration names what does not exist or would need more than minor units."""
-    if isinstance(metric, Verdicts):
-        return
-    if metric.of not in CONTRACTS:
-        raise ContractError(f"metric {metric.name}: no topic {metric.of!r}; known: {', '.join(CONTRACTS)}")
-    contract = CONTRACTS[metric.of]
-    scales = contract.minor_unit_scales
-    if contract.fields.get(metric.at) is None or contract.fields[metric.at].type != "timestamp":
-        raise ContractError(
-            f"metric {metric.name}: `at` must name a timestamp of {metric.of}, saw {metric.at!r}"
-        )
-    for column in _named_columns(metric):
-        if column not in contract.fields:
-            raise ContractError(f"metric {metric.name}: {metric.of} has no column {column!r}")
-        if contract.fields[column].pii:
-            raise ContractError(
-                f"metric {metric.name}: {column} is personal data and cannot be a dimension or a key"
-            )
-    if not isinstance(metric, Metric):
-        return
-    for measure in metric.measures:
-        _, scale = compile_expression(measure.expression, scales)
-        if scale != (2 if measure.unit == "money" else 0):
-            raise ContractError(
-                f"metric {metric.name}.{measure.name}: a {measure.unit} measure cannot have {scale} decimals; "
-                "money is a sum of money columns or money times a whole number"
-            )
-        if measure.where:
-            compile_expression(measure.where, scales)
-    for rollup in metric.rollups:
-        if rollup.through not in metric.by or rollup.dimension not in dimensions:
-            raise ContractError(
-                f"metric {metric.name}: roll-up {rollup.name} needs a dimension of `by` and a declared Dimension"
-            )
-
-
-def _named_columns(metric: Metric | Funnel | Active) -> tuple[str, ...]:
-    if isinstance(metric, Metric):
-        return metric.by
-    return (metric.key, metric.stage) if isinstance(metric, Funnel) else tuple(metric.keys.values())
 
 
 def _words(sql: str) -> set[str]:

@@ -1,9 +1,11 @@
-"""Every metric of the shop, declared once.
+"""Every metric, declared once: the shop's here, the user's own in the directory that DATAFLOW_CONTRACTS names.
 
-To add one, add a declaration here. The live fold, the REST route, its documentation, the page's data and the equality
-test against the generator's ground truth follow from it.
+To add one to the shop, add a declaration here. The live fold, the REST route, its documentation, the page's data and
+the equality test against the generator's ground truth follow from it.
 """
 
+from schemas import extension
+from schemas.contract import OWN_DIRECTORY
 from schemas.metric import (
     Active,
     AnyMetric,
@@ -15,8 +17,8 @@ from schemas.metric import (
     Rollup,
     Sum,
     Verdicts,
-    check,
 )
+from schemas.metric_check import check_all
 
 PRODUCTS = Dimension("products", of="products", attributes=("name", "category", "price"))
 
@@ -151,9 +153,11 @@ EVENTS = Verdicts(
     derived=(Derived("error_rate", "refused / records", "Share of records that were refused.", "ratio"),),
 )
 
-DIMENSIONS: dict[str, Dimension] = {d.name: d for d in (PRODUCTS,)}
-METRICS: dict[str, AnyMetric] = {
-    m.name: m for m in (REVENUE, ITEMS, PAYMENTS, CUSTOMERS, REVIEWS, FUNNEL, CLICKS, ACTIVE, EVENTS)
-}
-for _metric in METRICS.values():
-    check(_metric, DIMENSIONS)
+_own_file, OWN_METRICS, _own_dimensions = extension.own_declarations(OWN_DIRECTORY)
+SHOP_DIMENSIONS = (PRODUCTS,)
+SHOP_METRICS = (REVENUE, ITEMS, PAYMENTS, CUSTOMERS, REVIEWS, FUNNEL, CLICKS, ACTIVE, EVENTS)
+
+check_all(SHOP_METRICS, SHOP_DIMENSIONS, file="schemas/metrics.py")
+check_all(OWN_METRICS, _own_dimensions, SHOP_METRICS, SHOP_DIMENSIONS, file=str(_own_file))
+DIMENSIONS: dict[str, Dimension] = {d.name: d for d in (*SHOP_DIMENSIONS, *_own_dimensions)}
+METRICS: dict[str, AnyMetric] = {m.name: m for m in (*SHOP_METRICS, *OWN_METRICS)}

@@ -7,22 +7,20 @@ import click
 
 from dataflow.commands.dlq_redrive import redrive
 from dataflow.letter_filters import letter_filters
-from dataflow.letter_text import letter_document, letter_lines
+from dataflow.letter_text import letter_lines
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.errors import DataflowError, Terminal, Unavailable
+from schemas.errors import DataflowError, Terminal
 from serving.dead_letters import (
-    Content,
-    DeadLetter,
     Wanted,
+    content_of,
     copies_of,
-    describe_reason,
+    letter_document,
     newest,
     read_letters,
-    reveal,
     summarize,
-    writers_of,
+    summary_rows,
 )
 from serving.read.reader import iso_micros
 
@@ -97,15 +95,7 @@ def list_letters(
 
 def _show_summary(settings: Settings, wanted: Wanted, as_json: bool) -> None:
     total, counts = summarize(read_letters(settings), wanted)
-    rows = [
-        {
-            "source_topic": topic,
-            "reason": reason,
-            "letters": n,
-            "description": describe_reason(topic, reason),
-        }
-        for (topic, reason), n in sorted(counts.items(), key=lambda each: (each[0][0], -each[1], each[0][1]))
-    ]
+    rows = summary_rows(counts)
     if as_json:
         print_json({"letters": total, "summary": rows})
         return
@@ -145,20 +135,8 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
             "orders/0/1234 (topic/partition/offset) or file:line; `dataflow dlq list` shows them."
         )
     letter = copies[-1]
-    document = letter_document(letter, copies, _content(settings, letter), all_bytes)
+    document = letter_document(letter, copies, content_of(settings, letter), all_bytes)
     if as_json:
         print_json(document)
     else:
         click.echo("\n".join(letter_lines(document, all_bytes)))
-
-
-def _content(settings: Settings, letter: DeadLetter) -> Content | None:
-    """The record as far as it can be read; None for a line of a file, which never was a record."""
-    if letter.is_import:
-        return None
-    if not settings.kafka_schema_registry:
-        return Content(None, {}, (), ("not decoded: KAFKA_SCHEMA_REGISTRY is not set",))
-    try:
-        return reveal(letter, writers_of(settings, letter))
-    except Unavailable as error:
-        return Content(None, {}, (), (f"not decoded: {error}",))

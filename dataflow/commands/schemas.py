@@ -38,7 +38,7 @@ def command() -> None:
     """The schemas that records are written with: which there are, and whether another one would do."""
 
 
-@command.command("list")
+@command.command("list", epilog=examples("dataflow schemas list --json"))
 @json_option
 @settings_option
 def list_schemas(settings: Settings, as_json: bool) -> None:
@@ -71,7 +71,7 @@ def list_schemas(settings: Settings, as_json: bool) -> None:
     )
 
 
-@command.command("check")
+@command.command("check", epilog=examples("dataflow schemas check orders-2.avsc --topic orders"))
 @schema_file
 @topic_option
 @json_option
@@ -109,7 +109,7 @@ def check(ctx: click.Context, settings: Settings, file: Path, topic: str | None,
         ctx.exit(1)
 
 
-@command.command("register")
+@command.command("register", epilog=examples("dataflow schemas register orders-2.avsc"))
 @schema_file
 @topic_option
 @json_option

@@ -14,6 +14,8 @@ from infra.runtime.run_state import START_FAILED
 from infra.runtime.spec import State
 from infra.runtime.supervisor import ProcessInfo
 from infra.settings import Settings
+from schemas.contract import CONTRACTS, OWN_DIRECTORY
+from schemas.metrics import OWN_METRICS
 
 START_TIMEOUT_S = 300.0
 MAX_RESTARTS = 5  # before the first readiness: then the reason is not one that time mends
@@ -41,6 +43,8 @@ def command(settings: Settings, demo: bool) -> None:
     with ExitStack() as stack:
         stop = _stop_signals(stack, platform)
         click.echo(f"environment {settings.dataflow_env}, state in {settings.state_dir}")
+        if own := own_contracts():
+            click.echo(own)
         platform.start(stack)
         stack.callback(click.echo, "stopping …")
         for target in (_await_ready, _await_end):
@@ -49,6 +53,15 @@ def command(settings: Settings, demo: bool) -> None:
     click.echo("stopped")
     if progress.error:
         raise progress.error
+
+
+def own_contracts() -> str:
+    """What the user has declared; empty if nothing. Wrong declarations end the command when this module is imported."""
+    if OWN_DIRECTORY is None:
+        return ""
+    topics = [topic for topic in CONTRACTS if (OWN_DIRECTORY / "avro" / f"{topic}.avsc").exists()]
+    metrics = ", ".join(metric.name for metric in OWN_METRICS) or "none"
+    return f"contracts of your own in {OWN_DIRECTORY}: topics {', '.join(topics)}; metrics {metrics}"
 
 
 class Progress:

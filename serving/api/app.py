@@ -8,8 +8,17 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from infra.settings import Settings
-from serving.api import event_routes, metric_routes, page_routes, probe_routes, problems, state_routes
+from serving.api import (
+    event_routes,
+    letter_routes,
+    metric_routes,
+    page_routes,
+    probe_routes,
+    problems,
+    state_routes,
+)
 from serving.api.auth import Guard
+from serving.api.rate_limit import limit_of
 from serving.api.service import Service
 from serving.api.telemetry import Observe
 
@@ -44,14 +53,26 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(Observe, telemetry=service.telemetry),
             Middleware(page_routes.SecurityHeaders),
             Middleware(problems.Unexpected),
-            Middleware(Guard, keys=settings.api_keys, host=settings.api_host),
+            Middleware(Guard, keys=settings.api_keys, host=settings.api_host, limit=limit_of(settings)),
             # Leaves event streams alone.
             Middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=GZIP_LEVEL),
         ],
     )
     app.state.service = service
     problems.install(app)
-    for routes in (metric_routes, state_routes, event_routes, probe_routes):
+    for routes in (metric_routes, state_routes, event_routes, letter_routes, probe_routes):
         app.include_router(routes.router)
     page_routes.install(app)
+    if settings.api_keys:
+        describe_keys(app)
     return app
+
+
+def describe_keys(app: FastAPI) -> None:
+    """Say in OpenAPI how a key is sent, so that whoever reads it there can try it there."""
+    document = app.openapi()
+    document.setdefault("components", {})["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    document["security"] = [{"bearer": []}, {"header": []}]

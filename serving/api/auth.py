@@ -2,7 +2,7 @@
 
 Without configured keys everything is open, which the settings allow on loopback only, and then only under a name of
 this machine: a page of another site whose name leads to 127.0.0.1 gets nothing. With keys, whatever is not listed as
-open needs one: reading needs the scope `read`, everything else `write`.
+open needs one: reading needs the scope `read`, what `ADMIN` lists `admin`, everything else `write`.
 """
 
 import hmac
@@ -11,23 +11,27 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.api_keys import ApiKey
 from infra.api_keys import Scope as KeyScope
 from serving.api.problems import Problem, problem_response
+from serving.api.rate_limit import RateLimit
 
 # The page and its files hold no data; they ask for a key where one is needed.
-OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
+OPEN = frozenset({"/", "/docs", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
 OPEN_BELOW = "/static/"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+ADMIN = frozenset({"/v1/dead-letters/redrive"})
 
 
 class Guard:
-    """Lets a request through, or answers 401 or 403. The name of the key goes to `scope["api_key"]`."""
+    """Lets a request through, or answers 401, 403 or 429. The name of the key goes to `scope["api_key"]`."""
 
-    def __init__(self, app: ASGIApp, keys: Sequence[ApiKey], host: str) -> None:
+    def __init__(self, app: ASGIApp, keys: Sequence[ApiKey], host: str, limit: str | None = None) -> None:
         self.app, self.host = app, host.strip("[]")
+        self.rate_limit = RateLimit(limit) if limit else None
         self.keys = [(key, key.secret.encode()) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,6 +39,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         problem = self._problem(scope)
+        if self.rate_limit is not None:
+            # Who brings no key that is known counts by address: secrets cannot be tried at will.
+            problem = await self.rate_limit.problem(caller_of(scope)) or problem
         if problem is None:
             await self.app(scope, receive, send)
         else:
@@ -57,13 +64,9 @@ class Guard:
             detail = "expected `Authorization: Bearer <secret>` or `X-API-Key: <secret>`"
             detail += "; the secret belongs to no key" if secret else "; saw neither"
             return Problem(401, "unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="dataflow"'})
-        needed = KeyScope.READ if scope["method"] in READING else KeyScope.WRITE
-        if not key.allows(needed):
-            return Problem(
-                403, "forbidden", f"expected a key with the scope {needed}; key {key.name!r} has not got it"
-            )
-        scope["api_key"] = key.name
-        return None
+        scope["api_key"], scope["api_allows"] = key.name, key.allows
+        needed = needed_scope(scope["method"], scope["path"])
+        return None if key.allows(needed) else forbidden(key.name, needed)
 
     def _find(self, secret: bytes) -> ApiKey | None:
         found = None
@@ -72,6 +75,36 @@ class Guard:
             if hmac.compare_digest(known, secret):
                 found = key
         return found
+
+
+def caller_of(scope: Scope) -> str:
+    """Whose requests are counted together."""
+    if "api_key" in scope:
+        return f"key {scope['api_key']}"
+    return f"address {scope['client'][0] if scope.get('client') else ''}"
+
+
+def needed_scope(method: str, path: str) -> KeyScope:
+    """What a key must be allowed for a request."""
+    if method in READING:
+        return KeyScope.READ
+    return KeyScope.ADMIN if path in ADMIN else KeyScope.WRITE
+
+
+def may(request: Request, needed: KeyScope) -> bool:
+    """Whether the key of a request is allowed something; without configured keys everybody may."""
+    allows = request.scope.get("api_allows")
+    return allows is None or allows(needed)
+
+
+def demand(request: Request, needed: KeyScope) -> None:
+    """For what a route only does for some. Raises Problem."""
+    if not may(request, needed):
+        raise forbidden(request.scope["api_key"], needed)
+
+
+def forbidden(name: str, needed: KeyScope) -> Problem:
+    return Problem(403, "forbidden", f"expected a key with the scope {needed}; key {name!r} has not got it")
 
 
 def host_of(header: str) -> str:

@@ -1,6 +1,5 @@
 """POST /v1/events/{topic}: one JSON document, or NDJSON of many, into a source topic."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -9,17 +8,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from schemas.contract import CONTRACTS
-from schemas.errors import Unavailable
 from serving.api import openapi
 from serving.api.answers import Json
 from serving.api.ingest import body
 from serving.api.ingest.ingest import Caller, Outcome
 from serving.api.problems import RETRY_SOON, Problem, bad_query
-from serving.api.service import Service, service_of
-from serving.read import Rebuilding
+from serving.api.service import service_of
 
 KEY_AT_MOST = 255
-AS_OF_SECONDS = 1.0
 router = APIRouter(tags=["events"])
 
 
@@ -37,15 +33,7 @@ async def take(request: Request, topic: str) -> Response:
     caller = Caller(request.scope.get("api_key", ""), key)
     outcomes = await service.ingest.take(topic, lines, caller)
     found = _many(topic, outcomes) if many else _one(outcomes[0], service.settings.max_event_bytes)
-    return Json({**found, "as_of": await _as_of(service)}, 202)
-
-
-async def _as_of(service: Service) -> dict[str, Any] | None:
-    """What is counted so far: a record whose offset is below is. None while that cannot be read; events go on."""
-    try:
-        return (await asyncio.wait_for(service.read(), AS_OF_SECONDS)).as_of.as_json()
-    except (Rebuilding, Unavailable, TimeoutError):
-        return None
+    return Json({**found, "as_of": await service.as_of()}, 202)
 
 
 def _one(outcome: Outcome, most: int) -> dict[str, Any]:

@@ -100,11 +100,17 @@ class Health:
         return {place(p.topic, p.partition): p.held for p in self.proofs if p.held is not None}
 
     @property
-    def freshness_ms(self) -> int:
-        """How long ago the broker took the newest counted record; 0 while nothing waits."""
-        if not self.behind or not self.as_of.kafka_time:
+    def freshness_ms(self) -> int | None:
+        """How long ago the broker took the newest counted record; 0 while nothing waits, None while none is counted."""
+        if not self.behind:
             return 0
+        if not self.as_of.kafka_time:
+            return None
         return max(0, round(self.now * 1000 - self.as_of.kafka_time / 1000))
+
+    @property
+    def freshness_seconds(self) -> int | None:
+        return None if self.freshness_ms is None else self.freshness_ms // 1000
 
     def freshness(self) -> dict[str, Any]:
         event, kafka = self.as_of.event_time, self.as_of.kafka_time

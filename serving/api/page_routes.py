@@ -1,4 +1,4 @@
-"""GET / and /static: the page and its files, all from this process, so that it works offline."""
+"""GET /, /docs and /static: the pages and their files, all from this process, so that they work offline."""
 
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+# Swagger UI has its icons in data URLs.
+DOCS_POLICY = (
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 
 
 def install(app: FastAPI) -> None:
@@ -24,10 +28,16 @@ def install(app: FastAPI) -> None:
     async def page(request: Request) -> Response:
         return FileResponse(DIRECTORY / "index.html", headers={"Cache-Control": "no-cache"})
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        headers = {"Cache-Control": "no-cache", "Content-Security-Policy": DOCS_POLICY}
+        return FileResponse(DIRECTORY / "docs.html", headers=headers)
+
     @app.get("/favicon.ico", include_in_schema=False)
     async def favicon(request: Request) -> Response:
         return FileResponse(DIRECTORY / "favicon.svg", media_type="image/svg+xml")
 
+    app.mount("/static/swagger", StaticFiles(packages=[("fastapi_offline", "static")]), "swagger")
     app.mount("/static", PageFiles(directory=DIRECTORY), "static")
 
 
@@ -41,7 +51,10 @@ class PageFiles(StaticFiles):
 
 
 class SecurityHeaders:
-    """ASGI middleware: every answer says that only this process's own files may run beside it."""
+    """ASGI middleware: every answer says that only this process's own files may run beside it.
+
+    A policy that a route has set itself stays.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -51,7 +64,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, guarded if scope["type"] == "http" else send)

@@ -3,17 +3,14 @@
 Every parameter is known beforehand from the metric's declaration; any other is refused, naming what is allowed.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.metric import Active, AnyMetric
-from schemas.times import parse_rfc3339
-from schemas.validate import micros
-from serving.api.problems import Problem, bad_query
+from serving.api.query_string import Parameters, moment, one, shown, whole_number, wrong
 from serving.read import MetricQuery
 from serving.read.query import SECONDS, dimensions_of, figures_of, grains_of
 
@@ -23,9 +20,6 @@ TOP_AT_MOST = 1_000
 ROWS = ("grain", "from", "to", "by", "order", "limit")
 TOP = ("grain", "from", "to", "by", "order", "n")
 SECOND = 1_000_000
-YEARS = range(1971, 2200)
-
-Parameters = Mapping[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -64,8 +58,10 @@ class Asked:
 def parse_rows(metric: AnyMetric, pairs: Iterable[tuple[str, str]], zone: ZoneInfo) -> Asked:
     """The question of GET /v1/metrics/{name}. Raises Problem."""
     given = _given(metric, pairs, ROWS)
-    grain = _one(given, "grain") or ("all" if isinstance(metric, Active) else "hour")
-    return _asked(metric, given, zone, grain, _one(given, "order"), _number(given, "limit", 0, ROWS_AT_MOST))
+    grain = one(given, "grain") or ("all" if isinstance(metric, Active) else "hour")
+    return _asked(
+        metric, given, zone, grain, one(given, "order"), whole_number(given, "limit", 0, ROWS_AT_MOST)
+    )
 
 
 def parse_top(metric: AnyMetric, pairs: Iterable[tuple[str, str]], zone: ZoneInfo) -> Asked:
@@ -74,10 +70,10 @@ def parse_top(metric: AnyMetric, pairs: Iterable[tuple[str, str]], zone: ZoneInf
     if "by" not in given:
         dimensions = dimensions_of(metric)
         has = f"one of {', '.join(dimensions)}" if dimensions else f"metric {metric.name} has no dimensions"
-        raise _wrong("by", f"expected a dimension to rank by: {has}")
-    order = _one(given, "order") or metric.measures[0].name
+        raise wrong("by", f"expected a dimension to rank by: {has}")
+    order = one(given, "order") or metric.measures[0].name
     return _asked(
-        metric, given, zone, _one(given, "grain") or "all", order, _number(given, "n", 10, TOP_AT_MOST)
+        metric, given, zone, one(given, "grain") or "all", order, whole_number(given, "n", 10, TOP_AT_MOST)
     )
 
 
@@ -85,16 +81,16 @@ def _asked(
     metric: AnyMetric, given: Parameters, zone: ZoneInfo, grain: str, order: str | None, limit: int
 ) -> Asked:
     if grain not in grains_of(metric):
-        raise _wrong("grain", f"expected one of {', '.join(grains_of(metric))}; saw {_shown(grain)}")
+        raise wrong("grain", f"expected one of {', '.join(grains_of(metric))}; saw {shown(grain)}")
     by = tuple(name for text in given.get("by", ()) for name in text.split(",") if name)
     for name in by:
         if name not in dimensions_of(metric):
             known = ", ".join(dimensions_of(metric)) or "none"
-            raise _wrong("by", f"the dimensions of {metric.name}: {known}; saw {_shown(name)}")
+            raise wrong("by", f"the dimensions of {metric.name}: {known}; saw {shown(name)}")
     if len(set(by)) < len(by):
-        raise _wrong("by", "expected each dimension once")
+        raise wrong("by", "expected each dimension once")
     if order is not None and order not in figures_of(metric):
-        raise _wrong("order", f"expected one of {', '.join(figures_of(metric))}; saw {_shown(order)}")
+        raise wrong("order", f"expected one of {', '.join(figures_of(metric))}; saw {shown(order)}")
     where = {
         # An empty value stands for null, which is what such a row shows.
         name: frozenset(value or None for value in values)
@@ -103,10 +99,10 @@ def _asked(
     }
     ranged = [name for name in ("from", "to") if name in given]
     if grain == "all" and ranged:
-        raise _wrong(ranged[0], "grain `all` is everything since the beginning and takes no range")
-    start, end = _time(given, "from", zone), _time(given, "to", zone)
+        raise wrong(ranged[0], "grain `all` is everything since the beginning and takes no range")
+    start, end = moment(given, "from", zone), moment(given, "to", zone)
     if start is not None and end is not None and start >= end:
-        raise _wrong("to", "expected an end behind the start")
+        raise wrong("to", "expected an end behind the start")
     return Asked(metric, grain, start, end, by, where, order, limit)
 
 
@@ -115,50 +111,9 @@ def _given(metric: AnyMetric, pairs: Iterable[tuple[str, str]], allowed: tuple[s
     given: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in pairs:
         if name not in known:
-            raise _wrong(_shown(name), f"expected one of {', '.join(known)}")
+            raise wrong(shown(name), f"expected one of {', '.join(known)}")
         given[name].append(value)
     return given
-
-
-def _one(given: Parameters, name: str) -> str | None:
-    values = given.get(name)
-    if not values:
-        return None
-    if len(values) > 1:
-        raise _wrong(name, f"expected it once; saw it {len(values)} times")
-    return values[0]
-
-
-def _number(given: Parameters, name: str, default: int, most: int) -> int:
-    text = _one(given, name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= most:
-        raise _wrong(name, f"expected a whole number from 1 to {most:,}; saw {_shown(text)}")
-    return int(text)
-
-
-def _time(given: Parameters, name: str, zone: ZoneInfo) -> int | None:
-    """µs since 1970 of a time, or of the start of a day in the shop's time zone."""
-    text = _one(given, name)
-    if text is None:
-        return None
-    try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
-            day = date.fromisoformat(text)
-            at = datetime(day.year, day.month, day.day, tzinfo=zone)
-        else:
-            # A + of a time zone arrives as a space from who forgot to encode it.
-            at = parse_rfc3339(re.sub(r" (?=\d\d:\d\d$)", "+", text))
-        if at.year not in YEARS:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise _wrong(
-            name,
-            "expected a time with its zone, such as 2026-05-17T09:30:00Z, or a day, such as 2026-05-17, of the "
-            f"years {YEARS.start} to {YEARS.stop - 1}; saw {_shown(text)}",
-        ) from None
-    return micros(at)
 
 
 def _floor(at: int, grain: str, zone: ZoneInfo) -> int:
@@ -193,12 +148,3 @@ def _day(at: int, zone: ZoneInfo) -> datetime:
 
 def _midnight(day: datetime, zone: ZoneInfo) -> int:
     return int(day.replace(tzinfo=zone).timestamp())
-
-
-def _wrong(name: str, reason: str) -> Problem:
-    return bad_query(f"{name}: {reason}", [{"parameter": name, "reason": reason}])
-
-
-def _shown(text: str) -> str:
-    """What a client sent, short and fit to be sent back."""
-    return repr(text.encode("utf-8", "replace").decode()[:60])

@@ -6,6 +6,7 @@ One `Service` per process. Its reader is replaced as a whole when another genera
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
@@ -16,11 +17,14 @@ from schemas.errors import Unavailable
 from serving.api.health import Health
 from serving.api.ingest.ingest import Ingest
 from serving.api.kafka_watch import KafkaView, KafkaWatch
+from serving.api.letters.scans import Scans
 from serving.api.live.hub import Hub
 from serving.api.redis_client import ServerIdentity, connect
 from serving.api.telemetry import Telemetry
-from serving.read import Answer, MetricQuery, Reader
+from serving.read import Answer, MetricQuery, Reader, Rebuilding
 from serving.store.keys import Keys
+
+AS_OF_SECONDS = 1.0
 
 
 class Starting(Unavailable):
@@ -38,6 +42,7 @@ class Service:
         self.watch = KafkaWatch(settings, self._on_generation)
         self.hub = Hub(self, settings.api_max_live_clients)
         self.ingest = Ingest(settings, self.redis, self.telemetry)
+        self.scans = Scans(settings)
         self.zone = ZoneInfo(settings.shop_timezone)
         self._reader: Reader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -50,6 +55,7 @@ class Service:
     async def stop(self) -> None:
         self.watch.stop()
         self.ingest.stop()
+        self.scans.stop()
         await self.hub.close()
         await self.redis.aclose()
 
@@ -68,6 +74,13 @@ class Service:
     async def read(self, queries: Sequence[MetricQuery] = (), hashes: Sequence[str] = ()) -> Answer:
         """See `Reader.read`."""
         return await self.reader.read(queries, hashes)
+
+    async def as_of(self) -> dict[str, Any] | None:
+        """What is counted so far: a record whose offset is below is. None while that cannot be read."""
+        try:
+            return (await asyncio.wait_for(self.read(), AS_OF_SECONDS)).as_of.as_json()
+        except (Rebuilding, Unavailable, TimeoutError):
+            return None
 
     async def read_health(self, queries: Sequence[MetricQuery] = ()) -> tuple[Answer, Health]:
         """Rows and the state's own figures, of one moment."""

@@ -1,13 +1,15 @@
-"""GET /v1/status, freshness, lag, exactness and live: how the live state fares, asked or pushed."""
+"""GET /v1/status, freshness, lag, exactness, key and live: how the live state fares, asked or pushed."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from infra.api_keys import Scope
 from schemas.errors import DataflowError, Unavailable
 from serving.api import openapi
 from serving.api.answers import answer
+from serving.api.auth import may
 from serving.api.live.frames import parse_event_id
 from serving.api.live.response import LiveStream
 from serving.api.service import Service, Starting, service_of
@@ -70,6 +72,14 @@ async def exactness(request: Request) -> Response:
     """Whether every record from the base to the next offset has exactly one verdict, and which partitions are held."""
     _, health = await service_of(request).read_health()
     return answer({**health.exactness_in_full(), "as_of": health.as_of.as_json(health.now)})
+
+
+@router.get("/v1/key", summary="What the key may do", responses=openapi.KEY)
+async def key(request: Request) -> Response:
+    """The name of the key that comes with the request, and its scopes; without configured keys everybody may all."""
+    return answer(
+        {"name": request.scope.get("api_key"), "scopes": [each for each in Scope if may(request, each)]}
+    )
 
 
 @router.get("/v1/live", summary="Push", responses=openapi.LIVE, openapi_extra=openapi.LIVE_PARAMETERS)

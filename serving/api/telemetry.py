@@ -92,8 +92,8 @@ def state_families(health: "Health | None", rebuilding: bool) -> list[Metric]:
         lag,
         GaugeMetricFamily(
             "dataflow_freshness_seconds",
-            "Age of the newest counted record while others wait, else 0.",
-            health.freshness_ms / 1000,
+            "Age of the newest counted record while others wait, else 0; +Inf while none is counted.",
+            float("inf") if health.freshness_ms is None else health.freshness_ms / 1000,
         ),
         GaugeMetricFamily("dataflow_held_partitions", "Source partitions held at a hole.", len(health.held)),
         GaugeMetricFamily("dataflow_exact", "1 while every record has one verdict.", int(health.exact)),

@@ -25,7 +25,7 @@ from schemas.contract import CONTRACTS
 from schemas.errors import Unavailable
 from schemas.topics import REDRIVEN
 from serving.dead_letters.letter import DeadLetter
-from serving.dead_letters.scan import Wanted, read_letters
+from serving.dead_letters.scan import Read, Wanted, read_letters
 from serving.materializer.prober import Prober
 from streams.plain_judge import PlainJudge
 
@@ -72,8 +72,9 @@ class Redrive:
 class Redriver:
     """Plans and carries out re-drives of one environment. A context manager."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: Read = read_letters) -> None:
         self.settings = settings
+        self._read = read
         self.generation = current_generation(settings).name
         schemas = TopicSchemas(settings)
         try:
@@ -97,7 +98,7 @@ class Redriver:
         """
         done, plan = self._redriven(), Redrive()
         newest: dict[str, str | tuple[int, int]] = {}  # of the wanted ones: why it is left, or where it is
-        for letter in read_letters(self.settings):
+        for letter in self._read(self.settings):
             if wanted.matches(letter):
                 newest[letter.id] = self._left(letter, done) or (letter.partition, letter.offset)
             else:
@@ -152,7 +153,7 @@ class Redriver:
         """The letters at `places` with their records' key and value, whole; None for one that is nowhere any more."""
         if not places:
             return
-        for letter in read_letters(self.settings, keep_bytes=True):
+        for letter in self._read(self.settings, keep_bytes=True):
             if places.get(letter.id) != (letter.partition, letter.offset):
                 continue
             if letter.truncated:

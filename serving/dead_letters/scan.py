@@ -59,10 +59,19 @@ def read_letters(
         yield DeadLetter.of(message, keep_bytes=keep_bytes)
 
 
+# `read_letters`, or the same within bounds of somebody's own.
+Read = Callable[..., Iterator[DeadLetter]]
+
+
 def newest(
-    read: Callable[[], Iterable[DeadLetter]], wanted: Wanted, limit: int
+    read: Callable[[], Iterable[DeadLetter]],
+    wanted: Wanted,
+    limit: int,
+    before: tuple[int, int, int, int] | None = None,
 ) -> tuple[list[DeadLetter], bool]:
     """The newest `limit` letters that are wanted, newest first, and whether there are more.
+
+    Only those whose `order` is below `before`, which is the last one's of the page that somebody has seen.
 
     Holds a few times `limit` letters, however many there are. `read` is called again, with more room, in the rare case
     that so many kept ones turn out to be superseded by a newer copy that dropped ones are needed after all.
@@ -72,7 +81,7 @@ def newest(
         kept: dict[str, DeadLetter] = {}
         dropped = None  # the order of the newest letter that there was no room for
         for letter in read():
-            if wanted.matches(letter):
+            if wanted.matches(letter) and (before is None or letter.order < before):
                 kept[letter.id] = letter
             else:
                 kept.pop(letter.id, None)
@@ -106,7 +115,7 @@ def summarize(letters: Iterable[DeadLetter], wanted: Wanted) -> tuple[int, Count
     return len(kinds), counts
 
 
-def copies_of(settings: Settings, letter_id: str) -> Sequence[DeadLetter]:
+def copies_of(settings: Settings, letter_id: str, read: Read = read_letters) -> Sequence[DeadLetter]:
     """Every copy of one letter with its bytes, oldest first; empty if there is none.
 
     What the live job and the materializer write keeps its source's partition number, so one partition is enough for it.
@@ -116,7 +125,7 @@ def copies_of(settings: Settings, letter_id: str) -> Sequence[DeadLetter]:
     is_record = partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()
     copies = []
     for where in ([int(partition)], None) if is_record else (None,):
-        copies = [each for each in read_letters(settings, where, keep_bytes=True) if each.id == letter_id]
+        copies = [each for each in read(settings, where, keep_bytes=True) if each.id == letter_id]
         if copies:
             break
     return sorted(copies, key=lambda each: (each.written, each.partition, each.offset))

@@ -13,7 +13,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from schemas.contract import CONTRACTS, Contract
-from schemas.errors import ContractError
 from schemas.expression import Evaluator, compile_expression
 from schemas.metric import Active, AnyMetric, Dimension, Funnel, Metric, Verdicts
 from serving.store.keys import encode_dimensions
@@ -115,15 +114,6 @@ def _topic_plan(
     funnels = [m for m in mine if isinstance(m, Funnel)]
     actives = [m for m in mine if isinstance(m, Active)]
     attributes = [d for d in dimensions.values() if d.of == contract.topic]
-    for funnel in funnels:
-        if contract.is_change or funnel.key != contract.key:
-            raise ContractError(
-                f"metric {funnel.name}: a funnel counts the Kafka keys ({contract.key}) of a topic of facts, "
-                f"so that one partition holds all it needs; saw key {funnel.key!r} of {contract.topic}"
-            )
-    for active in actives:
-        if contract.is_change:
-            raise ContractError(f"metric {active.name}: needs a topic of facts, {contract.topic} is not one")
     used = {column for metric in rows for column in metric.columns}
     used |= {column for dimension in attributes for column in dimension.attributes}
     is_uuid = contract.fields[contract.entity_id].attributes.get("format") == "uuid"

@@ -1,12 +1,13 @@
 // The page: shows the newest snapshot, and says honestly how far it can be trusted.
 
 import { count, duration, moment } from "./format.js";
+import { LettersPanel } from "./letters.js";
 import { MinuteChart } from "./minutes.js";
 import { drawNumbers, drawTopics } from "./numbers.js";
 import { ProofPanel } from "./proof.js";
 import { put, setText } from "./rows.js";
 import { LiveStream } from "./stream.js";
-import { DEAD_MS, freshness, judge, nothingKnown, proof } from "./trust.js";
+import { DEAD_MS, freshness, freshText, judge, nothingKnown, proof } from "./trust.js";
 
 const KEY = "dataflow-key";
 const SHORTEST_PAUSE_MS = 100; // between two pictures: nobody reads faster, and a phone has better things to do
@@ -15,10 +16,12 @@ const byId = (id) => document.getElementById(id);
 const now = () => performance.now();
 const view = nothingKnown();
 const chart = new MinuteChart();
-const panel = new ProofPanel(() => {
+const authorization = () => {
   const key = sessionStorage.getItem(KEY);
   return key === null ? {} : { Authorization: `Bearer ${key}` };
-});
+};
+const panel = new ProofPanel(authorization);
+new LettersPanel(authorization);
 let stream = null;
 
 // --- what is drawn
@@ -49,7 +52,7 @@ function drawHealth() {
   const waited = now() - view.healthAt;
   const { changed, repeat, superseded, refused, empty } = exactness.counts;
   const held = Object.keys(exactness.held);
-  put("freshness", lag.records_behind === 0 ? "nothing waits" : duration(freshness(view, now())));
+  put("freshness", freshText(lag.records_behind, freshness(view, now())));
   put("lag", `${count(lag.records_behind)} records${lag.stale ? ", as far as is known" : ""}`);
   put("waiting", count(lag.records_behind));
   put("event_time", asOf.event_time === null ? "none yet" : moment(asOf.event_time, zone));

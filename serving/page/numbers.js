@@ -1,6 +1,7 @@
 // The numbers of a snapshot, where they stand on the page: headline figures and the tables. Reads a snapshot of /v1/live.
 
 import { count, country, major, minor, moment, money, ratio, words } from "./format.js";
+import { drawMore } from "./more.js";
 import { put, Rows } from "./rows.js";
 
 const ROWS = 8; // of a ranking, with the one for all others
@@ -27,6 +28,7 @@ export function drawNumbers(s) {
   drawParts(s.revenue);
   drawFunnel(s.funnel);
   drawRanks(s);
+  drawMore(s.more_metrics, currency);
 }
 
 // How gross revenue divides into what remains, what was cancelled and what was refunded.

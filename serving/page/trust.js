@@ -38,8 +38,9 @@ export function judge(view, now) {
   const { lag } = view.health;
   if (lag.records_behind > 0 && freshness(view, now) > STALE_MS) {
     const waiting = `${count(lag.records_behind)} ${lag.records_behind === 1 ? "record waits" : "records wait"}`;
-    return verdict("stale", "stale", `${waiting} to be counted; the newest one counted is `
-      + `${duration(freshness(view, now))} old.`);
+    const age = freshness(view, now);
+    return verdict("stale", "stale", `${waiting} to be counted; `
+      + (age === Infinity ? "none is counted yet." : `the newest one counted is ${duration(age)} old.`));
   }
   if (lag.stale) {
     return verdict("stale", "stale", "The broker does not say how far its topics go, so records may wait.");
@@ -51,10 +52,11 @@ function verdict(state, word, notice = "") {
   return { state, word, notice };
 }
 
-// ms since the broker took the newest counted record, while others wait; 0 while none does.
+// ms since the broker took the newest counted record, while others wait; 0 while none does, Infinity if none is counted.
 export function freshness(view, now) {
   const { lag, freshness: told } = view.health;
-  return lag.records_behind === 0 ? 0 : told.freshness_ms + (now - view.healthAt);
+  if (lag.records_behind === 0) return 0;
+  return told.freshness_ms === null ? Infinity : told.freshness_ms + (now - view.healthAt);
 }
 
 // The word of the second badge: whether the counts prove that nothing was lost or counted twice.
@@ -65,4 +67,9 @@ export function proof(view, trusted) {
   return view.health.exactness.exact
     ? { state: "exact", word: "exact" }
     : { state: "inexact", word: "counts differ" };
+}
+
+export function freshText(waiting, age) {
+  if (waiting === 0) return "nothing waits";
+  return age === Infinity ? "nothing is counted yet" : duration(age);
 }

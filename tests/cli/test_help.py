@@ -5,7 +5,11 @@ import pytest
 from dataflow.main import COMMANDS, NOT_RUNNING, OK, USAGE
 from tests.cli.kit import Shell
 
-GROUPS = {"dlq": ("list", "show"), "generation": ("list", "new")}
+GROUPS = {
+    "dlq": ("list", "show", "redrive"),
+    "generation": ("list", "new"),
+    "schemas": ("list", "check", "register"),
+}
 LEAVES = [(name, *sub) for name in COMMANDS for sub in ([(s,) for s in GROUPS.get(name, ())] or [()])]
 
 
@@ -29,6 +33,8 @@ def test_a_group_without_a_command_shows_its_help(group: str, shell: Shell) -> N
     [
         ("dlq", "list"),
         ("dlq", "show", "orders/0/1"),
+        ("dlq", "redrive"),
+        ("schemas", "list"),
         ("generation", "list"),
         ("generation", "new", "--yes"),
         ("metrics", "revenue"),

@@ -56,6 +56,8 @@ def test_empty_value_counts_as_not_set() -> None:
         ("LIVE_MODE", "fast"),
         ("LIVE_TRIGGER_SECONDS", "0"),
         ("MAX_EVENT_BYTES", "2000000"),
+        ("API_RATE_LIMIT", "fast"),
+        ("API_RATE_LIMIT", "0/second"),
         ("DATAFLOW_API_KEYS", "dashboard"),
         ("DATAFLOW_API_KEYS", "dashboard:short:read"),
         ("DATAFLOW_API_KEYS", "dashboard:long-enough:everything"),

@@ -141,11 +141,13 @@ def test_a_screen_reader_finds_landmarks_headings_names_and_tables(page):
 
 
 def test_numbers_that_change_announce_nothing(page):
-    """Only the word of the state is told by itself; a screen reader that read each figure would never end."""
+    """Only the word of the state, and what somebody has asked for: a screen reader that read each figure would never
+    end.
+    """
     live = page.js(
         "[...document.querySelectorAll('[aria-live=polite], [role=status], [role=alert]')].map((e) => e.id)"
     )
-    assert set(live) == {"state", "key-error", "proof-text"}
+    assert set(live) == {"state", "key-error", "proof-text", "letters-text", "redrive-text"}
 
 
 @pytest.mark.parametrize("width", WIDTHS)

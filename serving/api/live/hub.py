@@ -150,7 +150,7 @@ class Hub:
 
     def _live(self, health: Health, tick: bool) -> None:
         """A snapshot says all this itself; a message of its own is for when only this has changed."""
-        key = ("live", health.behind, health.stale, health.exact, health.freshness_ms // 1000)
+        key = ("live", health.behind, health.stale, health.exact, health.freshness_seconds)
         if tick or not self._board.is_state("live"):
             self._board.show_state("live", key, {"state": "live", **describe(health)})
         else:

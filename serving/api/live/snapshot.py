@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.contract import CONTRACTS
-from schemas.metrics import ACTIVE, CUSTOMERS, EVENTS, FUNNEL, ITEMS, PAYMENTS, PRODUCTS, REVENUE
+from schemas.metric import AnyMetric
+from schemas.metrics import ACTIVE, CUSTOMERS, EVENTS, FUNNEL, ITEMS, OWN_METRICS, PAYMENTS, PRODUCTS, REVENUE
 from serving.api.health import Health
 from serving.read import Answer, MetricQuery
 from serving.read.query import figures
@@ -40,12 +41,13 @@ def questions(newest: int) -> list[MetricQuery]:
         MetricQuery(CUSTOMERS),
         MetricQuery(ACTIVE),
         MetricQuery(EVENTS, by=("topic",)),
+        *(MetricQuery(metric) for metric in OWN_METRICS),
     ]
 
 
 def document(answer: Answer, health: Health, currency: str, time_zone: str) -> dict[str, Any]:
     """The snapshot, from the answer to `questions` and the state's own figures of the same moment."""
-    revenue, minutes, countries, items, top, categories, funnel, payments, customers, active, events = (
+    revenue, minutes, countries, items, top, categories, funnel, payments, customers, active, events, *own = (
         answer.rows
     )
     return {
@@ -62,6 +64,7 @@ def document(answer: Answer, health: Health, currency: str, time_zone: str) -> d
         "customers": _total(CUSTOMERS, customers),
         "active": _total(ACTIVE, active),
         "events": _columns(events, "topic", "records", "refused", "error_rate"),
+        "more_metrics": [_described(metric, rows) for metric, rows in zip(OWN_METRICS, own, strict=True)],
         "newest_by_topic": {
             topic: iso_micros(int(answer.meta[NEWEST + topic]))
             for topic in CONTRACTS
@@ -83,6 +86,19 @@ def describe(health: Health) -> dict[str, Any]:
 
 def _total(metric: Any, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return rows[0] if rows else figures(metric, {})
+
+
+def _described(metric: AnyMetric, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The whole of a metric that only its user knows: so its words and units go with it."""
+    values = _total(metric, rows)
+    declared = (*metric.measures, *getattr(metric, "derived", ()))
+    return {
+        "name": metric.name,
+        "doc": metric.doc,
+        "figures": [
+            {"name": f.name, "doc": f.doc, "unit": f.unit, "value": values[f.name]} for f in declared
+        ],
+    }
 
 
 def _columns(rows: Sequence[dict[str, Any]], *names: str) -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ def event_body(topic: str) -> dict[str, Any]:
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "schema": STRING,
+        "schema": {**STRING, "minLength": 1, "maxLength": 255},
         "description": "Events without an event_id get one from it and their line: a retry counts once.",
     }
     return {"parameters": [key], "requestBody": {"required": True, "content": content}}
@@ -101,6 +101,7 @@ _ONE: Schema = {
 
 EVENTS: dict[int | str, Any] = {
     202: answers({"anyOf": [_ONE, _MANY]}, "The broker has it: of many lines, at least one."),
+    400: problem("A parameter, or an Idempotency-Key that is none."),
     404: problem("No such topic."),
     413: problem("The body, or the number of lines, is too large."),
     415: problem("Neither JSON nor NDJSON in UTF-8."),

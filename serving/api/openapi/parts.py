@@ -51,4 +51,9 @@ def problem(description: str) -> dict[str, Any]:
 
 
 UNAVAILABLE = {503: problem("Rebuilding, or a service does not answer: try again, see Retry-After.")}
-AUTH = {401: problem("No valid key."), 403: problem("The key lacks the scope.")}
+# What stands before every route but the open ones.
+AUTH = {
+    401: problem("No valid key."),
+    403: problem("The key lacks the scope."),
+    429: problem("Too many requests: see Retry-After."),
+}

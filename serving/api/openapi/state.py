@@ -45,7 +45,7 @@ STATUS: dict[int | str, Any] = {
 }
 _ROWS = {"type": "array", "items": OBJECT}
 FRESHNESS = state_answer(
-    {"freshness_ms": WHOLE, "newest_event_time": or_null(TIME), "newest_record_time": or_null(TIME)},
+    {"freshness_ms": or_null(WHOLE), "newest_event_time": or_null(TIME), "newest_record_time": or_null(TIME)},
     "How long ago the broker took the newest counted record while others wait, else 0.",
 )
 LAG = state_answer(
@@ -62,6 +62,18 @@ EXACTNESS = state_answer(
     {"exact": BOOLEAN, "offsets": WHOLE, "counts": OBJECT, "held": OBJECT, "partitions": _ROWS},
     "Per source partition: every offset from the base to the next one has exactly one verdict.",
 )
+KEY: dict[int | str, Any] = {
+    200: answers(
+        objects(
+            {
+                "name": or_null(STRING),
+                "scopes": {"type": "array", "items": {"enum": ["read", "write", "admin"]}},
+            }
+        ),
+        "What the key may do; `name` is null where no keys are configured.",
+    ),
+    **AUTH,
+}
 LIVE: dict[int | str, Any] = {
     200: {
         "description": "`snapshot`: all live numbers, absolute, with an id; `state`: live, rebuilding or unavailable.",

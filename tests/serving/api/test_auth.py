@@ -11,7 +11,16 @@ from tests.serving.api.documents import order
 from tests.serving.api.kit import assert_problem, listening, serving
 
 KEYS = "dash:read-secret:read,shop:writer-sécret:write,both:both-secret:read+write,root:admin-secret:admin"
-OPEN = ["/", "/static/app.js", "/static/style.css", "/favicon.ico", "/healthz", "/readyz", "/openapi.json"]
+OPEN = [
+    "/",
+    "/docs",
+    "/static/app.js",
+    "/static/style.css",
+    "/favicon.ico",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+]
 READS = [
     "/v1/metrics",
     "/v1/metrics/revenue",
@@ -19,7 +28,14 @@ READS = [
     "/v1/status",
     "/metrics",
 ]
-READS += ["/v1/lag", "/v1/freshness", "/v1/exactness"]
+READS += [
+    "/v1/lag",
+    "/v1/freshness",
+    "/v1/exactness",
+    "/v1/key",
+    "/v1/dead-letters",
+    "/v1/dead-letters/summary",
+]
 EVENTS = "/v1/events/orders"
 
 
@@ -78,6 +94,17 @@ def test_each_scope_opens_its_own(api, secret, reads, writes):
             assert answer.status_code == 200 if reads else assert_problem(answer, 403, "forbidden")
         answer = api.post(EVENTS, json=order(), headers=headers)
         assert answer.status_code == 202 if writes else assert_problem(answer, 403, "forbidden")
+
+
+def test_a_key_is_told_what_it_may_do(api, shop_api):
+    scopes = {
+        "read-secret": ["read"],
+        "both-secret": ["read", "write"],
+        "admin-secret": ["read", "write", "admin"],
+    }
+    for secret, expected in scopes.items():
+        assert api.get("/v1/key", headers=bearer(secret)).json()["scopes"] == expected
+    assert shop_api.get("/v1/key").json() == {"name": None, "scopes": ["read", "write", "admin"]}
 
 
 def test_sending_without_a_key_is_refused_before_the_body_is_looked_at(api):

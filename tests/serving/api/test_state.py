@@ -36,6 +36,10 @@ def test_lag_is_log_end_less_next_offset_of_each_partition(api, state):
     ]
     assert len(lag["partitions"]) == 2 * len(CONTRACTS)
 
+    assert (
+        api.get("/v1/freshness").json()["freshness_ms"] is None
+    )  # there is no counted record that had an age
+
     partition = rows[0]["partition"]
     now = int(time.time())
     state.apply("orders", partition=partition, records=2, event_time=now - 60)

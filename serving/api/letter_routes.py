@@ -1,0 +1,149 @@
+"""GET /v1/dead-letters…: what was refused and why, without personal data; POST …/redrive puts records back.
+
+Reads the dead letters and, to decode, the registry. A re-drive writes source topics.
+"""
+
+import logging
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from infra.api_keys import Scope
+from infra.settings import Settings
+from schemas.errors import Unavailable
+from serving.api import openapi
+from serving.api.answers import answer
+from serving.api.auth import demand
+from serving.api.ingest import body
+from serving.api.letters.asked import (
+    RedriveAsked,
+    cursor,
+    parse_bytes,
+    parse_filters,
+    parse_page,
+    parse_redrive,
+)
+from serving.api.letters.scans import TooSlow
+from serving.api.problems import Problem, as_problem, bad_query
+from serving.api.service import service_of
+from serving.dead_letters import (
+    DeadLetter,
+    Read,
+    content_of,
+    copies_of,
+    letter_document,
+    newest,
+    summarize,
+    summary_rows,
+)
+from serving.dead_letters.redrive import Redriver
+from serving.dead_letters.reveal import MASK
+
+BODY_AT_MOST = 65_536
+router = APIRouter(tags=["dead letters"])
+log = logging.getLogger("dataflow.api")
+
+
+@router.get(
+    "/v1/dead-letters",
+    summary="Dead letters, newest first",
+    responses=openapi.LETTERS,
+    openapi_extra=openapi.LETTERS_PARAMETERS,
+)
+async def letters(request: Request) -> Response:
+    """Each once, however often it was written. `next` is the cursor of the next page, null on the last."""
+    service = service_of(request)
+    page = parse_page(request.query_params.multi_items(), service.zone)
+    found, more = await service.scans.read(
+        lambda read: newest(lambda: read(service.settings), page.wanted, page.limit, page.before)
+    )
+    rows = [masked(letter, letter.as_json()) for letter in found]
+    next_page = cursor(found[-1]) if more else None
+    return answer({"letters": rows, "next": next_page, "as_of": await service.as_of()})
+
+
+@router.get(
+    "/v1/dead-letters/summary",
+    summary="How many dead letters by topic and reason",
+    responses=openapi.LETTER_SUMMARY,
+    openapi_extra=openapi.LETTER_FILTERS,
+)
+async def summary(request: Request) -> Response:
+    """A letter with several reasons counts under each, and once in `letters`."""
+    service = service_of(request)
+    wanted = parse_filters(request.query_params.multi_items(), service.zone)
+    total, counts = await service.scans.read(lambda read: summarize(read(service.settings), wanted))
+    return answer({"letters": total, "summary": summary_rows(counts), "as_of": await service.as_of()})
+
+
+@router.get(
+    "/v1/dead-letters/{id:path}",
+    summary="One dead letter",
+    responses=openapi.LETTER,
+    openapi_extra=openapi.LETTER_PARAMETERS,
+)
+async def letter(request: Request) -> Response:
+    """Its record decoded as far as it can be, personal data masked. The id is topic/partition/offset, or file:line."""
+    service, letter_id = service_of(request), request.path_params["id"]
+    everything = parse_bytes(request.query_params.multi_items())
+    if everything:
+        demand(request, Scope.ADMIN)
+    found = await service.scans.read(lambda read: _document(service.settings, letter_id, everything, read))
+    if found is None:
+        detail = (
+            "expected the id of a dead letter, such as orders/0/1234 or file:line; there is none with this id"
+        )
+        raise Problem(404, "unknown-letter", detail)
+    return answer({**found, "as_of": await service.as_of()})
+
+
+def _document(settings: Settings, letter_id: str, everything: bool, read: Read) -> dict[str, Any] | None:
+    copies = copies_of(settings, letter_id, read)
+    if not copies:
+        return None
+    newest_copy = copies[-1]
+    document = letter_document(newest_copy, copies, content_of(settings, newest_copy), everything)
+    return document if everything else masked(newest_copy, document)
+
+
+def masked(letter: DeadLetter, document: dict[str, Any]) -> dict[str, Any]:
+    """Without the detail of a refused line: the mapping's author wrote it, and it may quote the line."""
+    hidden = letter.is_import and document["detail"] is not None
+    return {**document, "detail": MASK} if hidden else document
+
+
+@router.post(
+    "/v1/dead-letters/redrive",
+    summary="Put refused records back into their source topics",
+    responses=openapi.REDRIVE,
+    openapi_extra=openapi.REDRIVE_BODY,
+)
+async def redrive(request: Request) -> Response:
+    """Each goes back once, however often this is asked. A dry run, which only counts, unless `dry_run` is false."""
+    service = service_of(request)
+    if request.query_params:
+        raise bad_query("expected no parameters: everything stands in the body")
+    if body.is_ndjson(request):
+        raise Problem(415, "unsupported-media-type", f"expected {body.JSON}: one document", body.CLOSE)
+    asked = parse_redrive(await body.read(request, BODY_AT_MOST), service.zone)
+    caller = request.scope.get("api_key", "")
+    found = await service.scans.redrive(lambda read: _redrive(service.settings, asked, read))
+    if not asked.dry_run:
+        log.info("re-drive by key %r: %s", caller, found)
+    return answer({**found, "dry_run": asked.dry_run, "as_of": await service.as_of()})
+
+
+def _redrive(settings: Settings, asked: RedriveAsked, read: Read) -> dict[str, Any]:
+    with Redriver(settings, read) as redriver:
+        plan = redriver.plan(asked.wanted, hopeless=asked.hopeless)
+        if plan.ready and not asked.dry_run:
+            try:
+                redriver.run(plan)
+            except (Unavailable, TooSlow) as error:
+                stopped = as_problem(error)
+                # What was put back until then stays so.
+                raise Problem(
+                    stopped.status, stopped.kind, stopped.detail, stopped.headers, **plan.as_json()
+                ) from error
+        return plan.as_json()

@@ -1,0 +1,1 @@
+"""Dead letters over REST: what is asked for, and the bounded reading that answers it."""

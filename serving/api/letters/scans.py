@@ -1,0 +1,138 @@
+"""Blocking reads of the dead letters beside the event loop: in threads, a few at a time, each within its time.
+
+Every question reads the topic from its beginning, however little it asks for. Reads what `read_letters` reads.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from infra.settings import Settings
+from schemas.errors import GenerationError, Unavailable
+from serving.api.problems import RETRY_SOON, Problem
+from serving.dead_letters import DeadLetter, Read, read_letters
+
+SECONDS = 20.0
+REDRIVE_SECONDS = 120.0
+AT_MOST = 4
+# The interpreter lets only one thread run: a scan that never stood still would cost every push up to 5 ms.
+PAUSE_EVERY, PAUSE = 100, 0.001  # letters, s
+
+Found = TypeVar("Found")
+
+
+class TooSlow(Problem):
+    """The letters could not be read to their end in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            503,
+            "too-slow",
+            f"the dead letters could not be read to their end within {seconds:g} s; each question reads all of them, "
+            "whatever its filters. Try again, or use `dataflow dlq`, which has no such limit",
+            {"Retry-After": "10"},
+        )
+
+
+class Limit:
+    """Until when one scan may go on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def read(
+        self, settings: Settings, partitions: Iterable[int] | None = None, *, keep_bytes: bool = False
+    ) -> Iterator[DeadLetter]:
+        """`read_letters` that raises TooSlow when the time is over."""
+        for n, letter in enumerate(read_letters(settings, partitions, keep_bytes=keep_bytes)):
+            if n % PAUSE_EVERY == 0:
+                if self._stopped or time.monotonic() > self._end:
+                    raise TooSlow(self.seconds)
+                time.sleep(PAUSE)
+            yield letter
+
+
+class Scans:
+    """Runs work that reads dead letters. `seconds` and `redrive_seconds` bound it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.seconds, self.redrive_seconds = SECONDS, REDRIVE_SECONDS
+        self._running: set[Limit] = set()
+        self._redrive: Limit | None = None
+
+    async def read(self, work: Callable[[Read], Found]) -> Found:
+        """What `work` returns, which reads with what it is given. Raises Problem, Unavailable."""
+        if len(self._running) >= AT_MOST:
+            detail = f"{AT_MOST} questions to the dead letters are being answered, and no more at once"
+            raise Problem(503, "too-many-clients", detail, RETRY_SOON)
+        limit = Limit(self.seconds)
+        self._running.add(limit)
+        try:
+            # A broker that has fallen silent keeps the thread longer than whoever asked should wait.
+            return await asyncio.wait_for(
+                _in_thread(work, limit, lambda: self._running.discard(limit)), limit.seconds + 1
+            )
+        except TimeoutError:
+            raise TooSlow(limit.seconds) from None
+        finally:
+            limit.stop()
+
+    async def redrive(self, work: Callable[[Read], Found]) -> Found:
+        """The same for a re-drive, of which one may run. Raises Problem, Unavailable."""
+        if self._redrive is not None:
+            detail = (
+                "expected one re-drive at a time; wait for the end of the one that runs, or of its dry run"
+            )
+            raise Problem(409, "redrive-running", detail, {"Retry-After": "5"})
+        self._redrive = limit = Limit(self.redrive_seconds)
+        return await _in_thread(work, limit, self._redrive_ended)
+
+    def _redrive_ended(self) -> None:
+        self._redrive = None
+
+    def stop(self) -> None:
+        """End all of it at the next letters."""
+        for limit in (*self._running, *filter(None, (self._redrive,))):
+            limit.stop()
+
+
+def _in_thread(
+    work: Callable[[Read], Found], limit: Limit, ended: Callable[[], None]
+) -> asyncio.Future[Found]:
+    """`ended` is called in the loop when the work is over, which may be after nobody waits for it any more."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Found] = loop.create_future()
+
+    def settle(found: Any, error: Exception | None) -> None:
+        ended()
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(found)
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        found, error = None, None
+        try:
+            found = work(limit.read)
+        except GenerationError as raised:
+            error = Unavailable(str(raised))
+        except Exception as raised:  # noqa: BLE001 - whoever waits gets it
+            error = raised
+        # The loop may have ended meanwhile: then nobody waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, found, error)
+
+    # A daemon: a broker that hangs must not hold up the end of the process.
+    threading.Thread(target=run, name="dead-letters", daemon=True).start()
+    return future

@@ -1,0 +1,12 @@
+// The interactive description of the API: Swagger UI over /openapi.json, all of it from this service.
+
+window.ui = SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#api",
+  deepLinking: true,
+  presets: [SwaggerUIBundle.presets.apis],
+  layout: "BaseLayout",
+  docExpansion: "list",
+  defaultModelsExpandDepth: -1,
+  validatorUrl: null, // it would ask somebody else
+});

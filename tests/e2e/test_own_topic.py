@@ -1,0 +1,233 @@
+"""docs/own-topic.md does what it says: its commands are run as they stand there, and answer what stands there.
+
+A block of `sh` is a command; a block of `json` after it is a part of its answer. A block that is named after a file has
+to be in that file.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.entry import EXIT_TERMINAL
+from infra.runtime.platform import Platform
+from infra.settings import Settings
+from tests.helpers import wait_for
+from tests.page.browser import Chromium, chromium_path
+from tests.serving.api.kit import free_port
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "own-topic.md"
+EXAMPLE = ROOT / "examples" / "returns"
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = BLOCK.findall(PAGE.read_text("utf-8"))
+HOST = "localhost:8000"  # as the page has it
+PATIENCE = 60.0  # seconds for something to be counted, on a busy machine
+
+pytestmark = pytest.mark.slow
+
+
+class Terminal:
+    """A terminal in which the page's commands are typed; curl is understood as far as the page needs it."""
+
+    def __init__(self, settings: Settings, env_file: Path | None, url: str = "") -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAFLOW_")}
+        self.environ = (
+            kept | settings.environ() | {"DATAFLOW_ENV_FILE": str(env_file or ""), "PYTHONPATH": str(ROOT)}
+        )
+        self.url = url
+
+    def run(self, command: str) -> str:
+        """What a command answers."""
+        program, *arguments = shlex.split(command)
+        if program == "curl":
+            return self._curl(arguments)
+        done = self.python(*(["-m", "dataflow"] if program == "dataflow" else []), *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+    def _curl(self, arguments: list[str]) -> str:
+        address, *options = arguments
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        assert address.startswith(HOST)
+        assert given.keys() <= {"-H", "-d"}, given
+        url = self.url + address.removeprefix(HOST)
+        if "-d" not in given:
+            return httpx.get(url, timeout=30, trust_env=False).text
+        body = (ROOT / given["-d"].removeprefix("@")).read_bytes()
+        name, _, value = given["-H"].partition(": ")
+        return httpx.post(url, content=body, headers={name: value}, timeout=30, trust_env=False).text
+
+
+@pytest.fixture(scope="module")
+def env_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `.env` that the page tells to write."""
+    path = tmp_path_factory.mktemp("own") / "env"
+    [text] = [text for kind, _, text in BLOCKS if kind == "ini"]
+    path.write_text(text)
+    return path
+
+
+def own_environment(platform: Platform, home: Path, name: str) -> Settings:
+    """Settings of an environment on the tests' services. They leave DATAFLOW_CONTRACTS to the `.env`."""
+    port = free_port()
+    return platform.settings.replace(dataflow_env=name, dataflow_home=home, kafka_partitions=1, api_port=port)
+
+
+@pytest.fixture(scope="module")
+def terminal(
+    platform: Platform, env_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Terminal]:
+    """A second terminal, while `dataflow up` runs in the first."""
+    home = tmp_path_factory.mktemp("home")
+    settings = own_environment(platform, home, "own-topic")
+    found = Terminal(settings, env_file, f"http://127.0.0.1:{settings.api_port}")
+    log = home / "up.log"
+    with log.open("w") as output:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "dataflow", "up"],
+            cwd=ROOT,
+            env=found.environ,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for(
+            lambda: up.poll() is not None or "Ctrl-C stops everything" in log.read_text(),
+            280,
+            "`dataflow up`",
+        )
+        assert up.poll() is None, log.read_text()
+        assert found.url in log.read_text()
+        assert f"{EXAMPLE}: topics returns; metrics returns" in log.read_text()
+        yield found
+    finally:
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0, log.read_text()
+
+
+def is_part(expected: Any, seen: Any) -> bool:
+    """Whether an answer has all that the page shows of it."""
+    if isinstance(expected, dict):
+        return isinstance(seen, dict) and all(k in seen and is_part(v, seen[k]) for k, v in expected.items())
+    if isinstance(expected, list):
+        return isinstance(seen, list) and len(seen) == len(expected) and all(map(is_part, expected, seen))
+    return expected == seen
+
+
+def follow_the_page(terminal: Terminal) -> None:
+    """Every command in its order. One that only asks is asked again until what it asks for has been counted."""
+    blocks = [(kind, text.strip()) for kind, file, text in BLOCKS if not file and kind in ("sh", "json")]
+    for n, (kind, command) in enumerate(blocks):
+        if kind != "sh":
+            continue
+        following = blocks[n + 1] if n + 1 < len(blocks) else ("", "")
+        expected = json.loads(following[1]) if following[0] == "json" else None
+        deadline = time.monotonic() + (0 if " -d " in command else PATIENCE)
+        while True:
+            answer = terminal.run(command)
+            if expected is None or is_part(expected, json.loads(answer)):
+                break
+            assert time.monotonic() < deadline, f"{command}\nexpected {expected}\nsaw {answer}"
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def followed(terminal: Terminal) -> Terminal:
+    follow_the_page(terminal)
+    return terminal
+
+
+@pytest.mark.parametrize(("file", "text"), [(file, text) for _, file, text in BLOCKS if file])
+def test_what_the_page_quotes_is_in_the_file(file: str, text: str) -> None:
+    assert text in (ROOT / file).read_text("utf-8")
+
+
+def test_the_page_does_what_it_says(followed: Terminal) -> None:
+    rows = json.loads(followed.run(f"curl '{HOST}/v1/metrics/returns?grain=all'"))["rows"]
+    assert rows == [
+        {"parcels": 2, "refunds": 1, "refunded": "39.90", "average_refund": "39.90", "refund_rate": 0.5}
+    ]
+    totals = json.loads(followed.run(f"curl '{HOST}/v1/metrics/events?grain=all&by=topic'"))["rows"]
+    [counted] = [row for row in totals if row["topic"] == "returns"]
+    assert (counted["records"], counted["changed"], counted["refused"]) == (4, 3, 1)
+
+
+def test_the_dead_letter_is_shown_without_personal_data(followed: Terminal) -> None:
+    [letter] = json.loads(followed.run("dataflow dlq list --topic returns --json"))["letters"]
+    shown = followed.run(f"dataflow dlq show {letter['id']} --json")
+    assert "refund_only_when_refunded" in shown
+    assert "15.00" in shown
+    assert "Too small" not in shown
+
+
+def test_openapi_describes_the_routes(followed: Terminal) -> None:
+    document = json.loads(followed.run(f"curl {HOST}/openapi.json"))
+    body = document["paths"]["/v1/events/returns"]["post"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
+    assert body["properties"]["cause"]["enum"] == [
+        "damaged",
+        "wrong_item",
+        "not_as_described",
+        "changed_mind",
+    ]
+    assert body["required"] == ["return_id", "order_id", "cause", "state", "announced_at"]
+    assert {"/v1/metrics/returns", "/v1/metrics/returns/top"} <= document["paths"].keys()
+
+
+def test_the_page_in_the_browser_shows_the_metric(followed: Terminal, tmp_path: Path) -> None:
+    path = chromium_path()
+    if path is None:
+        pytest.skip("the page is tested in a real browser, and this machine has none")
+    browser = Chromium(path, tmp_path)
+    try:
+        with browser.tab() as tab:
+            tab.open(followed.url + "/")
+            tab.wait("document.querySelector('#more-returns-refunded')?.textContent === '$39.90'")
+            assert tab.text("#more h3") == "Returns"
+            assert (tab.text("#more-returns-parcels"), tab.text("#more-returns-refund_rate")) == ("2", "0.5")
+            assert tab.errors() == []
+    finally:
+        browser.close()
+
+
+def test_a_generation_that_began_before_the_topic_says_the_way_out_and_so_does_one_without_it(
+    platform: Platform, env_file: Path, tmp_path: Path
+) -> None:
+    settings = own_environment(platform, tmp_path, "own-later")
+    bare, own = Terminal(settings, None), Terminal(settings, env_file)
+    assert bare.python("-m", "infra.bootstrap").returncode == 0
+
+    refused = own.python("-m", "dataflow", "up")
+    assert refused.returncode == 1
+    assert "generation g1 began before there was a contract for returns" in refused.stderr
+    assert "`dataflow generation new`" in refused.stderr
+    # Nothing has come of it: without the topic it goes on.
+    assert bare.python("-m", "infra.bootstrap").returncode == 0
+
+    started = own.python("-m", "dataflow", "generation", "new", "--yes", "--keep")
+    assert started.returncode == 0, started.stderr
+    assert own.python("-m", "infra.bootstrap").returncode == 0
+    without = bare.python("-m", "infra.bootstrap")
+    assert without.returncode == EXIT_TERMINAL
+    assert (
+        "generation g2 counts returns too, which has no contract here: let DATAFLOW_CONTRACTS"
+        in without.stderr
+    )

@@ -1,0 +1,40 @@
+"""The API can be read and tried in a browser, without anybody else's files."""
+
+from pydantic import SecretStr
+
+from tests.page.browser import Chromium, Tab
+from tests.page.kit import Shop
+from tests.serving.api.kit import serving
+
+OPERATION = "#operations-state-key_v1_key_get"
+
+
+def opened(tab: Tab, url: str) -> None:
+    tab.open(url + "/docs")
+    tab.wait("document.querySelectorAll('.opblock').length > 20")
+
+
+def test_every_route_is_described_and_can_be_tried(tab: Tab, shop: Shop) -> None:
+    opened(tab, shop.url)
+    paths = shop.get("/openapi.json")["paths"]
+    assert tab.js("document.querySelectorAll('.opblock').length") == sum(map(len, paths.values()))
+    tab.js(f"document.querySelector('{OPERATION} button').click()")
+    tab.wait(f"document.querySelector('{OPERATION} .try-out__btn') !== null")
+    tab.js(f"document.querySelector('{OPERATION} .try-out__btn').click()")
+    tab.wait(f"document.querySelector('{OPERATION} .execute') !== null")
+    tab.js(f"document.querySelector('{OPERATION} .execute').click()")
+    answer = f"document.querySelector('{OPERATION} .live-responses-table')?.innerText"
+    tab.wait(f"{answer}?.includes('admin')")
+
+
+def test_who_needs_a_key_can_give_it_there(chromium: Chromium, shop: Shop) -> None:
+    keys = SecretStr("dash:read-secret:read")
+    with serving(shop.settings.replace(dataflow_api_keys=keys)) as api, chromium.tab() as tab:
+        opened(tab, api.url)
+        tab.wait("document.querySelector('.btn.authorize') !== null")
+        assert tab.errors() == []
+
+
+def test_the_page_leads_to_it(page: Tab) -> None:
+    page.js("document.querySelector('footer a[href=\"/docs\"]').click()")
+    page.wait("document.querySelectorAll('.opblock').length > 20")
