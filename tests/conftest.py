@@ -3,6 +3,7 @@
 A test that takes `settings` has Kafka topics, registry subjects and Redis keys under a prefix of its own.
 """
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from infra.runtime.platform import SERVICES, Platform
 from infra.settings import Settings
 from tests.helpers import isolated_settings
+
+# A shell's background job ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,14 @@ such a gap from a hole.
 
 import time
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from infra.kafka import consumer
 from infra.settings import Settings
 from schemas.errors import Unavailable
 
 TIMEOUT = 15.0
+KNOWN_SECONDS = 300.0  # the client forgets after 15 minutes
 
 
 class Prober:
@@ -23,8 +24,10 @@ class Prober:
         self._consumer: Consumer = consumer(
             settings.kafka_bootstrap_servers,
             f"{self._prefix}prober",
-            **{"enable.partition.eof": True, "fetch.wait.max.ms": 10, "queued.max.messages.kbytes": 1_024},
+            # A fetch that waits holds up the next probe.
+            **{"enable.partition.eof": True, "fetch.wait.max.ms": 2, "queued.max.messages.kbytes": 1_024},
         )
+        self._known = float("-inf")  # when the client learned of all topics
 
     def next_record(self, topic: str, partition: int, offset: int, end: int) -> Message | None:
         """The first committed record at or behind `offset`; None if there is none below `end`, the committed end.
@@ -33,8 +36,9 @@ class Prober:
         Raises Unavailable if the broker does not say within 15 s, or no longer has the offset.
         """
         place = TopicPartition(self._prefix + topic, partition, offset)
-        self._consumer.assign([place])
         deadline = time.monotonic() + TIMEOUT
+        self._know_topics()
+        self._consumer.assign([place])
         try:
             while time.monotonic() < deadline:
                 message = self._consumer.poll(0.5)
@@ -54,6 +58,16 @@ class Prober:
             raise Unavailable(f"topic {topic}, partition {partition} could not be read at offset {offset}")
         finally:
             self._consumer.unassign()
+
+    def _know_topics(self) -> None:
+        """A topic that the client has not heard of lately costs it a second, one by one; all at once a few ms."""
+        if time.monotonic() - self._known < KNOWN_SECONDS:
+            return
+        try:
+            self._consumer.list_topics(timeout=TIMEOUT)
+        except KafkaException as error:
+            raise Unavailable(f"the broker does not list its topics: {error.args[0].str()}") from error
+        self._known = time.monotonic()
 
     def record(self, topic: str, partition: int, offset: int) -> Message:
         """The committed record at exactly `offset`. Raises Unavailable if there is none."""

@@ -1,7 +1,7 @@
 """Everything that may happen, in random order, for as long as it is told: the numbers are exact at every look.
 
 A shop with all dials up produces (so there are duplicates, late, damaged and rule-breaking records), schemas evolve,
-processes are killed, hung or killed together, Redis is emptied. DATAFLOW_MACHINE_SECONDS sets how long (default 40),
+processes are killed, hung or killed together, Redis is emptied. DATAFLOW_MACHINE_SECONDS sets how long (default 20),
 CHAOS_SEED what happens.
 """
 
@@ -24,7 +24,7 @@ from sources.codec import HEADER, MAGIC
 from sources.generator.emission import Intent
 from tests.chaos.kit import VICTIMS, Killer, World, world
 
-SECONDS = float(os.environ.get("DATAFLOW_MACHINE_SECONDS", "40"))
+SECONDS = float(os.environ.get("DATAFLOW_MACHINE_SECONDS", "20"))
 LONGEST_HANG = 4.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(int(SECONDS * 4) + 600)]

@@ -156,9 +156,9 @@ def test_every_number_is_exact_at_the_end_of_the_topics(scene):
         "materializer.before_commit:3",
         "materializer.after_commit:3",
         "materializer.before_dead_letters:2",
-        "materializer.after_dead_letters:2",
+        pytest.param("materializer.after_dead_letters:2", marks=pytest.mark.longhaul),
         "materializer.after_claim",
-        "materializer.after_founding",
+        pytest.param("materializer.after_founding", marks=pytest.mark.longhaul),
     ],
 )
 def test_a_kill_between_two_writes_changes_nothing(settings, failpoint):

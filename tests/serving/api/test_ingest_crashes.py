@@ -146,7 +146,9 @@ def orders(known_by: str) -> Iterator[Request]:
         yield Request.of([*placed, *changed], known_by)
 
 
-@pytest.mark.parametrize("known_by", ["event_id", "Idempotency-Key"])
+@pytest.mark.parametrize(
+    "known_by", ["event_id", pytest.param("Idempotency-Key", marks=pytest.mark.longhaul)]
+)
 @pytest.mark.parametrize("failpoint", [*AROUND_VERSIONS, *AROUND_DELIVERY])
 def test_rows_count_once_whatever_the_kill_left_behind(settings, failpoint, known_by):
     scene = Scene(settings, "orders")
