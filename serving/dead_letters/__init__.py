@@ -1,6 +1,6 @@
 """The dead letters as people and programs look at them: found, counted, and shown without personal data.
 
-Reads `<env>.events.dead_letter`, which the live job, the materializer and the file import write.
+Reads `<env>.events.dead_letter`, which the materializer and the file import write.
 """
 
 from serving.dead_letters.document import content_of, letter_document, summary_rows
