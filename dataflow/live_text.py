@@ -54,6 +54,24 @@ def error_rate(events: list[dict[str, Any]]) -> float | None:
     return sum(row["refused"] for row in events) / records if records else None
 
 
+def own_figures(shot: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Metric, figure and value of each metric that only its user knows; an API of before has none."""
+    return [
+        (metric["name"], figure["name"], own_value(figure["unit"], figure["value"]))
+        for metric in shot.get("more_metrics", ())
+        for figure in metric["figures"]
+    ]
+
+
+def own_value(unit: str, value: Any) -> str:
+    """A figure in its unit. A ratio may be a share or a mean, so it is shown as the number that it is."""
+    if value is None:
+        return NONE
+    if unit == "money":
+        return money(value)
+    return f"{value:,}" if unit == "count" else f"{value:,.4g}"
+
+
 def line(view: View, now: float) -> str:
     """Everything that matters in one line."""
     shot = view.snapshot
@@ -68,6 +86,7 @@ def line(view: View, now: float) -> str:
         f"AOV {money(revenue['average_order_value'])}",
         f"units {shot['items']['units']:,}",
         f"sessions {active['sessions']:,}",
+        *(f"{metric}.{figure} {value}" for metric, figure, value in own_figures(shot)),
         f"errors {percent(error_rate(shot['events']))}",
         f"lag {lag_text(shot['lag'])}",
         f"freshness {freshness_text(shot['freshness'])}",
@@ -97,6 +116,7 @@ def picture(view: View, env: str, now: float) -> RenderableType:
         _headline(shot, dim),
         _funnel(shot, dim),
         _products(shot, dim),
+        *_own(shot, dim),
         _events(shot, dim),
         Text(foot),
     )
@@ -147,6 +167,21 @@ def _products(shot: dict[str, Any], dim: str) -> Table:
             name, Text(printable(row["category"] or NONE)), money(row["revenue"]), f"{row['units']:,}"
         )
     return table
+
+
+def _own(shot: dict[str, Any], dim: str) -> list[Table]:
+    rows = own_figures(shot)
+    if not rows:
+        return []
+    table = _table(dim)
+    for name in ("more metrics", "figure"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("", justify="right")
+    before = None
+    for metric, figure, value in rows:
+        table.add_row("" if metric == before else metric, figure, value)
+        before = metric
+    return [table]
 
 
 def _events(shot: dict[str, Any], dim: str) -> Table:

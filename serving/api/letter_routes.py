@@ -24,19 +24,10 @@ from serving.api.letters.asked import (
     parse_page,
     parse_redrive,
 )
-from serving.api.letters.scans import TooSlow
+from serving.api.letters.scans import Limit, TooSlow
 from serving.api.problems import Problem, as_problem, bad_query
-from serving.api.service import service_of
-from serving.dead_letters import (
-    DeadLetter,
-    Read,
-    content_of,
-    copies_of,
-    letter_document,
-    newest,
-    summarize,
-    summary_rows,
-)
+from serving.api.service import Service, service_of
+from serving.dead_letters import DeadLetter, Read, content_of, letter_document, summary_rows
 from serving.dead_letters.redrive import Redriver
 from serving.dead_letters.reveal import MASK
 
@@ -55,10 +46,10 @@ async def letters(request: Request) -> Response:
     """Each once, however often it was written. `next` is the cursor of the next page, null on the last."""
     service = service_of(request)
     page = parse_page(request.query_params.multi_items(), service.zone)
-    found, more = await service.scans.read(
-        lambda read: newest(lambda: read(service.settings), page.wanted, page.limit, page.before)
+    found, more, redriven = await service.scans.read(
+        lambda within: service.letters.newest(page.wanted, page.limit, page.before, within)
     )
-    rows = [masked(letter, letter.as_json()) for letter in found]
+    rows = [masked(each, {**each.as_json(), "redriven": each.id in redriven}) for each in found]
     next_page = cursor(found[-1]) if more else None
     return answer({"letters": rows, "next": next_page, "as_of": await service.as_of()})
 
@@ -73,7 +64,7 @@ async def summary(request: Request) -> Response:
     """A letter with several reasons counts under each, and once in `letters`."""
     service = service_of(request)
     wanted = parse_filters(request.query_params.multi_items(), service.zone)
-    total, counts = await service.scans.read(lambda read: summarize(read(service.settings), wanted))
+    total, counts = await service.scans.read(lambda within: service.letters.summarize(wanted, within))
     return answer({"letters": total, "summary": summary_rows(counts), "as_of": await service.as_of()})
 
 
@@ -89,7 +80,7 @@ async def letter(request: Request) -> Response:
     everything = parse_bytes(request.query_params.multi_items())
     if everything:
         demand(request, Scope.ADMIN)
-    found = await service.scans.read(lambda read: _document(service.settings, letter_id, everything, read))
+    found = await service.scans.read(lambda within: _document(service, letter_id, everything, within))
     if found is None:
         detail = (
             "expected the id of a dead letter, such as orders/0/1234 or file:line; there is none with this id"
@@ -98,12 +89,13 @@ async def letter(request: Request) -> Response:
     return answer({**found, "as_of": await service.as_of()})
 
 
-def _document(settings: Settings, letter_id: str, everything: bool, read: Read) -> dict[str, Any] | None:
-    copies = copies_of(settings, letter_id, read)
+def _document(service: Service, letter_id: str, everything: bool, within: Limit) -> dict[str, Any] | None:
+    copies, redriven = service.letters.copies(letter_id, within)
     if not copies:
         return None
     newest_copy = copies[-1]
-    document = letter_document(newest_copy, copies, content_of(settings, newest_copy), everything)
+    content = content_of(service.settings, newest_copy)
+    document = {**letter_document(newest_copy, copies, content, everything), "redriven": redriven}
     return document if everything else masked(newest_copy, document)
 
 
@@ -128,7 +120,7 @@ async def redrive(request: Request) -> Response:
         raise Problem(415, "unsupported-media-type", f"expected {body.JSON}: one document", body.CLOSE)
     asked = parse_redrive(await body.read(request, BODY_AT_MOST), service.zone)
     caller = request.scope.get("api_key", "")
-    found = await service.scans.redrive(lambda read: _redrive(service.settings, asked, read))
+    found = await service.scans.redrive(lambda within: _redrive(service.settings, asked, within.read))
     if not asked.dry_run:
         log.info("re-drive by key %r: %s", caller, found)
     return answer({**found, "dry_run": asked.dry_run, "as_of": await service.as_of()})

@@ -1,7 +1,8 @@
 """The values of a query string, each checked and read: what is wrong is refused, naming the parameter. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,16 @@ from serving.api.problems import Problem, bad_query
 YEARS = range(1971, 2200)
 
 Parameters = Mapping[str, list[str]]
+
+
+def named(pairs: Iterable[tuple[str, str]], allowed: Sequence[str]) -> Parameters:
+    """The values of each parameter. Raises Problem for one that is none of `allowed`."""
+    given: defaultdict[str, list[str]] = defaultdict(list)
+    for name, value in pairs:
+        if name not in allowed:
+            raise wrong(shown(name), f"expected one of {', '.join(allowed)}")
+        given[name].append(value)
+    return given
 
 
 def one(given: Parameters, name: str) -> str | None:

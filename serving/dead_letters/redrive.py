@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -31,8 +32,9 @@ from streams.plain_judge import PlainJudge
 
 BATCH = 500  # letters in one transaction
 TIMEOUT = 30.0  # seconds
-# A killed run leaves a transaction open, and nobody reads on behind it until the broker gives it up.
+# Only a killed run leaves its transaction open; nobody reads on behind it until the broker gives it up.
 TRANSACTION_MS = 15_000
+ABORT_SECONDS = 5.0
 
 # Why a letter is not put back.
 ALREADY, OBSOLETE, LINE, LOST, HOPELESS = (
@@ -195,12 +197,18 @@ class Redriver:
     ) -> None:
         prefix = self.settings.topic_prefix
         producer.begin_transaction()
-        for letter, (key, value) in records:
-            headers = [("redriven_from", letter.id.encode())]
-            producer.produce(prefix + letter.source_topic, value, key, headers=headers)
-            mark = {"reasons": letter.reasons, "generation": letter.generation}
-            producer.produce(prefix + REDRIVEN, json.dumps(mark), letter.id)
-        producer.flush(TIMEOUT)
-        self._failpoints.hit("redrive.before_commit")
-        producer.commit_transaction(TIMEOUT)
+        try:
+            for letter, (key, value) in records:
+                headers = [("redriven_from", letter.id.encode())]
+                producer.produce(prefix + letter.source_topic, value, key, headers=headers)
+                mark = {"reasons": letter.reasons, "generation": letter.generation}
+                producer.produce(prefix + REDRIVEN, json.dumps(mark), letter.id)
+            producer.flush(TIMEOUT)
+            self._failpoints.hit("redrive.before_commit")
+            producer.commit_transaction(TIMEOUT)
+        except BaseException:  # Ctrl-C too: an open transaction holds up all who read these topics
+            # Of one that a rival has fenced off, or that is committed after all, there is nothing to abort.
+            with suppress(KafkaException):
+                producer.abort_transaction(ABORT_SECONDS)
+            raise
         self._failpoints.hit("redrive.after_commit")

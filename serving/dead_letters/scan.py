@@ -15,6 +15,8 @@ from serving.dead_letters.letter import IMPORT, DeadLetter
 
 KEPT_AT_LEAST = 10_000  # letters without their bytes, some 1 kB each
 
+Order = tuple[int, int, int, int]  # see DeadLetter.order
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -34,8 +36,7 @@ class Wanted:
 
     def matches(self, letter: DeadLetter) -> bool:
         return (
-            (self.topic is None or self._is_of_topic(letter))
-            and (self.reason is None or self.reason in letter.reasons)
+            self.is_of_kind(letter.source_topic, letter.reasons)
             and (self.since is None or letter.time >= self.since)
             and (self.until is None or letter.time < self.until)
             and (self.partition is None or letter.source_partition == self.partition)
@@ -46,8 +47,10 @@ class Wanted:
         first, last = self.offsets
         return letter.source_offset is not None and first <= letter.source_offset <= last
 
-    def _is_of_topic(self, letter: DeadLetter) -> bool:
-        return letter.is_import if self.topic == IMPORT[:-1] else letter.source_topic == self.topic
+    def is_of_kind(self, topic: str, reasons: Sequence[str]) -> bool:
+        """Whether letters of this source topic with these reasons may be wanted."""
+        of_topic = topic.startswith(IMPORT) if self.topic == IMPORT[:-1] else self.topic in (None, topic)
+        return of_topic and (self.reason is None or self.reason in reasons)
 
 
 def read_letters(
@@ -67,7 +70,7 @@ def newest(
     read: Callable[[], Iterable[DeadLetter]],
     wanted: Wanted,
     limit: int,
-    before: tuple[int, int, int, int] | None = None,
+    before: Order | None = None,
 ) -> tuple[list[DeadLetter], bool]:
     """The newest `limit` letters that are wanted, newest first, and whether there are more.
 
@@ -120,12 +123,17 @@ def copies_of(settings: Settings, letter_id: str, read: Read = read_letters) -> 
 
     What the live job and the materializer write keeps its source's partition number, so one partition is enough for it.
     """
-    _, _, rest = letter_id.partition("/")
-    partition, _, offset = rest.partition("/")
-    is_record = partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()
-    copies = []
-    for where in ([int(partition)], None) if is_record else (None,):
+    partition, copies = partition_of(letter_id), []
+    for where in (None,) if partition is None else ([partition], None):
         copies = [each for each in read(settings, where, keep_bytes=True) if each.id == letter_id]
         if copies:
             break
     return sorted(copies, key=lambda each: (each.written, each.partition, each.offset))
+
+
+def partition_of(letter_id: str) -> int | None:
+    """The partition that holds a refused record's letters; None for a line of a file."""
+    _, _, rest = letter_id.partition("/")
+    partition, _, offset = rest.partition("/")
+    is_record = partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()
+    return int(partition) if is_record else None

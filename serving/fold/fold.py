@@ -31,6 +31,7 @@ class Effects:
     )  # topic → newest event time that changed something (µs)
     kafka_time: int = 0
     conflicts: list[tuple[str, int, int]] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)  # of the run's verdicts, in their order
 
 
 class Fold:
@@ -79,6 +80,7 @@ class Fold:
                     if happened > effects.newest.get(topic, 0):
                         effects.newest[topic] = happened
             outcomes[topic, verdict["p"], minute_of(at), outcome] += 1
+            effects.outcomes.append(outcome)
             if at > effects.kafka_time:
                 effects.kafka_time = at
         self.count(outcomes, effects)

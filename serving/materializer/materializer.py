@@ -28,8 +28,8 @@ from serving.materializer.founding import found
 from serving.materializer.judged import JudgedReader
 from serving.materializer.live_job import LiveJob
 from serving.materializer.prober import Prober
-from serving.materializer.rebuild import Rebuild
 from serving.materializer.refusals import ACCEPTED, Refusals
+from serving.materializer.rounds import Rounds
 from serving.materializer.watch import Watch
 from serving.materializer.writer import Writer
 from serving.store.keys import Keys, place
@@ -105,13 +105,21 @@ class Materializer:
         self.store.commit(claimed.epoch, {}, founding.operations)
         self.failpoints.hit("materializer.after_founding")
         self.writer = Writer(self.store, self.fold, claimed, self.prober, self.letters, self.failpoints)
-        self.claimed = claimed
         self.admission = Admission(founding.fences, self.probe, claimed.held)
-        self.rebuild = founding.rebuild
+        self.rounds = Rounds(
+            self.store,
+            self.writer,
+            claimed,
+            self.admission,
+            self.letters,
+            self.refusals,
+            self.live_job,
+            self.watch,
+            founding.rebuild,
+        )
         self.positions = dict(claimed.judged)
         self.letters.forget()
         self.refusals.waiting.clear()
-        self.taken_before = -1
         self.claims += 1
         self.judged.assign(self.positions)
 
@@ -184,30 +192,9 @@ class Materializer:
     # --- once a second
 
     def tick(self) -> None:
-        """Look at what does not move: empty tails, holes at the end, a live job that needs to be asked again."""
-        self.watch.verdict()
-        self.store.check(self.claimed, self.admission.fences)
-        ends = self.watch.ends
-        idle, self.taken_before = self.taken == self.taken_before, self.taken
-        self.admission.cross_tails(ends, idle=idle)
-        if self.admission.ranges():
-            self.writer.commit([], [], self.admission, self.letters.positions(self.positions))
-        self.refusals.waiting &= self.admission.held.keys()
-        self.refusals.new_run()
-        if self.refusals.may_be_settled():
-            self.live_job.request(self.admission.fences, "there are records of a schema that is new to it")
-        stuck = self.admission.stuck(ends, idle=idle)
-        if stuck:
-            self.live_job.remind(
-                self.admission.fences, f"no verdict for {', '.join(place(*at) for at in stuck)}"
-            )
-        else:
-            self.live_job.settled()
-        self.end_rebuild()
-        # A rebuild needs verdicts that are there already, not all from its fences on once more.
-        if not self.rebuild.sources:
-            self.live_job.tell(self.admission.fences)
-        lag = sum(max(0, end - self.admission.fences.get(at, 0)) for at, end in ends.items())
+        """Look at what does not move, and say how it goes. Raises what makes going on impossible."""
+        self.rounds.look(self.taken, self.positions)
+        held, lag = self.admission.held, self.rounds.lag
         write_status(
             self.settings.dataflow_status_file,
             "running",
@@ -217,17 +204,5 @@ class Materializer:
             applied=self.applied,
             dropped=self.dropped,
             lag=lag,
-            held={place(*at): reason for at, reason in self.admission.held.items()},
+            held={place(*at): reason for at, reason in held.items()},
         )
-
-    def end_rebuild(self) -> None:
-        """Let readers in again once a rebuild has reached what it has to."""
-        if not self.rebuild or self.admission.held or not self.rebuild.has_read(self.positions):
-            return
-        if self.rebuild.judged:
-            # Empty offsets that were crossed before are no verdicts; they are crossed again.
-            self.admission.cross_tails(self.watch.ends, idle=True, patience=0.0)
-            self.writer.commit([], [], self.admission, self.letters.positions(self.positions))
-        if self.rebuild.reached(self.admission.fences):
-            self.store.commit(self.writer.epoch, {}, [self.rebuild.ended(self.keys)])
-            self.rebuild = Rebuild({}, {})

@@ -7,6 +7,7 @@ from confluent_kafka import Message
 
 from infra.failpoints import Failpoints
 from serving.fold.fold import CONFLICT, Effects, Fold
+from serving.fold.newest import newest_operations
 from serving.fold.state import Known
 from serving.materializer.admission import Admission
 from serving.materializer.dead_letters import DeadLetters
@@ -60,6 +61,8 @@ class Writer:
         changes.append(("S", self.keys.meta, self._meta(effects, newest, kafka_time, admission)))
         changes.append(("S", self.keys.judged, [part for pair in positions.items() for part in pair]))
         changes += self._holds(admission)
+        position = sum(admission.next.values())
+        changes += newest_operations(run, effects.outcomes, letters, position, self.keys)
         self._failpoints.hit("materializer.before_commit")
         self.store.commit(self.epoch, admission.ranges(), changes)
         self._failpoints.hit("materializer.after_commit")

@@ -3,6 +3,7 @@
 import { count, duration, moment } from "./format.js";
 import { LettersPanel } from "./letters.js";
 import { MinuteChart } from "./minutes.js";
+import { NewestEvents } from "./newest.js";
 import { drawNumbers, drawTopics } from "./numbers.js";
 import { ProofPanel } from "./proof.js";
 import { put, setText } from "./rows.js";
@@ -21,7 +22,11 @@ const authorization = () => {
   return key === null ? {} : { Authorization: `Bearer ${key}` };
 };
 const panel = new ProofPanel(authorization);
-new LettersPanel(authorization);
+const letters = new LettersPanel(authorization);
+const newest = new NewestEvents(({ topic, partition, offset, verdict }) => {
+  if (verdict === "refused") letters.open(`${topic}/${partition}/${offset}`);
+  else panel.open(`${topic}/${partition}`);
+});
 let stream = null;
 
 // --- what is drawn
@@ -64,7 +69,7 @@ function drawHealth() {
       + `${count(superseded)} superseded + ${count(refused)} refused + ${count(empty)} empty`);
 }
 
-let drawn = { at: -Infinity, snapshot: null };
+let drawn = { at: -Infinity, snapshot: null, events: null };
 let planned = false;
 
 // At once, or as soon as the pause since the last picture is over.
@@ -78,9 +83,12 @@ function draw() {
       chart.show(view.snapshot);
       panel.refresh();
     }
+    if (view.snapshot !== null && view.events !== null && view.events !== drawn.events) {
+      newest.show(view.events, view.snapshot.currency, view.snapshot.time_zone);
+    }
     drawHealth();
     drawTrust();
-    drawn = { at: now(), snapshot: view.snapshot };
+    drawn = { at: now(), snapshot: view.snapshot, events: view.snapshot === null ? null : view.events };
   }), Math.max(0, drawn.at + SHORTEST_PAUSE_MS - now()));
 }
 
@@ -95,6 +103,10 @@ function take(event, data) {
   } else if (event === "state") {
     Object.assign(view, { state: data.state, detail: data.detail ?? "" });
     if (data.lag) Object.assign(view, { health: data, healthAt: at });
+  } else if (event === "events") {
+    view.events = data.events;
+  } else if (event === "dead_letters") {
+    letters.changed(data.more ? null : data.letters);
   }
   draw();
 }

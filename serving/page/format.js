@@ -54,6 +54,9 @@ function clockOf(zone, seconds) {
 // Hours and minutes in the shop's time zone.
 export const minuteOf = (seconds, zone) => clockOf(zone, false).format(seconds * 1000);
 
+// The same to the second, of an RFC 3339 time.
+export const clock = (text, zone) => clockOf(zone, true).format(new Date(text));
+
 // Date and time in the shop's time zone, of an RFC 3339 time.
 export function moment(text, zone) {
   if (text === null || text === undefined) return NONE;

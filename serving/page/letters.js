@@ -1,12 +1,17 @@
 // The panel of the dead letters: the newest, by topic and reason, and one letter's record as far as it can be decoded;
-// personal data is masked by the service. Reads /v1/dead-letters when somebody looks, not by itself.
+// personal data is masked by the service. Reads /v1/dead-letters when somebody looks, and again, without moving what
+// is being read, when there are others than before.
 
-import { count, moment, NONE } from "./format.js";
+import { calmly } from "./calm.js";
+import { count, moment } from "./format.js";
+import { drawLetter } from "./letter.js";
 import { Redrive } from "./redrive.js";
 import { ask, cell, element } from "./rest.js";
 import { setText } from "./rows.js";
 
 const PAGE = 20; // letters at a time
+const MOST = 1000; // that are asked for at once
+const PAUSE_MS = 1000; // between two looks by itself
 const byId = (id) => document.getElementById(id);
 
 export class LettersPanel {
@@ -16,6 +21,7 @@ export class LettersPanel {
   #summary = [];
   #next = null;
   #asked = 0; // only the answer to the newest question is shown
+  #follow = calmly(() => this.#refresh(), PAUSE_MS);
 
   // headers: () => what a request must carry
   constructor(headers) {
@@ -38,10 +44,18 @@ export class LettersPanel {
     byId("letters-more").addEventListener("click", () => this.#more());
   }
 
-  open() {
+  // id: the letter to show, if any
+  async open(id = null) {
     this.#dialog.showModal();
     this.#redrive.open();
-    this.#look();
+    await this.#look();
+    if (id !== null) await this.#show(id);
+  }
+
+  // There are others than before, so many (null: unknown, or there are older ones that are not counted).
+  changed(letters) {
+    setText(byId("letters-count"), letters === null ? "" : ` (${count(letters)})`);
+    if (this.#dialog.open) this.#follow();
   }
 
   #filters() {
@@ -55,17 +69,70 @@ export class LettersPanel {
     const asked = ++this.#asked;
     this.#say("asking");
     try {
-      const [summary, letters] = await Promise.all([
-        ask("/v1/dead-letters/summary", this.#headers()), ask(this.#url(), this.#headers()),
-      ]);
+      const [summary, letters] = await this.#newest(PAGE);
       if (asked !== this.#asked) return;
       this.#summary = summary.summary;
       this.#offer();
-      byId("letters-rows").replaceChildren();
-      this.#add(letters);
+      this.#list(letters);
     } catch (error) {
       if (asked === this.#asked) this.#fail(error);
     }
+  }
+
+  // The same letters once more, and what has come: no focus moves, and nothing that is in sight.
+  async #refresh() {
+    const asked = this.#asked;
+    let limit = Math.max(PAGE, byId("letters-rows").children.length);
+    try {
+      for (;;) {
+        const [summary, letters] = await this.#newest(Math.min(limit, MOST));
+        // Somebody has asked for something else meanwhile.
+        if (asked !== this.#asked) {
+          this.#follow();
+          return;
+        }
+        const focused = document.activeElement.closest("#letters-rows tr")?.dataset.letter;
+        if (focused === undefined || limit >= MOST || letters.letters.some((letter) => letter.id === focused)) {
+          this.#summary = summary.summary;
+          this.#offer();
+          this.#still(() => this.#list(letters));
+          return;
+        }
+        limit *= 2;
+      }
+    } catch (error) {
+      if (asked === this.#asked) this.#fail(error);
+    }
+  }
+
+  #newest(limit) {
+    return Promise.all([
+      ask("/v1/dead-letters/summary", this.#headers()), ask(this.#url(null, limit), this.#headers()),
+    ]);
+  }
+
+  // Rows that are there already stay the nodes that they are.
+  #list(page) {
+    const body = byId("letters-rows");
+    const known = new Map([...body.children].map((row) => [row.dataset.letter, row]));
+    const rows = page.letters.map((letter) => {
+      const row = known.get(letter.id);
+      const fresh = this.#row(letter);
+      return row !== undefined && row.textContent === fresh.textContent ? row : fresh;
+    });
+    place(body, rows);
+    this.#tell(page.next);
+  }
+
+  // What is in sight stays where it is on the screen while `change` puts rows above it.
+  #still(change) {
+    const top = this.#dialog.getBoundingClientRect().top;
+    const held = this.#dialog.contains(document.activeElement) && document.activeElement.closest("tr, #letter, #redrive");
+    const inSight = [...byId("letters-rows").children].find((row) => row.getBoundingClientRect().bottom > top);
+    const anchor = this.#dialog.scrollTop === 0 ? null : held || (byId("letter").hidden ? inSight : byId("letter"));
+    const before = anchor?.getBoundingClientRect().top;
+    change();
+    if (anchor?.isConnected) this.#dialog.scrollTop += anchor.getBoundingClientRect().top - before;
   }
 
   async #more() {
@@ -84,8 +151,8 @@ export class LettersPanel {
     }
   }
 
-  #url(cursor = null) {
-    const query = new URLSearchParams({ ...this.#filters(), limit: PAGE, ...(cursor === null ? {} : { cursor }) });
+  #url(cursor = null, limit = PAGE) {
+    const query = new URLSearchParams({ ...this.#filters(), limit, ...(cursor === null ? {} : { cursor }) });
     return `/v1/dead-letters?${query}`;
   }
 
@@ -105,6 +172,10 @@ export class LettersPanel {
 
   #add({ letters, next }) {
     byId("letters-rows").append(...letters.map((letter) => this.#row(letter)));
+    this.#tell(next);
+  }
+
+  #tell(next) {
     this.#next = next;
     byId("letters-more").hidden = next === null;
     const shown = byId("letters-rows").children.length;
@@ -115,12 +186,15 @@ export class LettersPanel {
   #row(letter) {
     const button = element("button", letter.id);
     button.type = "button";
+    button.className = "link";
     button.addEventListener("click", () => this.#show(letter.id));
     const head = element("th");
     head.scope = "row";
     head.append(button);
     const row = element("tr");
-    row.append(head, cell(letter.reasons.join(", ")), cell(moment(letter.kafka_time ?? letter.refused_at, "UTC")),
+    row.dataset.letter = letter.id;
+    const why = [...letter.reasons, ...(letter.redriven ? ["put back"] : [])];
+    row.append(head, cell(why.join(", ")), cell(moment(letter.kafka_time ?? letter.refused_at, "UTC")),
       cell(count(letter.size)));
     return row;
   }
@@ -129,7 +203,7 @@ export class LettersPanel {
     const asked = ++this.#asked;
     try {
       const letter = await ask(`/v1/dead-letters/${id.split("/").map(encodeURIComponent).join("/")}`, this.#headers());
-      if (asked === this.#asked) draw(letter);
+      if (asked === this.#asked) drawLetter(letter);
     } catch (error) {
       if (asked === this.#asked) this.#fail(error);
     }
@@ -145,42 +219,23 @@ export class LettersPanel {
   }
 }
 
+// `rows` as the children of `body`; those that are there already are not taken out, which would cost them the focus.
+function place(body, rows) {
+  const wanted = new Set(rows);
+  for (const row of [...body.children]) if (!wanted.has(row)) row.remove();
+  let before = body.firstElementChild;
+  for (const row of rows) {
+    if (row === before) before = row.nextElementSibling;
+    else body.insertBefore(row, before);
+  }
+}
+
 function choose(select, all, choices) {
   const { value } = select;
+  // Nobody's choice is changed under their hands.
+  if (select === document.activeElement && select.options.length > 1) return;
   // What is chosen stays to be chosen, also when the last such letter has gone.
   const known = value === "" || choices.some(([name]) => name === value) ? choices : [...choices, [value, value]];
   select.replaceChildren(new Option(all, ""), ...known.map(([name, text]) => new Option(text, name)));
   select.value = value;
-}
-
-function draw(letter) {
-  setText(byId("letter-title"), letter.id);
-  const { content, bytes } = letter;
-  const schema = content?.schema;
-  const facts = [
-    ["Taken", letter.kafka_time === null ? NONE : `${moment(letter.kafka_time, "UTC")} UTC`],
-    ["Refused", `${moment(letter.refused_at, "UTC")} UTC`],
-    ["Size", `${count(letter.size)} bytes${letter.truncated ? `, of which ${count(bytes.kept)} are kept` : ""}`],
-    ["Key", letter.key ?? NONE],
-    ["Schema", schema ? `${schema.topic}, version ${schema.version}` : NONE],
-  ];
-  byId("letter-facts").replaceChildren(...facts.map(([name, value]) => {
-    const pair = element("div");
-    pair.append(element("dt", name), element("dd", value));
-    return pair;
-  }));
-  const why = letter.reasons.map((reason) => `${reason.rule}: ${reason.description ?? "no description"}`);
-  const said = [...why, ...(letter.detail === null ? [] : [letter.detail]), ...(content?.problems ?? [])];
-  byId("letter-why").replaceChildren(...said.map((text) => element("li", text)));
-  const fields = Object.entries(content?.fields ?? {});
-  byId("letter-record").hidden = fields.length === 0;
-  byId("letter-fields").replaceChildren(...fields.map(([name, value]) => {
-    const head = element("th", name);
-    head.scope = "row";
-    const row = element("tr");
-    row.append(head, cell(value === null ? "null" : String(value)));
-    return row;
-  }));
-  byId("letter").hidden = false;
-  byId("letter-title").focus();
 }

@@ -1,6 +1,7 @@
 // The panel that shows the account: per topic, how many records came in and what became of them, and the offsets that
 // the numbers are a function of. Reads /v1/exactness while it is open.
 
+import { calmly } from "./calm.js";
 import { count, duration, moment } from "./format.js";
 import { Rows, setText } from "./rows.js";
 
@@ -14,8 +15,9 @@ export class ProofPanel {
   #total = new Rows(byId("proof-total"));
   #offsets = new Rows(byId("proof-offsets"));
   #headers;
-  #asking = false;
-  #again = false;
+  #look = calmly(() => this.#ask(), PAUSE_MS);
+  #place = null; // the partition that somebody wants to see
+  #unseen = false;
 
   // headers: () => what a request must carry
   constructor(headers) {
@@ -27,29 +29,17 @@ export class ProofPanel {
     });
   }
 
-  open() {
+  // place: the partition to point at, as topic/partition
+  open(place = null) {
+    this.#place = place;
+    this.#unseen = place !== null;
     this.#dialog.showModal();
     this.refresh();
   }
 
-  // The numbers have moved. At most one question a second, and never two at once.
-  async refresh() {
-    if (!this.#dialog.open) return;
-    if (this.#asking) {
-      this.#again = true;
-      return;
-    }
-    this.#asking = true;
-    try {
-      await this.#ask();
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-    } finally {
-      this.#asking = false;
-    }
-    if (this.#again) {
-      this.#again = false;
-      this.refresh();
-    }
+  // The numbers have moved.
+  refresh() {
+    if (this.#dialog.open) this.#look();
   }
 
   async #ask() {
@@ -89,12 +79,16 @@ export class ProofPanel {
     this.#offsets.show(body.partitions.map((p) => ({
       key: `${p.topic}/${p.partition}`,
       cells: [`${p.topic}/${p.partition}`, count(p.base), count(p.next_offset), p.held ? "held" : p.exact ? "exact" : "differs"],
-      state: p.exact ? "" : "wrong",
+      state: !p.exact ? "wrong" : `${p.topic}/${p.partition}` === this.#place ? "meant" : "",
     })));
+    const meant = byId("proof-offsets").querySelector("[data-state=meant]");
+    if (this.#unseen && meant !== null) meant.scrollIntoView({ block: "center" });
+    this.#unseen = false;
     const { generation, position, event_time: at, age_ms: age } = body.as_of;
     const newest = at === null ? "no event yet" : `newest event ${moment(at, "UTC")} UTC, ${duration(age)} ago`;
     setText(byId("proof-as-of"), `Generation ${generation}, position ${count(position)} (the sum of the offsets), ${newest}.`);
   }
+
 }
 
 function account(topic, offsets, counts) {

@@ -12,10 +12,11 @@ export const DEAD_MS = 25_000; // two heartbeats missed: the connection is given
 //   detail     its reason                      heardAt   when anything came last, a heartbeat too
 //   snapshot   the newest numbers              shownAt   when they came
 //   health     freshness, lag, exactness, as_of          healthAt  when they came
+//   events     the records counted last
 export function nothingKnown() {
   return {
     connected: false, why: "", state: "connecting", detail: "", heardAt: 0,
-    snapshot: null, shownAt: 0, health: null, healthAt: 0,
+    snapshot: null, shownAt: 0, health: null, healthAt: 0, events: null,
   };
 }
 

@@ -21,6 +21,8 @@ from schemas.metrics import DIMENSIONS
 from serving.read.query import Attributes, MetricQuery, evaluate, iso
 from serving.store.keys import Keys, parse_place
 
+NO_LISTS: Mapping[str, int] = {}
+
 
 class Rebuilding(DataflowError, Transient):
     """Redis does not hold all that was there before: it is being filled again from the topics."""
@@ -62,7 +64,7 @@ class AsOf:
 
 @dataclass(frozen=True)
 class Answer:
-    """The rows of each query, in the queries' order, and the whole hashes that were asked for.
+    """The rows of each query, in the queries' order, and the whole hashes and heads of lists that were asked for.
 
     `attributes` are those of the dimensions' current rows: dimension → entity → values.
     """
@@ -72,6 +74,7 @@ class Answer:
     hashes: dict[str, dict[str, str]]
     meta: Mapping[str, str]
     attributes: Attributes
+    lists: Mapping[str, Sequence[bytes]]
 
 
 class Reader:
@@ -95,8 +98,15 @@ class Reader:
         # The dimensions' attributes as of a version, replaced as a whole.
         self._dimensions: tuple[str, Attributes] = ("none", {name: {} for name in DIMENSIONS})
 
-    async def read(self, queries: Sequence[MetricQuery] = (), hashes: Sequence[str] = ()) -> Answer:
-        """Answer all queries at one moment; `hashes` are key names to read along (see `serving.store.keys`).
+    async def read(
+        self,
+        queries: Sequence[MetricQuery] = (),
+        hashes: Sequence[str] = (),
+        lists: Mapping[str, int] = NO_LISTS,
+    ) -> Answer:
+        """Answer all queries at one moment.
+
+        `hashes` are key names to read along (see `serving.store.keys`), `lists` those of lists, with how much of each.
 
         Raises QueryError, Rebuilding, and Unavailable if Redis does not answer.
         """
@@ -124,6 +134,8 @@ class Reader:
             arguments += ("I", self.keys.dimension(name), version)
         for key in hashes:
             arguments += ("H", key, "")
+        for key, most in lists.items():
+            arguments += ("L", key, str(most))
         meta, fences, found = await self._call(arguments)
         as_of = self._as_of(meta, fences, served)
         at = len(places)
@@ -141,8 +153,10 @@ class Reader:
                 if key not in buckets:
                     buckets[key] = _numbers(found[places[key]])
             rows.append(evaluate(query, zip(starts, map(buckets.get, keys), strict=True), attributes))
-        texts = {key: _texts(flat) for key, flat in zip(hashes, found[at + len(DIMENSIONS) :], strict=True)}
-        return Answer(as_of, rows, texts, meta, attributes)
+        at += len(DIMENSIONS)
+        texts = {key: _texts(flat) for key, flat in zip(hashes, found[at:], strict=False)}
+        heads = dict(zip(lists, found[at + len(hashes) :], strict=True))
+        return Answer(as_of, rows, texts, meta, attributes, heads)
 
     async def _call(self, arguments: Sequence[str]) -> tuple[dict[str, str], dict[str, str], list[Any]]:
         try:

@@ -30,7 +30,7 @@ end
 -- are text: {{place, from, until} …}, {{letter, key, values} …}. An operation's letter says what its values are:
 --   S field value …    set hash fields          D field …           delete hash fields
 --   A field delta …    add, and delete at zero  Z score member …    raise scores of a sorted set
---   T score            drop scores up to it
+--   T score            drop scores up to it         L most value …      put at the head of a list, which keeps so many
 -- Returns OK, or what does not match; RANGE and a field if a sum leaves 64 bits, and then nothing is written either.
 redis.register_function('dataflow_commit', function(keys, args)
   local epoch = redis.call('HGET', keys[1], 'epoch')
@@ -65,6 +65,9 @@ redis.register_function('dataflow_commit', function(keys, args)
       redis.call('HDEL', key, unpack(values))
     elseif kind == 'T' then
       redis.call('ZREMRANGEBYSCORE', key, '-inf', values[1])
+    elseif kind == 'L' then
+      redis.call('LPUSH', key, unpack(values, 2))
+      redis.call('LTRIM', key, 0, values[1] - 1)
     end
   end
   redis.call('PUBLISH', keys[3], '')
@@ -85,6 +88,7 @@ redis.register_function{
 -- read(meta, fence; n × (kind, key, argument)): meta, fences and any number of keys, all of one moment.
 --   H key -            the whole hash
 --   I key version      the hash, unless meta's field `dims` still is `version`: then false
+--   L key n            the first n of a list
 --   N key field        members of a sorted set whose score is within `window` of meta's `field`: `field:window`
 redis.register_function{
   function_name = 'dataflow_read',
@@ -96,6 +100,8 @@ redis.register_function{
       local value
       if kind == 'H' then
         value = redis.call('HGETALL', key)
+      elseif kind == 'L' then
+        value = redis.call('LRANGE', key, 0, argument - 1)
       elseif kind == 'I' then
         value = redis.call('HGET', keys[1], 'dims') ~= argument and redis.call('HGETALL', key)
       else

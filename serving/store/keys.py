@@ -11,6 +11,8 @@
     m:<metric>:<grain>:<start>   hash   <dimension>,<dimension>|<measure> → integer (money in minor units)
     z:<metric>:<measure>         sorted set   <key> → newest event time (µs)
     d:<dimension>      hash   <entity> → JSON array of the attributes
+    newest:<topic>     list   the records counted last, newest first, as `serving.fold.newest` writes them. The one key
+                              that follows the order of counting: a rebuild may order it otherwise
 
 `<env>:ingest:…` keeps the versions that the REST ingest has given, apart from any generation.
 """
@@ -80,6 +82,9 @@ class Keys:
 
     def dimension(self, name: str) -> str:
         return f"{self.space}d:{name}"
+
+    def newest(self, topic: str) -> str:
+        return f"{self.space}newest:{topic}"
 
 
 def place(topic: str, partition: int) -> str:

@@ -78,6 +78,9 @@ def test_an_environment_without_dead_letters_says_so(shell: Shell, environment: 
     "arguments",
     [
         ("--topic", "order"),
+        ("--topic", "import:"),
+        ("--partition", "-1"),
+        ("--topic", "orders", "--partition", "0", "--offsets", "4-2"),
         ("--since", "yesterday"),
         ("--limit", "0"),
         ("--since", "2026-01-02", "--until", "2026-01-01"),

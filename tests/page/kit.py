@@ -61,8 +61,7 @@ class Shop:
     def forget(self) -> None:
         """As if somebody had flushed Redis."""
         redis, keys = self.folded.redis, self.folded.keys
-        for key in redis.scan_iter(match=keys.space + "*", count=1000):
-            redis.delete(key)
+        redis.delete(*redis.scan_iter(match=keys.space + "*", count=1000))
         self.folded.close()
 
     def apply(self, run: Sequence[Verdict]) -> None:

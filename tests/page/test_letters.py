@@ -167,6 +167,48 @@ def test_a_service_that_does_not_answer_is_told(panel: Tab, shop: Shop) -> None:
         shop.start()
 
 
+def arrive(shop: Shop, letters: list[str], numbers: range) -> None:
+    """Letters that come while somebody looks on."""
+    writer = DeadLetterWriter(shop.settings)
+    for n in numbers:
+        letters.insert(0, writer.write(("payments", 0, n), b"x", ["too_short"], at=T0 + (100 + n) * MINUTE))
+    writer.flush()
+
+
+def test_letters_that_arrive_show_up_by_themselves(panel: Tab, shop: Shop, letters: list[str]) -> None:
+    wait_text(panel, "#letters-open", f"({len(letters)})")
+    arrive(shop, letters, range(3))
+    wait_text(panel, "#letters-open", f"({len(letters)})")
+    panel.wait("document.querySelector('#letters-rows th').textContent === 'payments/0/2'")
+    assert shown(panel) == letters[:20]
+    topics = panel.js("[...document.querySelector('#letters-topic').options].map((o) => o.value)")
+    assert topics == ["", "customers", "orders", "payments"]
+
+
+def test_who_reads_is_not_moved_by_what_arrives(panel: Tab, shop: Shop, letters: list[str]) -> None:
+    click(panel, "#letters-more")
+    wait_text(panel, "#letters-text", "no more")
+    panel.resize(1280, 500)
+    button = "document.querySelectorAll('#letters-rows button')[15]"
+    panel.js(f"{button}.scrollIntoView({{block: 'center'}}), {button}.focus({{preventScroll: true}})")
+    reading = panel.js("document.activeElement.textContent")
+    where = "Math.round(document.activeElement.getBoundingClientRect().top)"
+    before = panel.js(where)
+    arrive(shop, letters, range(3, 8))
+    panel.wait("document.querySelector('#letters-rows th').textContent === 'payments/0/7'")
+    assert panel.js("document.activeElement.textContent") == reading
+    assert abs(panel.js(where) - before) <= 1
+    # and so it is with one letter that somebody reads below the list
+    panel.js("document.activeElement.click()")
+    panel.wait("document.activeElement.id === 'letter-title'")
+    before = panel.js(where)
+    arrive(shop, letters, range(8, 10))
+    panel.wait("document.querySelector('#letters-rows th').textContent === 'payments/0/9'")
+    assert panel.text("#letter-title") == reading
+    assert panel.js("document.activeElement.id") == "letter-title"
+    assert abs(panel.js(where) - before) <= 1
+
+
 @pytest.mark.parametrize("width", [320, 768, 1920])
 def test_the_panel_fits_each_width(panel: Tab, width: int) -> None:
     panel.resize(width, 900)

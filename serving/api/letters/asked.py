@@ -1,21 +1,16 @@
 """Which dead letters a request means: by its query string, or by the JSON body of a re-drive. Pure."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from schemas.contract import CONTRACTS
 from serving.api.ingest.document import Malformed, json_type, parse
 from serving.api.problems import bad_query
-from serving.api.query_string import Parameters, moment, one, shown, whole_number, wrong
-from serving.dead_letters import DeadLetter, Wanted
-from serving.dead_letters.letter import IMPORT
+from serving.api.query_string import Parameters, moment, named, one, shown, whole_number, wrong
+from serving.dead_letters import FILTERS, BadFilter, DeadLetter, Wanted, parse_wanted
 
-FILTERS = ("topic", "reason", "since", "until", "partition", "offsets")
 LIMIT, LIMIT_AT_MOST = 50, 1_000
-PARTITION_AT_MOST = 999_999
 BODY: Mapping[str, type] = {
     **dict.fromkeys(("topic", "reason", "since", "until", "offsets"), str),
     "partition": int,
@@ -48,18 +43,18 @@ class RedriveAsked:
 
 def parse_page(pairs: Pairs, zone: ZoneInfo) -> Page:
     """The question of GET /v1/dead-letters. Raises Problem."""
-    given = _given(pairs, (*FILTERS, "limit", "cursor"))
+    given = named(pairs, (*FILTERS, "limit", "cursor"))
     return Page(_wanted(given, zone), whole_number(given, "limit", LIMIT, LIMIT_AT_MOST), _before(given))
 
 
 def parse_filters(pairs: Pairs, zone: ZoneInfo) -> Wanted:
     """The question of GET /v1/dead-letters/summary. Raises Problem."""
-    return _wanted(_given(pairs, FILTERS), zone)
+    return _wanted(named(pairs, FILTERS), zone)
 
 
 def parse_bytes(pairs: Pairs) -> bool:
     """Whether GET /v1/dead-letters/{id} is asked for the original bytes. Raises Problem."""
-    text = one(_given(pairs, ("bytes",)), "bytes")
+    text = one(named(pairs, ("bytes",)), "bytes")
     if text not in (None, "true", "false"):
         raise wrong("bytes", f"expected true or false; saw {shown(text)}")
     return text == "true"
@@ -97,45 +92,9 @@ def _before(given: Parameters) -> Order | None:
     return time, written, partition, offset
 
 
-def _given(pairs: Pairs, allowed: tuple[str, ...]) -> Parameters:
-    given: defaultdict[str, list[str]] = defaultdict(list)
-    for name, value in pairs:
-        if name not in allowed:
-            raise wrong(shown(name), f"expected one of {', '.join(allowed)}")
-        given[name].append(value)
-    return given
-
-
 def _wanted(given: Parameters, zone: ZoneInfo) -> Wanted:
-    topic, partition, offsets = _topic(given), None, _offsets(given)
-    if "partition" in given:
-        partition = whole_number(given, "partition", 0, PARTITION_AT_MOST, least=0)
-    if offsets is not None and (topic is None or partition is None):
-        raise wrong("offsets", "expected topic and partition with it: offsets count within a partition")
-    since, until = moment(given, "since", zone), moment(given, "until", zone)
-    if since is not None and until is not None and since >= until:
-        raise wrong("until", "expected a time behind since")
-    return Wanted(topic, one(given, "reason"), since, until, partition, offsets)
-
-
-def _topic(given: Parameters) -> str | None:
-    topic = one(given, "topic")
-    if topic is None or topic in CONTRACTS or topic == IMPORT[:-1]:
-        return topic
-    if topic.startswith(IMPORT) and topic != IMPORT:
-        return topic
-    raise wrong(
-        "topic", f"expected one of {', '.join(CONTRACTS)}, import or import:MAPPING; saw {shown(topic)}"
-    )
-
-
-def _offsets(given: Parameters) -> tuple[int, int] | None:
-    text = one(given, "offsets")
-    if text is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", text, re.ASCII)
-    if found is None or int(found[2] or found[1]) < int(found[1]):
-        raise wrong(
-            "offsets", f"expected an offset, or the first and the last as in 17-99; saw {shown(text)}"
-        )
-    return int(found[1]), int(found[2] or found[1])
+    texts = {name: text for name in FILTERS if (text := one(given, name)) is not None}
+    try:
+        return parse_wanted(texts, moment(given, "since", zone), moment(given, "until", zone))
+    except BadFilter as error:
+        raise wrong(error.name, error.reason) from None

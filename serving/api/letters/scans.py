@@ -1,6 +1,6 @@
-"""Blocking reads of the dead letters beside the event loop: in threads, a few at a time, each within its time.
+"""Blocking work on the dead letters beside the event loop: in threads, a few at a time, each within its time.
 
-Every question reads the topic from its beginning, however little it asks for. Reads what `read_letters` reads.
+Reads what `read_letters` reads.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 from serving.api.problems import RETRY_SOON, Problem
-from serving.dead_letters import DeadLetter, Read, read_letters
+from serving.dead_letters import DeadLetter, read_letters
 
 SECONDS = 20.0
 REDRIVE_SECONDS = 120.0
@@ -31,14 +31,14 @@ class TooSlow(Problem):
         super().__init__(
             503,
             "too-slow",
-            f"the dead letters could not be read to their end within {seconds:g} s; each question reads all of them, "
-            "whatever its filters. Try again, or use `dataflow dlq`, which has no such limit",
+            f"the dead letters could not be read to their end within {seconds:g} s. Try again, or use `dataflow dlq`, "
+            "which has no such limit",
             {"Retry-After": "10"},
         )
 
 
 class Limit:
-    """Until when one scan may go on."""
+    """Until when one question may go on."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -48,14 +48,18 @@ class Limit:
     def stop(self) -> None:
         self._stopped = True
 
+    def check(self) -> None:
+        """Raises TooSlow when the time is over."""
+        if self._stopped or time.monotonic() > self._end:
+            raise TooSlow(self.seconds)
+
     def read(
         self, settings: Settings, partitions: Iterable[int] | None = None, *, keep_bytes: bool = False
     ) -> Iterator[DeadLetter]:
         """`read_letters` that raises TooSlow when the time is over."""
         for n, letter in enumerate(read_letters(settings, partitions, keep_bytes=keep_bytes)):
             if n % PAUSE_EVERY == 0:
-                if self._stopped or time.monotonic() > self._end:
-                    raise TooSlow(self.seconds)
+                self.check()
                 time.sleep(PAUSE)
             yield letter
 
@@ -69,8 +73,8 @@ class Scans:
         self._running: set[Limit] = set()
         self._redrive: Limit | None = None
 
-    async def read(self, work: Callable[[Read], Found]) -> Found:
-        """What `work` returns, which reads with what it is given. Raises Problem, Unavailable."""
+    async def read(self, work: Callable[[Limit], Found]) -> Found:
+        """What `work` returns, which keeps within what it is given. Raises Problem, Unavailable."""
         if len(self._running) >= AT_MOST:
             detail = f"{AT_MOST} questions to the dead letters are being answered, and no more at once"
             raise Problem(503, "too-many-clients", detail, RETRY_SOON)
@@ -86,7 +90,7 @@ class Scans:
         finally:
             limit.stop()
 
-    async def redrive(self, work: Callable[[Read], Found]) -> Found:
+    async def redrive(self, work: Callable[[Limit], Found]) -> Found:
         """The same for a re-drive, of which one may run. Raises Problem, Unavailable."""
         if self._redrive is not None:
             detail = (
@@ -106,7 +110,7 @@ class Scans:
 
 
 def _in_thread(
-    work: Callable[[Read], Found], limit: Limit, ended: Callable[[], None]
+    work: Callable[[Limit], Found], limit: Limit, ended: Callable[[], None]
 ) -> asyncio.Future[Found]:
     """`ended` is called in the loop when the work is over, which may be after nobody waits for it any more."""
     loop = asyncio.get_running_loop()
@@ -124,7 +128,7 @@ def _in_thread(
     def run() -> None:
         found, error = None, None
         try:
-            found = work(limit.read)
+            found = work(limit)
         except GenerationError as raised:
             error = Unavailable(str(raised))
         except Exception as raised:  # noqa: BLE001 - whoever waits gets it

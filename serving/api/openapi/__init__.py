@@ -12,6 +12,7 @@ from serving.api.openapi.dead_letters import (
 )
 from serving.api.openapi.events import EVENTS, event_body
 from serving.api.openapi.metrics import CATALOGUE, rows_parameters, rows_responses, top_parameters
+from serving.api.openapi.newest import NEWEST, NEWEST_PARAMETERS
 from serving.api.openapi.parts import STRING, answers, objects, problem
 from serving.api.openapi.state import EXACTNESS, FRESHNESS, KEY, LAG, LIVE, LIVE_PARAMETERS, STATUS
 
@@ -30,6 +31,8 @@ __all__ = [
     "LETTER_SUMMARY",
     "LIVE",
     "LIVE_PARAMETERS",
+    "NEWEST",
+    "NEWEST_PARAMETERS",
     "REDRIVE",
     "REDRIVE_BODY",
     "STATUS",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving.api.letters.asked import LIMIT, LIMIT_AT_MOST, PARTITION_AT_MOST
+from serving.api.letters.asked import LIMIT, LIMIT_AT_MOST
 from serving.api.openapi.parts import (
     AS_OF,
     AUTH,
@@ -16,6 +16,7 @@ from serving.api.openapi.parts import (
     or_null,
     problem,
 )
+from serving.dead_letters import PARTITION_AT_MOST
 
 OFFSETS: Schema = {"type": "string", "pattern": r"^[0-9]{1,18}(-[0-9]{1,18})?$", "examples": ["17-99"]}
 _WHEN = "A time with its zone, or a day: RFC 3339."
@@ -81,6 +82,8 @@ _FACTS: dict[str, Schema] = {
     "dead_letter": objects({"partition": WHOLE, "offset": WHOLE}),
 }
 
+_REDRIVEN = {**BOOLEAN, "description": "Whether its record was put back."}
+
 
 def _letter(more: dict[str, Schema]) -> Schema:
     required = [*_FACTS, *more]
@@ -109,7 +112,7 @@ LETTERS: dict[int | str, Any] = {
             {
                 "letters": {
                     "type": "array",
-                    "items": _letter({"reasons": {"type": "array", "items": STRING}}),
+                    "items": _letter({"reasons": {"type": "array", "items": STRING}, "redriven": _REDRIVEN}),
                 },
                 "next": or_null(STRING),
                 **_AS_OF,
@@ -155,6 +158,7 @@ LETTER: dict[int | str, Any] = {
                     "items": objects({"rule": STRING, "description": or_null(STRING)}),
                 },
                 "key": or_null(STRING),
+                "redriven": _REDRIVEN,
                 "copies": WHOLE,
                 "generations": {"type": "array", "items": STRING},
                 "other_bytes_in": {"type": "array", "items": STRING},

@@ -76,7 +76,9 @@ KEY: dict[int | str, Any] = {
 }
 LIVE: dict[int | str, Any] = {
     200: {
-        "description": "`snapshot`: all live numbers, absolute, with an id; `state`: live, rebuilding or unavailable.",
+        "description": "`snapshot`: all live numbers, absolute, with an id; `state`: live, rebuilding or unavailable; "
+        "`events`: the records counted last, as /v1/events/newest has them; `dead_letters`: how many there are, and "
+        "up to which offsets of their topic.",
         "content": {"text/event-stream": {"schema": STRING}},
     },
     **AUTH,
