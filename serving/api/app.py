@@ -12,12 +12,14 @@ from serving.api import (
     event_routes,
     letter_routes,
     metric_routes,
+    newest_routes,
     page_routes,
     probe_routes,
     problems,
     state_routes,
 )
 from serving.api.auth import Guard
+from serving.api.direct import Direct
 from serving.api.rate_limit import limit_of
 from serving.api.service import Service
 from serving.api.telemetry import Observe
@@ -25,6 +27,10 @@ from serving.api.telemetry import Observe
 VERSION = "0.1.0"
 GZIP_FROM = 1_000  # bytes
 GZIP_LEVEL = 4
+ROUTERS = [
+    routes.router
+    for routes in (metric_routes, state_routes, event_routes, newest_routes, letter_routes, probe_routes)
+]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -56,12 +62,13 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(Guard, keys=settings.api_keys, host=settings.api_host, limit=limit_of(settings)),
             # Leaves event streams alone.
             Middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=GZIP_LEVEL),
+            Middleware(Direct, routers=ROUTERS),
         ],
     )
     app.state.service = service
     problems.install(app)
-    for routes in (metric_routes, state_routes, event_routes, letter_routes, probe_routes):
-        app.include_router(routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     page_routes.install(app)
     if settings.api_keys:
         describe_keys(app)

@@ -5,7 +5,7 @@ One `Service` per process. Its reader is replaced as a whole when another genera
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,8 +20,12 @@ from serving.api.kafka_watch import KafkaView, KafkaWatch
 from serving.api.letters.scans import Scans
 from serving.api.live.hub import Hub
 from serving.api.redis_client import ServerIdentity, connect
+from serving.api.shared_reads import SharedReads
 from serving.api.telemetry import Telemetry
-from serving.read import Answer, MetricQuery, Reader, Rebuilding
+from serving.dead_letters.follow import Follower
+from serving.dead_letters.questions import Questions
+from serving.fold.newest import Counted, newest_records
+from serving.read import Answer, AsOf, MetricQuery, Reader, Rebuilding
 from serving.store.keys import Keys
 
 AS_OF_SECONDS = 1.0
@@ -43,19 +47,24 @@ class Service:
         self.hub = Hub(self, settings.api_max_live_clients)
         self.ingest = Ingest(settings, self.redis, self.telemetry)
         self.scans = Scans(settings)
+        self.follower = Follower(settings)
+        self.letters = Questions(settings, self.follower)
         self.zone = ZoneInfo(settings.shop_timezone)
         self._reader: Reader | None = None
+        self._reads: SharedReads | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.watch.start()
         self.ingest.start()
+        self.follower.start()
 
     async def stop(self) -> None:
         self.watch.stop()
         self.ingest.stop()
         self.scans.stop()
+        self.follower.stop()
         await self.hub.close()
         await self.redis.aclose()
 
@@ -71,14 +80,27 @@ class Service:
             raise Starting(f"the live generation is not known yet: {reason}")
         return self._reader
 
+    @property
+    def reads(self) -> SharedReads:
+        """The way to the reader for whoever asks along with others. Raises Starting."""
+        return self._reads or SharedReads(self.reader)
+
     async def read(self, queries: Sequence[MetricQuery] = (), hashes: Sequence[str] = ()) -> Answer:
         """See `Reader.read`."""
-        return await self.reader.read(queries, hashes)
+        return await self.reads.read(queries, hashes)
+
+    async def read_newest(self, topics: Iterable[str], limit: int) -> tuple[AsOf, list[Counted]]:
+        """The newest `limit` counted records of `topics`, newest first, and the moment that they are of."""
+        keys = self.reader.keys
+        names = {topic: keys.newest(topic) for topic in topics}
+        answer = await self.reads.read(lists=dict.fromkeys(names.values(), limit))
+        return answer.as_of, newest_records({t: answer.lists[key] for t, key in names.items()}, limit)
 
     async def as_of(self) -> dict[str, Any] | None:
         """What is counted so far: a record whose offset is below is. None while that cannot be read."""
         try:
-            return (await asyncio.wait_for(self.read(), AS_OF_SECONDS)).as_of.as_json()
+            async with asyncio.timeout(AS_OF_SECONDS):
+                return (await self.read()).as_of.as_json()
         except (Rebuilding, Unavailable, TimeoutError):
             return None
 
@@ -102,6 +124,7 @@ class Service:
         self._reader = Reader(
             self.redis, keys, generation.name, self.settings.shop_timezone, lambda: self.identity.run_id
         )
+        self._reads = SharedReads(self._reader)
         self.hub.switch()
 
 

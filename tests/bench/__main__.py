@@ -100,7 +100,13 @@ def render(results: dict[str, Any]) -> str:
     return page(
         results,
         [
-            (name, part.title, part.method, part.tables(results["parts"][name]["figures"]))
+            (
+                name,
+                part.title,
+                part.method,
+                part.tables(results["parts"][name]["figures"]),
+                part.explanation,
+            )
             for name, part in PARTS.items()
             if name in results["parts"]
         ],

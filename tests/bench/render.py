@@ -80,8 +80,8 @@ def spread_rows(named: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
 SPREAD = ("p50", "p90", "p99", "max", "records")
 
 
-def page(results: Mapping[str, Any], sections: Sequence[tuple[str, str, str, Sequence[Table]]]) -> str:
-    """docs/benchmarks.md. A section is: name, title, method, tables."""
+def page(results: Mapping[str, Any], sections: Sequence[tuple[str, str, str, Sequence[Table], str]]) -> str:
+    """docs/benchmarks.md. A section is: name, title, method, tables, explanation (may be empty)."""
     machine, versions = results["machine"], results["versions"]
     out = [INTRODUCTION, "## Where", ""]
     facts = [
@@ -93,7 +93,7 @@ def page(results: Mapping[str, Any], sections: Sequence[tuple[str, str, str, Seq
         *((name, version) for name, version in versions.items()),
     ]
     out += [markdown(Table("", ("", ""), facts)), ""]
-    for name, title, method, tables in sections:
+    for name, title, method, tables, explanation in sections:
         run = results["parts"][name]
         out += [f"## {title}", "", method, ""]
         for table in tables:
@@ -103,4 +103,5 @@ def page(results: Mapping[str, Any], sections: Sequence[tuple[str, str, str, Seq
             f"in {run['seconds']:,.0f} s.",
             "",
         ]
+        out += [explanation, ""] if explanation else []
     return "\n".join(out).rstrip() + "\n"

@@ -1,13 +1,21 @@
 """The benchmark's arithmetic and its pages: pure, so tested without a platform."""
 
+import socket
+import time
+from array import array
 from contextlib import ExitStack
 
 import pytest
 
+from tests.bench.asking import Plan, ask, request
+from tests.bench.crowd import crowd
 from tests.bench.figures import Produced, Sightings, held, percentile, slope, spread, waits
+from tests.bench.noop import noop
 from tests.bench.parts import PARTS
+from tests.bench.parts.sse import waits_of
 from tests.bench.render import Table, cell, markdown, page, usage_table
-from tests.bench.workers import BenchError, Worker
+from tests.bench.workers import BenchError, Worker, wait_until
+from tests.helpers import isolated_settings
 
 ORDERS = ("orders", 0)
 
@@ -114,7 +122,7 @@ def test_the_page_shows_machine_versions_and_each_part_with_its_conditions():
             }
         },
     }
-    text = page(results, [("idle", "Idle", "How it is done.", [Table("", ("a", "b"), [("x", 1)])])])
+    text = page(results, [("idle", "Idle", "How it is done.", [Table("", ("a", "b"), [("x", 1)])], "")])
     for expected in (
         "A CPU",
         "3.11.1",
@@ -154,3 +162,64 @@ def test_a_worker_shows_a_count_returns_its_result_and_leaves_no_process():
 def test_a_worker_that_fails_tells_why():
     with ExitStack() as stack, pytest.raises(BenchError, match="why it failed"):
         stack.enter_context(Worker(fail)).result(30)
+
+
+def heard(numbers, times):
+    """What a crowd of one answers."""
+    return {
+        "receipts": [(array("d", times), array("q", numbers))],
+        "documents": {n: {"orders": {"0": n}} for n in numbers},
+    }
+
+
+def test_a_record_has_come_to_a_client_with_the_first_snapshot_that_covers_it_whichever_that_client_got():
+    records = [Produced(1.0, "orders", 0, 4), Produced(1.5, "orders", 0, 6), Produced(1.6, "orders", 0, 9)]
+    found, missing = waits_of(records, [heard([5, 7], [2.0, 3.0]), heard([8], [4.0])])
+    assert sorted(found) == pytest.approx([1000, 1500, 2500, 3000])
+    assert missing == 2
+
+
+def test_open_loop_a_stall_counts_for_every_request_that_it_held_up(settings_of_nothing):
+    """100 requests in a second over one connection, to a server that does nothing for its first half second."""
+    with Worker(stalling) as server:
+        wait_until(lambda: server.count, 10, "a port")
+        plan = Plan(("127.0.0.1", server.count), [request("GET", "/")], 100, 100, 1)
+        with Worker(ask, plan) as asking:
+            found = asking.result(30)
+    assert found["statuses"] == {"200": 100}
+    assert found["missing"] == 0
+    assert found["waits_ms"]["max"] >= 450
+    assert found["waits_ms"]["p50"] > 1
+    assert 90 <= found["per_second"] <= 110
+
+
+def test_the_noop_answers_pushes_and_is_listened_to_by_a_crowd(settings_of_nothing):
+    with Worker(noop, settings_of_nothing, 500, 20) as server:
+        address = "127.0.0.1", server.count
+        plan = Plan(address, [request("POST", "/bytes/77", b"x" * 300_000)], 50, 0, 4)
+        with Worker(ask, plan) as asking:
+            assert asking.result(30)["statuses"] == {"200": 50}
+        with Worker(crowd, address, "/push", 30) as listening:
+            wait_until(lambda: listening.count >= 300, 20, "300 frames")
+            listening.stop()
+            found = listening.result(30)
+    assert found["lost"] == 0
+    assert len(found["receipts"]) == 30
+    assert all(list(numbers) == sorted(set(numbers)) for _, numbers in found["receipts"])
+    assert abs(found["frame_bytes"] - 500) < 10
+
+
+def stalling(inside):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        inside.show(server.getsockname()[1])
+        inside.ready()
+        connection, _ = server.accept()
+        with connection:
+            time.sleep(0.5)  # the stall that is measured
+            while got := connection.recv(65536):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" * got.count(b"\r\n\r\n"))
+
+
+@pytest.fixture
+def settings_of_nothing(tmp_path):
+    return isolated_settings(tmp_path)

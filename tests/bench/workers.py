@@ -85,6 +85,10 @@ class Worker:
         """What the worker showed last."""
         return self._count.value
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def is_alive(self) -> bool:
         return self._process.is_alive()
 

@@ -128,7 +128,8 @@ class Deliveries:
                 break
         unknown = Undelivered("timed out: the Kafka client reported nothing")
         try:
-            await asyncio.wait_for(batch.done, self._seconds + REPORT_SECONDS)
+            async with asyncio.timeout(self._seconds + REPORT_SECONDS):
+                await batch.done
         except TimeoutError:
             log.warning("the Kafka client has not reported all of %d records in time", len(records))
         return [

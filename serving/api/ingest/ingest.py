@@ -5,6 +5,7 @@ Refused documents go nowhere but back to the caller, with the reasons. Writes so
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,9 +104,9 @@ class Ingest:
         for number, fate in zip(records, fates, strict=True):
             found[number] = _outcome(number, accepted[number], fate)
         outcomes = [found[line.number] for line in lines]
+        counts = Counter(outcome.status for outcome in outcomes)
         for status in ("accepted", "refused", "failed"):
-            count = sum(outcome.status == status for outcome in outcomes)
-            self._telemetry.ingested.labels(topic, status).inc(count)
+            self._telemetry.ingested.labels(topic, status).inc(counts[status])
         return outcomes
 
     def _judge(self, topic: str, line: Line, caller: Caller, now: datetime) -> Accepted | Refused:

@@ -7,21 +7,23 @@ too slow for, and none has a queue. Reads Redis, and its channel that announces 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 
 from schemas.errors import DataflowError
 from serving.api.health import Health
 from serving.api.live.board import Board
-from serving.api.live.client import frames_for
+from serving.api.live.client import Client
 from serving.api.live.frames import EventId
+from serving.api.live.notes import Notes
 from serving.api.live.snapshot import describe, document, minute_range, questions
 from serving.api.live.source import Source, is_cancelled, wake_at_commits
 from serving.api.problems import RETRY_SOON, Problem
 from serving.read import Rebuilding
 
 SHORTEST_PAUSE = 0.015
-CPU_SHARE = 0.2  # of one core, at most, for building and sending snapshots
-CLIENT_SECONDS = 30e-6  # CPU to send one snapshot to one client
+# Of one core, at most: for building snapshots, and for sending them, which is more the more clients there are.
+BUILDING_SHARE, SENDING_SHARE = 0.2, 0.4
+CLIENT_SECONDS = 20e-6  # CPU to send one snapshot to one client
+PULSE = 1.0
 TICK = 1.0  # lag grows without a commit
 
 log = logging.getLogger("dataflow.api")
@@ -32,14 +34,19 @@ class Hub:
 
     def __init__(self, source: Source, most: int) -> None:
         self.source, self.most = source, most
-        self.clients = 0
         self.snapshots = 0
+        self._clients: set[Client] = set()
         self._board = Board()
+        self._notes = Notes(source, self._board)
         self._tasks: list[asyncio.Task] = []
         self._wake = asyncio.Event()
         self._newest_event = 0
 
     # --- clients
+
+    @property
+    def clients(self) -> int:
+        return len(self._clients)
 
     def check_room(self) -> None:
         """Raises Problem if no client more is taken."""
@@ -51,19 +58,19 @@ class Hub:
                 RETRY_SOON,
             )
 
-    def stream(self, last: EventId | None) -> AsyncIterator[bytes]:
-        """The frames for one client that has seen `last`, until the hub closes. Call `join` before, `leave` after."""
-        return frames_for(self._board, last)
-
-    def join(self) -> None:
-        self.clients += 1
-        if self.clients == 1:
+    def join(self, last: EventId | None) -> Client:
+        """One client more, that has seen `last`: what it is to be sent until the hub closes. Call `leave` after."""
+        if not self._clients:
             self._board.clear()
             self._restart()
+        client = Client(self._board, last)
+        self._clients.add(client)
+        return client
 
-    def leave(self) -> None:
-        self.clients -= 1
-        if self.clients == 0:
+    def leave(self, client: Client) -> None:
+        self._clients.discard(client)
+        self._board.forget(client)
+        if not self._clients:
             self._stop()
 
     async def close(self) -> None:
@@ -84,7 +91,8 @@ class Hub:
     def _restart(self) -> None:
         self._wake.set()
         listener = wake_at_commits(self.source, self._wake)
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(listener)]
+        jobs = (self._run(), listener, self._keep_alive())
+        self._tasks = [asyncio.create_task(job) for job in jobs]
 
     def _stop(self) -> list[asyncio.Task]:
         stopped, self._tasks = self._tasks, []
@@ -102,11 +110,27 @@ class Hub:
             woken = self._wake.is_set() or self._board.snapshot is None
             self._wake.clear()
             began, cpu = time.monotonic(), time.thread_time()
-            await self._turn(woken)
+            with self._board.in_one():
+                await self._turn(woken)
+                if told := self._board.is_state("live"):
+                    # With the numbers, not in a message of its own to each client.
+                    await self._notes.look()
+            if not told:
+                # Nobody waits for notes to hear that there are no numbers.
+                await self._notes.look()
             # What other tasks did meanwhile counts too, which errs on the quiet side.
-            cost = time.thread_time() - cpu + self.clients * CLIENT_SECONDS
-            pause = max(SHORTEST_PAUSE, cost / CPU_SHARE) - (time.monotonic() - began)
+            building, sending = time.thread_time() - cpu, self.clients * CLIENT_SECONDS
+            pause = max(SHORTEST_PAUSE, building / BUILDING_SHARE + sending / SENDING_SHARE)
+            pause -= time.monotonic() - began
             await asyncio.sleep(max(0.0, pause))
+
+    async def _keep_alive(self) -> None:
+        """Wake who was sent nothing for long. One task for all: a timer a client would cost more than its frames."""
+        while True:
+            await asyncio.sleep(PULSE)
+            now = time.monotonic()
+            for client in [each for each in self._clients if each.is_silent(now)]:
+                client.wake()
 
     async def _turn(self, woken: bool) -> None:
         try:

@@ -1,7 +1,7 @@
 """What push reads from: the live state and its health, and Redis's channel that announces commits."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from redis.asyncio import Redis
@@ -10,7 +10,9 @@ from redis.exceptions import RedisError
 from infra.settings import Settings
 from schemas.errors import DataflowError
 from serving.api.health import Health
-from serving.read import Answer, MetricQuery, Reader
+from serving.dead_letters.follow import Follower
+from serving.fold.newest import Counted
+from serving.read import Answer, AsOf, MetricQuery, Reader
 
 SILENCE = 1.0  # seconds after which a listener looks whether it is still wanted
 SHORTEST_BACKOFF, LONGEST_BACKOFF = 0.1, 2.0
@@ -21,11 +23,14 @@ class Source(Protocol):
 
     settings: Settings
     redis: Redis
+    follower: Follower
 
     @property
     def reader(self) -> Reader: ...
 
     async def read_health(self, queries: Sequence[MetricQuery] = ()) -> tuple[Answer, Health]: ...
+
+    async def read_newest(self, topics: Iterable[str], limit: int) -> tuple[AsOf, list[Counted]]: ...
 
 
 async def wake_at_commits(source: Source, wake: asyncio.Event) -> None:

@@ -1,9 +1,21 @@
 """What is measured, one module a part. `PARTS` is their order."""
 
-from tests.bench.parts import catchup, idle, import_, latency, memory, recover, start, sustained
+from tests.bench.parts import (
+    catchup,
+    idle,
+    import_,
+    ingest,
+    latency,
+    memory,
+    reads,
+    recover,
+    sse,
+    start,
+    sustained,
+)
 from tests.bench.parts.part import Part
 
 PARTS: dict[str, Part] = {
     module.PART.name: module.PART
-    for module in (latency, sustained, catchup, import_, memory, start, recover, idle)
+    for module in (latency, sse, reads, ingest, sustained, catchup, import_, memory, start, recover, idle)
 }

@@ -12,10 +12,14 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Part:
-    """`measure` gives the figures that go into results.json, `tables` shows them; `method` says how they came about."""
+    """`measure` gives the figures that go into results.json, `tables` shows them; `method` says how they came about.
+
+    `explanation`, if there is one, says where the time goes.
+    """
 
     name: str
     title: str
     method: str
     measure: Callable[[Bench], Figures]
     tables: Callable[[Figures], Sequence[Table]]
+    explanation: str = ""

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from infra.settings import Settings
+from serving.api.process import SPARE_FILES
 from tests.helpers import isolated_settings, wait_for
 from tests.serving.api.kit import free_port
 
@@ -67,3 +68,17 @@ def test_a_wrong_setting_stops_it_with_the_terminal_status(tmp_path):
     with process(settings) as running:
         assert running.wait(10) == 78
         assert "DATAFLOW_API_KEYS" in running.stderr.read()
+
+
+def test_a_system_that_allows_few_open_files_gets_as_many_push_clients_as_that_gives_room_for(world):
+    settings = world.replace(api_port=free_port(), api_max_live_clients=5_000)
+    command = f"ulimit -n {SPARE_FILES + 2}; exec {sys.executable} -m serving.api"
+    environ = {**os.environ, **settings.environ()}
+    with subprocess.Popen(
+        ["sh", "-c", command], cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            line = running.stderr.readline()
+        finally:
+            running.kill()
+    assert "at most 2 are pushed to" in line
