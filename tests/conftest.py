@@ -5,25 +5,24 @@ A test that takes `settings` has Kafka topics, registry subjects and Redis keys 
 
 import signal
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.runtime.platform import SERVICES, Platform
+from dataflow.testing import Services
+from infra.runtime.platform import Platform
 from infra.settings import Settings
-from tests.helpers import isolated_settings
+
+pytest_plugins = ["dataflow.testing"]
 
 # A shell's background job ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform(dataflow_services: Services) -> Platform:
     """A real broker, registry and Valkey for the whole run. Who wants to kill one starts a Platform of their own."""
-    settings = isolated_settings(tmp_path_factory.mktemp("platform"))
-    with Platform(settings, SERVICES, preferred_ports=False) as running:
-        yield running
+    return dataflow_services.platform
 
 
 @pytest.fixture

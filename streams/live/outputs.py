@@ -9,13 +9,8 @@ query does not know is undecided: the registry may know it by now.
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from streams.judge import UNKNOWN_SCHEMA
-
-# A dead letter keeps at most this much of a record that is too large; its source offset names the rest.
-EXCERPT_BYTES = 4096
-KEY_BYTES = 1024
-# Below the 1 MiB of a broker or producer that is not told otherwise, with room for the key and framing.
-OUTPUT_BYTES = 1_000_000
+from streams.limits import EXCERPT_BYTES, KEY_BYTES, OUTPUT_BYTES
+from streams.plain_judge import UNKNOWN_SCHEMA
 
 
 def outputs(verdicts: DataFrame, topic: str, judged: str, generation: str, max_bytes: int) -> DataFrame:

@@ -3,12 +3,17 @@
 Reads the generations topic, topic metadata and the registry, with clients that it keeps: a look is nine requests.
 """
 
+from typing import TYPE_CHECKING
+
 from infra.generation import Generation, GenerationWatch, compare
 from infra.kafka import admin, identities
 from infra.registry import TopicSchemas
 from infra.settings import Settings
 from schemas.errors import ContractError, DataflowError, Transient
-from streams.live.query import Schemas
+
+if TYPE_CHECKING:
+    # It brings Spark with it, which the job in plain Python does without.
+    from streams.live.query import Schemas
 
 
 class Outdated(DataflowError, Transient):
@@ -24,7 +29,7 @@ class World:
         self._watch = GenerationWatch(settings, generation)
         self._schemas = TopicSchemas(settings)
 
-    def schemas(self) -> Schemas:
+    def schemas(self) -> "Schemas":
         """Every schema that the registry has listed for each topic: it never changes, and records of it stay.
 
         Raises Unavailable, and ContractError if the registry says that a topic has none.

@@ -18,8 +18,7 @@ from dataflow.main import FAILED, OK
 from infra.settings import Settings
 from tests.cli.kit import Shell
 from tests.helpers import wait_for
-from tests.serving.api import kit
-from tests.serving.api.kit import Running, State, serving
+from tests.serving.api.kit import Running, State, free_port, serving
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-m", "dataflow", "watch")
@@ -139,19 +138,18 @@ def test_a_rebuild_is_told_and_the_numbers_come_back(api: Running, state: State)
 def test_it_outlives_the_api_and_resumes_where_it_was(
     environment: Settings, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = kit.free_port()
-    monkeypatch.setattr(kit, "free_port", lambda: port)
+    port = free_port()
     monkeypatch.setenv("API_PORT", str(port))
     state.order(1_000)
     with ExitStack() as stack:
-        with serving(environment) as first:
+        with serving(environment, port) as first:
             first.wait_ready()
             watch = stack.enter_context(watching("--json"))
             assert watch.until(lambda view: view["state"] == "live")["id"] == "g1-1"
         gone = watch.until(lambda view: view["state"] == "disconnected")
         assert gone["revenue"]["orders"] == 1
         state.order(1_000)
-        with serving(environment) as second:
+        with serving(environment, port) as second:
             second.wait_ready()
             back = watch.until(lambda view: view["state"] == "live")
             assert (back["id"], back["revenue"]["orders"]) == ("g1-2", 2)

@@ -1,61 +1,41 @@
-"""What the serving tests share: verdicts made in plain Python, and a fold of them into a real Redis."""
+"""What the serving tests share: verdicts of the generator's records, and a fold of them into a real Redis."""
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
 from typing import Any
 
 from confluent_kafka import Message
 from redis.asyncio import Redis
 
+from dataflow.testing import Judge, Letter
+from dataflow.testing.counting import Counting, places
+from dataflow.testing.offline import Failpoint
+from dataflow.testing.records import Record
+from infra.registry import RegisteredSchema
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
-from schemas.metrics import DIMENSIONS, METRICS
 from schemas.validate import micros
-from serving.fold.fold import Fold
-from serving.fold.plan import Plan
-from serving.fold.state import Known
-from serving.materializer.operations import operations
-from serving.materializer.writer import merged
+from serving.fold.fold import CONFLICT
 from serving.read import MetricQuery, Reader
-from serving.store.keys import Keys, decode_field, place
-from serving.store.store import Store, connect
-from sources.codec import EventCodec
+from serving.store.keys import Keys, decode_field
+from serving.store.store import connect
 from sources.generator import Emission
-from tests.sources.generator_kit import ARRIVAL, CODEC, reasons
+from tests.sources.generator_kit import ARRIVAL, IDS
 
 Verdict = dict[str, Any]
 
 
-def canonical(topic: str, event: dict[str, Any]) -> dict[str, Any]:
-    """An event as the live job writes it: no personal data, no nulls, money in minor units, times in µs."""
-    fields = CONTRACTS[topic].fields
-    plain = {}
-    for name, field in fields.items():
-        value = event[name]
-        if value is None:
-            continue
-        if field.type == "decimal":
-            value = int(value.scaleb(field.scale))
-        elif isinstance(value, datetime):
-            value = micros(value)
-        plain[name] = value
-    return {name: value for name, value in plain.items() if not fields[name].pii}
+def judge_of(ids: Mapping[str, int]) -> Judge:
+    """Knows each contract's own schema under these ids."""
+    known = {topic: [RegisteredSchema(ids[topic], 1, c.avro_json)] for topic, c in CONTRACTS.items()}
+    return Judge(known, ids)
 
 
-def judged(place: dict[str, Any], topic: str, key: bytes, value: bytes, arrival: datetime, codec) -> Verdict:
-    """The verdict of one record."""
-    broken = reasons(topic, key, value, arrival, codec)
-    if broken:
-        return {**place, "v": "r", "r": sorted(broken)}
-    event = codec.decode(topic, value)
-    contract = CONTRACTS[topic]
-    names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
-    text = json.dumps([str(event[name]) for name in names])
-    content = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
-    return {**place, "v": "a", "h": content, "e": canonical(topic, event)}
+@cache
+def generators_judge() -> Judge:
+    return judge_of(IDS)
 
 
 def verdicts(emissions: Iterable[Emission], arrival: datetime = ARRIVAL) -> list[Verdict]:
@@ -64,64 +44,32 @@ def verdicts(emissions: Iterable[Emission], arrival: datetime = ARRIVAL) -> list
     found = []
     for emission in emissions:
         topic = emission.topic
-        place = {"t": topic, "p": 0, "o": offsets[topic], "ts": micros(arrival)}
+        record = Record(topic, 0, offsets[topic], emission.key, emission.value, micros(arrival))
         offsets[topic] += 1
-        found.append(judged(place, topic, emission.key, emission.value, arrival, CODEC))
+        found.append(generators_judge().verdict(record).as_json())
     return found
 
 
-def verdict_of(topic: str, message: Message, codec: EventCodec) -> Verdict:
+def verdict_of(topic: str, message: Message, ids: Mapping[str, int]) -> Verdict:
     """The verdict of a record as it came from Kafka."""
-    millis = message.timestamp()[1]
-    place = {"t": topic, "p": message.partition(), "o": message.offset(), "ts": millis * 1000}
-    arrival = datetime.fromtimestamp(millis / 1000, UTC)
-    return judged(place, topic, message.key(), message.value(), arrival, codec)
+    return judge_of(ids).verdict(message, topic).as_json()
 
 
-class Folded:
-    """A generation in a real Redis, filled run by run by the fold and the store, without Kafka."""
+class Folded(Counting):
+    """A generation in a real Redis, filled run by run, without Kafka."""
 
     def __init__(self, settings: Settings, remembered: int = 200_000) -> None:
-        self.settings = settings
-        self.plan = Plan(METRICS, DIMENSIONS, settings.shop_timezone)
-        self.keys = Keys.of(settings, "g1")
-        self.redis = connect(settings)
-        self.store = Store(self.redis, self.keys)
-        self.fold = Fold(self.plan, self.keys)
-        self.epoch = self.store.claim().epoch
-        fences = [part for topic in CONTRACTS for part in (place(topic, 0), 0)]
-        self.store.commit(
-            self.epoch,
-            {},
-            [
-                ("S", self.keys.meta, ["spec", self.plan.digest(settings.max_event_bytes)]),
-                ("S", self.keys.fence, fences),
-            ],
-        )
-        self.fences = {(topic, 0): 0 for topic in CONTRACTS}
-        self.known = Known(remembered)
-        self.newest: dict[str, int] = {"": 0}
-        self.conflicts: list[tuple[str, int, int]] = []
+        super().__init__(settings, connect(settings))
+        self.claim(places(), Failpoint(None), remembered)
+
+    @property
+    def conflicts(self) -> list[Letter]:
+        return [letter for letter in self.dead_letters() if CONFLICT in letter.reasons]
 
     def apply(self, run: Sequence[Verdict]) -> None:
-        """One commit."""
-        missing = self.known.missing(where for verdict in run for where in self.fold.places(verdict))
-        for where, value in zip(missing, self.store.fetch(missing), strict=True):
-            self.known.learn(where, value)
-        effects = self.fold.fold(run, self.known.found)
-        self.newest = merged(self.newest, effects.newest)
-        ranges = {}
-        for verdict in run:
-            at = (verdict["t"], verdict["p"])
-            ranges[at] = (self.fences[at], verdict["o"] + 1)
-        meta = ["newest", self.newest[""]]
-        for topic, at in self.newest.items():
-            meta += (f"newest:{topic}", at) if topic else ()
-        changes = operations(effects, self.plan, self.keys, self.newest)
-        self.store.commit(self.epoch, ranges, [*changes, ("S", self.keys.meta, meta)])
-        self.known.update(effects.places)
-        self.fences |= {at: until for at, (_, until) in ranges.items()}
-        self.conflicts += effects.conflicts
+        """One commit of verdicts, each of which must be the next of its topic."""
+        assert all(self.admission.admits(verdict) for verdict in run), "a verdict is not the next one"
+        self.commit(run)
 
     def close(self) -> None:
         self.redis.close()

@@ -1,7 +1,5 @@
 """What the API's tests share: the real application behind a real server, and live state written by the real commit."""
 
-import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,13 +7,24 @@ from typing import Any
 import httpx
 import orjson
 
+from dataflow.testing.rest import Running, free_port, serving
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
-from serving.api.app import create_app
-from serving.api.server import Server, server_of
 from serving.store.keys import Keys, place
 from serving.store.store import Operation, Store, connect
-from tests.helpers import wait_for
+
+__all__ = [
+    "MICROS",
+    "MINUTE",
+    "Events",
+    "Running",
+    "State",
+    "assert_problem",
+    "free_port",
+    "listening",
+    "places_of",
+    "serving",
+]
 
 MINUTE = 1_779_010_200  # 2026-05-17T09:30:00Z
 MICROS = 1_000_000
@@ -85,53 +94,6 @@ class State:
         self.redis.close()
 
 
-class Running:
-    """The application behind a real server on a free port."""
-
-    def __init__(self, server: Server, settings: Settings) -> None:
-        self.server, self.settings = server, settings
-        self.url = f"http://127.0.0.1:{settings.api_port}"
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
-
-    @property
-    def service(self):
-        return self.server.config.app.state.service
-
-    def get(self, path: str, **kwargs: Any) -> httpx.Response:
-        return self.http.get(path, **kwargs)
-
-    def post(self, path: str, **kwargs: Any) -> httpx.Response:
-        return self.http.post(path, **kwargs)
-
-    def wait_ready(self) -> None:
-        wait_for(lambda: self.get("/readyz").status_code == 200, 30, "readiness")
-
-
-def free_port() -> int:
-    """A port that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def serving(settings: Settings) -> Iterator[Running]:
-    """Run the API until the block ends."""
-    settings = settings.replace(api_port=free_port())
-    server = server_of(create_app(settings), settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    running = Running(server, settings)
-    try:
-        wait_for(lambda: server.started or not thread.is_alive(), what="the server's start")
-        yield running
-    finally:
-        running.http.close()
-        server.should_exit = True
-        thread.join(15)
-        assert not thread.is_alive(), "the server did not end"
-
-
 class Events:
     """Server-sent events of a stream, read one by one."""
 
@@ -140,8 +102,8 @@ class Events:
         self._rest = ""
         self.comments = 0
 
-    def next(self) -> tuple[str, Any, str | None]:
-        """Event, data, id. What is none (retry, heartbeat) is passed over."""
+    def next(self, *wanted: str) -> tuple[str, Any, str | None]:
+        """Event, data, id. What is none (retry, heartbeat) is passed over, and so are notes that are not `wanted`."""
         while True:
             block, found, rest = self._rest.partition("\n\n")
             if not found:
@@ -149,14 +111,14 @@ class Events:
                 continue
             self._rest = rest
             fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
-            if "data" in fields:
+            if "data" in fields and fields["event"] in ("state", "snapshot", *wanted):
                 return fields["event"], orjson.loads(fields["data"]), fields.get("id")
             self.comments += block.startswith(":")
 
     def until(self, event: str, attempts: int = 50) -> tuple[Any, str | None]:
         """Data and id of the next event of a kind."""
         for _ in range(attempts):
-            kind, data, event_id = self.next()
+            kind, data, event_id = self.next(event)
             if kind == event:
                 return data, event_id
         raise AssertionError(f"no event {event} among {attempts}")

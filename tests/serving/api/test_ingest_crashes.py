@@ -123,7 +123,7 @@ class Scene:
         """What a metric shows of the records, each of them counted as a change or as none."""
         folded = Folded(self.settings)
         try:
-            verdicts = [verdict_of(self.topic, record, self.codec) for record in self.records]
+            verdicts = [verdict_of(self.topic, record, self.codec.schema_ids) for record in self.records]
             for start in range(0, len(verdicts), RUN):
                 folded.apply(verdicts[start : start + RUN])
             counts = {name.decode(): int(n) for name, n in folded.redis.hgetall(folded.keys.counts).items()}

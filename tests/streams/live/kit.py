@@ -4,118 +4,37 @@ The account is kept the way a reader of the judged topic must keep it: by source
 """
 
 import json
-import os
-import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
 
+from dataflow.testing.live import spark_live_spec
+from dataflow.testing.process import JobProcess
 from infra.generation import Generation
 from infra.kafka import admin, consumer, identities
 from infra.registry import schema_ids
-from infra.runtime import jobs
-from infra.runtime.child import Child, Watchdog, signal_group
-from infra.runtime.platform import ROOT
 from infra.settings import Settings
-from infra.setup import find_java
 from schemas.topics import SOURCE_TOPICS
 from sources.codec import EventCodec
 from sources.generator import ShopSimulator
 from sources.producer import EventProducer
 from streams.live.outputs import EXCERPT_BYTES
-from tests.helpers import wait_for
 from tests.sources.generator_kit import ALL_UP, TIDY, history, reasons
 
-START_SECONDS = 120
 Place = tuple[str, int]  # a source topic without prefix, and a partition
 
 
-class LiveProcess:
-    """The live job as the supervisor would start it; a context manager that leaves nothing behind."""
+class LiveProcess(JobProcess):
+    """The live Spark job as the supervisor would start it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.log_file = settings.state_dir / "live.log"
-        self._watchdog = Watchdog()
-        self._child: Child | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._child:
-            self.kill()
-        self._watchdog.close()
-
-    def launch(self) -> None:
-        """Start the process and do not wait."""
-        spec = jobs.live_spec(self.settings, find_java(self.settings.java_home))
-        self._status_file, self._probe = spec.env["DATAFLOW_STATUS_FILE"], spec.probe
-        self._logged = self.log_file.stat().st_size if self.log_file.exists() else 0
-        env = {**os.environ, **spec.env, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        self._child = Child(spec, env, self.log_file, self._watchdog)
-
-    def start(self) -> None:
-        """Start the process and wait until its query runs."""
-        self.launch()
-
-        def running() -> bool:
-            assert self._child.poll() is None, f"the job ended with {self._child.poll()}:\n{self.log()}"
-            return self._probe(self._child.started)
-
-        wait_for(running, START_SECONDS, "the running live query")
-
-    def kill(self) -> None:
-        """SIGKILL for everything that belongs to it."""
-        self._child.kill()
-        self._child.forget()
-        self._child = None
-
-    def terminate(self) -> None:
-        """SIGTERM for the driver alone, as the supervisor does."""
-        self._child.terminate()
-
-    def signal_all(self, number: signal.Signals) -> None:
-        """A signal for the driver and its JVM, as a terminal or an init system sends it."""
-        signal_group(self._child.pid, number)
-
-    def ended(self, timeout: float = 60) -> int:
-        """Wait for the process to end by itself; returns its exit status."""
-        wait_for(lambda: self._child.poll() is not None, timeout, "the end of the live job")
-        status = self._child.poll()
-        self.kill()
-        return status
-
-    def status(self) -> dict[str, Any]:
-        return json.loads(Path(self._status_file).read_text("utf-8"))
-
-    def wait_status(
-        self, what: str, condition: Callable[[dict[str, Any]], object], timeout: float = 60
-    ) -> dict[str, Any]:
-        """Wait until `condition` holds for the status, which is returned."""
-
-        def met() -> dict[str, Any] | None:
-            assert self._child.poll() is None, f"the job ended with {self._child.poll()}:\n{self.log()}"
-            status = self.status()
-            return status if condition(status) else None
-
-        return wait_for(met, timeout, what)
-
-    def log(self) -> str:
-        """What the process has written since it was started last."""
-        return self.log_file.read_bytes()[self._logged :].decode(errors="replace")
+        super().__init__(settings, spark_live_spec)
 
 
 class ShopFeed:
