@@ -20,9 +20,11 @@ from redis import Redis, RedisError
 from infra.registry import Registry, subject
 from infra.runtime.child import signal_group
 from schemas.contract import CONTRACTS
+from schemas.errors import Unavailable
 from sources.codec import HEADER, MAGIC
 from sources.generator.emission import Intent
 from tests.chaos.kit import VICTIMS, Killer, World, world
+from tests.helpers import wait_for
 
 SECONDS = float(os.environ.get("DATAFLOW_MACHINE_SECONDS", "20"))
 LONGEST_HANG = 4.0
@@ -91,17 +93,13 @@ class Machine:
     def evolve(self) -> None:
         """A topic gets one more field, and its next records are written with it at once."""
         self.note("evolve")
-        self.world.platform.wait_ready("registry", 120)
-        settings, topic = self.world.settings, self.chance.choice(("orders", "clickstream", "payments"))
+        topic = self.chance.choice(("orders", "clickstream", "payments"))
         fields = self.added[topic]
         fields.append({"name": f"extra_{len(fields)}", "type": ["null", "string"], "default": None})
         schema = json.loads(CONTRACTS[topic].avro_json)
         schema["fields"] += fields
-        registry = Registry(settings.kafka_schema_registry)
-        try:
-            header = HEADER.pack(MAGIC, registry.register(subject(settings, topic), schema))
-        finally:
-            registry.close()
+        registered = wait_for(lambda: self.registered(topic, schema), 120, "a registry that takes the schema")
+        header = HEADER.pack(MAGIC, registered)
         writer = fastavro.parse_schema(schema)
         with self.world.shop.producer() as producer:
             for emission in self.world.shop.take(200):
@@ -114,6 +112,16 @@ class Machine:
                     fastavro.schemaless_writer(out, writer, {**emission.event, fields[-1]["name"]: "x"})
                     value = header + out.getvalue()
                 producer.produce_raw(emission.topic, emission.key, value)
+
+    def registered(self, topic: str, schema: dict) -> int | None:
+        """The schema's id; None while the registry, which may just have been killed, does not answer."""
+        registry = Registry(self.world.settings.kafka_schema_registry)
+        try:
+            return registry.register(subject(self.world.settings, topic), schema)
+        except Unavailable:
+            return None
+        finally:
+            registry.close()
 
     def check(self) -> None:
         self.note("check")
