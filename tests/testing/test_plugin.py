@@ -50,17 +50,6 @@ def suite(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def addresses(dataflow_services: Services) -> dict[str, str]:
-    """This run's services, for another run to use."""
-    settings = dataflow_services.settings
-    return {
-        "DATAFLOW_TEST_KAFKA": settings.kafka_bootstrap_servers,
-        "DATAFLOW_TEST_REGISTRY": settings.kafka_schema_registry,
-        "DATAFLOW_TEST_REDIS": f"{settings.redis_host}:{settings.redis_port}",
-    }
-
-
 def names_on(services: Services) -> set[str]:
     """Every topic, subject and Redis key on the services."""
     settings, found = services.settings, set()
