@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     shop_timezone: str = "UTC"
     live_trigger_seconds: int = Field(600, ge=5, le=3600)  # Real-Time Mode takes no shorter ones
     live_mode: Literal["realtime", "microbatch"] = "realtime"
+    lake_uri: str | None = None  # a directory or an object store's URL
+    lake_trigger_seconds: int = Field(5, ge=0, le=3600)
+    lake_batch_records: int = Field(500_000, ge=1, le=10_000_000)
     max_event_bytes: int = Field(262_144, ge=1_024, le=786_432)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     dataflow_status_file: Path | None = None

@@ -7,7 +7,7 @@ strict (it lets trailing bytes and oversized decimals through), so every record 
 came in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlglot
 from pyspark.sql import Column, DataFrame
@@ -23,15 +23,31 @@ from streams.reading import PERMISSIVE, Reading, read_schema
 HEADER_BYTES = 5
 
 
+def canonical_event(contract: Contract) -> list[Column]:
+    """What the live path makes of an event: no personal data, money in minor units, times in µs."""
+    return [_value(field).alias(name) for name, field in contract.fields.items() if not field.pii]
+
+
+def whole_event(contract: Contract) -> list[Column]:
+    """What the lake makes of an event: every field, money as decimals, times in µs."""
+    return [F.col(_safe(name)).alias(name) for name in contract.fields]
+
+
 def judge(
-    records: DataFrame, contract: Contract, known: Sequence[RegisteredSchema], max_bytes: int
+    records: DataFrame,
+    contract: Contract,
+    known: Sequence[RegisteredSchema],
+    max_bytes: int,
+    event: Callable[[Contract], list[Column]] = canonical_event,
+    keep: Sequence[str] = (),
 ) -> DataFrame:
     """One row per record of a Kafka source: where it stands, why it is refused, and its event where it is not.
 
-    `known` are the writer schemas that the registry lists under the topic; `max_bytes` bounds key plus value.
-    Columns out: partition, offset, kafka_time (µs), key, value, size (bytes), reasons (array, empty if accepted),
-    warnings (array), content (hash of the row, tells a repeat from a conflict), event (struct without personal data,
-    money in minor units, times in µs; null if refused).
+    `known` are the writer schemas that the registry lists under the topic; `max_bytes` bounds key plus value;
+    `event` makes the event out of the decoded columns; `keep` names more columns of the source to pass through.
+    Columns out: partition, offset, kafka_time (µs), key, value, size (bytes), what is kept, reasons (array, empty if
+    accepted), warnings (array), content (hash of the row, tells a repeat from a conflict), event (struct; null if
+    refused).
     """
     readings = [read_schema(records.sparkSession, contract, schema) for schema in known]
     size = F.coalesce(F.octet_length("value"), F.lit(0)) + F.coalesce(F.octet_length("key"), F.lit(0))
@@ -42,6 +58,7 @@ def judge(
         "key",
         "value",
         size.alias("size"),
+        *keep,
         _framing_reason(readings, size, max_bytes).alias("framing"),
     )
     usable = [reading for reading in readings if reading.usable]
@@ -55,6 +72,7 @@ def judge(
         "key",
         "value",
         "size",
+        *keep,
         "fault",
         *(F.col(f"decoded.{name}").alias(_safe(name)) for name in contract.fields),
     )
@@ -68,10 +86,11 @@ def judge(
         "key",
         "value",
         "size",
+        *keep,
         reasons.alias("reasons"),
         F.when(accepted, F.col("warn")).otherwise(F.array().cast("array<string>")).alias("warnings"),
         F.when(accepted, F.xxhash64(*_content(contract))).alias("content"),
-        F.when(accepted, F.struct(*_canonical(contract))).alias("event"),
+        F.when(accepted, F.struct(*event(contract))).alias("event"),
     )
 
 
@@ -176,10 +195,6 @@ def _value(field: Field) -> Column:
     if field.type == "decimal":
         return (column * 10**field.scale).cast("bigint")
     return column
-
-
-def _canonical(contract: Contract) -> list[Column]:
-    return [_value(field).alias(name) for name, field in contract.fields.items() if not field.pii]
 
 
 def _content(contract: Contract) -> list[Column]:

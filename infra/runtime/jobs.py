@@ -22,12 +22,23 @@ def bootstrap_spec(settings: Settings) -> ProcessSpec:
 
 def live_spec(settings: Settings, java: Java) -> ProcessSpec:
     """The live Spark job."""
+    env = _spark_env(settings, java)
+    return _job(settings, "live", "streams.live", env=env, start_deadline=240, stop_deadline=25)
+
+
+def lake_spec(settings: Settings, java: Java, after: tuple[str, ...] = ("bootstrap",)) -> ProcessSpec:
+    """The lake's Spark job."""
+    env = _spark_env(settings, java)
+    return _job(settings, "lake", "streams.lake", after=after, env=env, start_deadline=300, stop_deadline=60)
+
+
+def _spark_env(settings: Settings, java: Java) -> dict[str, str]:
     env = {"JAVA_HOME": str(spark_java_home(java, settings.cache_dir)), "PYSPARK_PYTHON": sys.executable}
     if settings.spark_master is None or settings.spark_master.startswith("local"):
         scratch = settings.state_dir / "spark"
         scratch.mkdir(parents=True, exist_ok=True)
         env |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_DIRS": str(scratch)}
-    return _job(settings, "live", "streams.live", env=env, start_deadline=240, stop_deadline=25)
+    return env
 
 
 def materializer_spec(settings: Settings) -> ProcessSpec:

@@ -1,0 +1,1 @@
+"""Reading the lake: its tables at a manifest, as SQL views."""

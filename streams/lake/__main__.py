@@ -1,0 +1,34 @@
+"""`python -m streams.lake`: the lake job as a process."""
+
+import logging
+import os
+import sys
+
+from infra.entry import run_process
+from infra.settings import Settings
+from streams.lake.job import LakeJob
+from streams.live.stop import StopRequest
+
+# The live path goes first where both want the processor.
+NICENESS = 10
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = StopRequest()
+    stop.listen()
+    settings = Settings.load()
+    os.nice(NICENESS)
+    logging.basicConfig(
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stdout,
+    )
+    for chatty in ("py4j", "httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    with LakeJob(settings, stop) as job:
+        job.run()
+
+
+if __name__ == "__main__":
+    sys.exit(run_process(main))

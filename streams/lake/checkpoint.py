@@ -1,0 +1,56 @@
+"""The lake query's checkpoint: where each of its batches ends, and what to do when it is gone.
+
+Spark writes a batch's end offsets before the batch runs. The manifest says how far the lake is, so a checkpoint that is
+older or newer than the lake does no harm; one that is gone altogether is for a person to decide on.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from infra.kafka import Offsets
+from infra.settings import Settings
+from schemas.errors import GenerationError
+from streams.lake.manifest import Manifest
+
+RESUME = "resume"
+
+
+class LostCheckpoint(GenerationError):
+    """The lake has batches, and the checkpoint of the query that wrote them is gone."""
+
+
+class Checkpoint:
+    """The checkpoint directory of one generation's lake query."""
+
+    def __init__(self, settings: Settings, generation: str) -> None:
+        self._home = settings.state_dir / "checkpoints" / f"{generation}-lake"
+        self.directory: Path = self._home / "query"
+
+    def check(self, manifest: Manifest) -> None:
+        """Raise LostCheckpoint if the lake is not empty and Spark would begin at the beginning."""
+        resume = self._home / RESUME
+        if manifest.number and not any(self.directory.glob("offsets/[0-9]*")) and not resume.exists():
+            raise LostCheckpoint(
+                f"expected the checkpoint that wrote batch {manifest.number} of the lake in {self.directory}, and "
+                "found none. Two ways out: `dataflow lake resume` goes on from the offsets that the lake's own "
+                "manifest names (nothing is read twice, nothing is skipped); `dataflow generation new` starts "
+                "over from the beginning of the topics"
+            )
+        resume.unlink(missing_ok=True)
+
+    def resume(self) -> None:
+        """Let the next driver begin a new checkpoint where the manifest is."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self._home.mkdir(parents=True, exist_ok=True)
+        (self._home / RESUME).touch()
+
+    def batch_end(self, batch_id: int, prefix: str) -> Offsets:
+        """The offsets that a batch of the query ends before, by topic name without prefix."""
+        text = (self.directory / "offsets" / str(batch_id)).read_text("utf-8")
+        by_topic = json.loads(text.splitlines()[-1])
+        return {
+            (name.removeprefix(prefix), int(partition)): offset
+            for name, offsets in by_topic.items()
+            for partition, offset in offsets.items()
+        }

@@ -1,0 +1,1 @@
+"""The gold tables' parts: each keeps one or two tables, at a cost that follows what a batch changes."""

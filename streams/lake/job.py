@@ -1,0 +1,221 @@
+"""The lake job's driver: a Structured Streaming query over all source topics, whose batches become Delta commits.
+
+The query plans batches and keeps them in its checkpoint; a batch is read, judged, folded and written by
+`streams.lake`. Reads the source topics and the newest manifest; writes the lake and the status file.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming import StreamingQuery
+
+from infra.failpoints import Failpoints
+from infra.generation import current_generation
+from infra.kafka import Offsets
+from infra.settings import Settings
+from infra.status import write_status
+from schemas.contract import CONTRACTS
+from schemas.errors import DataflowError, Unavailable
+from streams.lake.checkpoint import Checkpoint
+from streams.lake.known import Known
+from streams.lake.manifest import Manifest
+from streams.lake.reading import Reading, undecided
+from streams.lake.store import LakeStore, lake_root
+from streams.live.stop import StopRequest
+from streams.live.world import World
+from streams.spark import end, leave_signals_to_python, session
+
+SLOTS = 4
+TICK_SECONDS = 0.5
+WATCH_SECONDS = 3.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between restarts of a query that fails
+
+log = logging.getLogger(__name__)
+
+
+class LakeJob:
+    """One run of the driver over one generation; a context manager that owns Spark."""
+
+    def __init__(self, settings: Settings, stop: StopRequest) -> None:
+        self.settings, self.stop = settings, stop
+        self.report("starting")
+        self.failpoints = Failpoints(settings)
+        self.generation = current_generation(settings)
+        with ExitStack() as stack:
+            self.world = World(settings, self.generation)
+            stack.callback(self.world.close)
+            self.store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
+            stack.callback(self.store.close)
+            self.checkpoint = Checkpoint(settings, self.generation.name)
+            if (found := self.store.newest_manifest()) is not None:
+                self.checkpoint.check(found)
+            self.manifest = self.store.open(self.generation.name)
+            self.tables = Known(self.store, self.manifest).tables(settings.shop_timezone)
+            config = {"spark.sql.adaptive.enabled": "false", "spark.sql.streaming.stopTimeout": "10s"}
+            self.spark = session(settings, "lake", SLOTS, config)
+            stack.callback(end, self.spark)
+            leave_signals_to_python(self.spark)
+            self.reading = Reading(self.spark, settings, self.generation, self.world.schemas())
+            stack.callback(self.reading.close)
+            stop.listen()
+            self.failure: BaseException | None = None
+            self._closing = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.report("stopping")
+        self._closing.close()
+
+    def run(self) -> None:
+        """Until a stop is asked for. Raises Outdated or Fenced if a new process has to take over."""
+        pause = FIRST_PAUSE
+        while not self.stop.asked:
+            number = self.manifest.number
+            try:
+                self.run_query()
+            except StreamingQueryException as error:
+                if isinstance(self.failure, DataflowError):
+                    raise self.failure from error
+                log.error("the query failed and starts again: %s", self.failure or error)
+                pause = FIRST_PAUSE if self.manifest.number > number else min(2 * pause, LONGEST_PAUSE)
+                self.wait(pause)
+            except Py4JJavaError:
+                raise
+            except (Py4JError, ConnectionError) as error:
+                raise Unavailable(f"Spark's JVM has ended under the job: {error}") from error
+
+    def run_query(self) -> None:
+        """One life of the query: returns when a stop is asked for, raises what ended it."""
+        self.failure = None
+        query = self.start()
+        try:
+            looked = time.monotonic()
+            while not self.stop.asked:
+                if query.awaitTermination(TICK_SECONDS):
+                    return
+                self.report("running")
+                if time.monotonic() - looked > WATCH_SECONDS:
+                    looked = time.monotonic()
+                    self.world.check()
+        finally:
+            query.stop()
+
+    def start(self) -> StreamingQuery:
+        prefix = self.settings.topic_prefix
+        names = [prefix + topic for topic in self.generation.topics]
+        starting: dict[str, dict[str, int]] = {name: {} for name in names}
+        for (topic, partition), offset in self.since().items():
+            starting[prefix + topic][str(partition)] = offset
+        records = (
+            self.spark.readStream.format("kafka")
+            .option("kafka.bootstrap.servers", self.settings.kafka_bootstrap_servers)
+            .option("subscribe", ",".join(names))
+            .option("startingOffsets", json.dumps(starting))
+            .option("failOnDataLoss", "true")
+            .option("kafka.isolation.level", "read_committed")
+            .option("maxOffsetsPerTrigger", self.settings.lake_batch_records)
+            .load()
+        )
+        return (
+            records.writeStream.foreachBatch(self.query_batch)
+            .queryName(f"{self.settings.dataflow_env}-{self.generation.name}-lake")
+            .option("checkpointLocation", str(self.checkpoint.directory))
+            .trigger(processingTime=f"{self.settings.lake_trigger_seconds} seconds")
+            .start()
+        )
+
+    def since(self) -> Offsets:
+        """Where the next batch begins."""
+        return {
+            place: self.manifest.until.get(place, self.generation.start(*place))
+            for place in self.generation.partitions()
+        }
+
+    def query_batch(self, _: DataFrame, batch_id: int) -> None:
+        """What Spark calls for each batch. It comes again after a crash, and then may be done already."""
+        try:
+            until = self.checkpoint.batch_end(batch_id, self.settings.topic_prefix)
+            since = self.since()
+            until = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
+            if until != since:
+                self.run_batch(since, until)
+            self.failpoints.hit("lake.before_checkpoint")
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def run_batch(self, since: Offsets, until: Offsets) -> None:
+        """Read, judge, fold and write the records from `since` to before `until`."""
+        began = time.monotonic()
+        judged = self.judged(since, until)
+        read = time.monotonic()
+        batch = self.tables.fold(self.manifest.number + 1, judged)
+        folded = time.monotonic()
+        self.manifest = self.store.write(self.next_manifest(until, judged, batch.counts), batch.rows)
+        self.tables.take_in(batch)
+        records = sum(frame.height for frame in judged.values())
+        log.info(
+            "batch %d: %d records, read %.2f s, folded %.2f s, written %.2f s",
+            self.manifest.number,
+            records,
+            read - began,
+            folded - read,
+            time.monotonic() - folded,
+        )
+
+    def judged(self, since: Offsets, until: Offsets) -> dict[str, pl.DataFrame]:
+        """The judged records. One whose schema is unknown is judged by what the registry lists now."""
+        judged = self.reading.read(since, until)
+        topics = undecided(judged)
+        if topics and (schemas := self.world.schemas()) != self.reading.schemas:
+            self.reading.schemas = schemas
+            only = {place: offset if place[0] in topics else since[place] for place, offset in until.items()}
+            judged |= self.reading.read(since, only)
+        return judged
+
+    def next_manifest(
+        self, until: Offsets, judged: Mapping[str, pl.DataFrame], counts: Mapping[str, int]
+    ) -> Manifest:
+        before = self.manifest
+        total = dict(before.counts)
+        for name, number in counts.items():
+            total[name] = total.get(name, 0) + number
+        times = [frame["kafka_time"].max() for frame in judged.values() if frame.height]
+        return replace(
+            before,
+            number=before.number + 1,
+            until=until,
+            counts=total,
+            schemas={topic: tuple(s.schema_id for s in self.reading.schemas[topic]) for topic in CONTRACTS},
+            kafka_time=max([before.kafka_time, *times]),
+        )
+
+    def report(self, state: str) -> None:
+        manifest = getattr(self, "manifest", None)
+        write_status(
+            self.settings.dataflow_status_file,
+            state,
+            batch=manifest and manifest.number,
+            generation=manifest and manifest.generation,
+            kafka_time=manifest and manifest.kafka_time,
+        )
+
+    def wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self.stop.asked and time.monotonic() < until:
+            self.report("restarting")
+            time.sleep(min(TICK_SECONDS, seconds))

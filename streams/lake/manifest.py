@@ -1,0 +1,43 @@
+"""The manifest: what a batch leaves behind as its last act, and the only thing that says what the lake holds.
+
+A table's rows beyond the version that the newest manifest names do not exist: a batch that died half-way wrote them,
+and the next driver takes them back. Reads and writes the Delta table `_manifests`, one commit a manifest.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from infra.kafka import Offsets
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The lake after a batch. Everything in it is a function of the source topics up to `until`."""
+
+    number: int  # of the batch; 0 is the empty lake
+    generation: str
+    until: Offsets  # next offset to read of each source partition
+    tables: Mapping[str, int]  # Delta version of each table
+    counts: Mapping[str, int] = field(default_factory=dict)  # records so far, by topic/partition/outcome
+    schemas: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # ids that were known
+    code: str = ""  # digest of contracts and rules
+    newest: Mapping[str, int] = field(default_factory=dict)  # topic → newest event time (µs)
+    kafka_time: int = 0  # newest broker time of a record (µs)
+
+    def to_json(self) -> str:
+        body = asdict(self) | {
+            "until": {f"{topic}/{p}": offset for (topic, p), offset in sorted(self.until.items())}
+        }
+        return json.dumps(body, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        body = json.loads(text)
+        until = {}
+        for place, offset in body["until"].items():
+            topic, _, partition = place.rpartition("/")
+            until[topic, int(partition)] = offset
+        schemas = {topic: tuple(ids) for topic, ids in body["schemas"].items()}
+        return cls(**body | {"until": until, "schemas": schemas})

@@ -1,0 +1,60 @@
+"""Judged records of a shop without Spark: the generator's events, judged by plain Python, as the reading gives them."""
+
+import polars as pl
+
+from infra.registry import RegisteredSchema
+from schemas.contract import CONTRACTS
+from schemas.tables import silver
+from schemas.validate import micros
+from streams.lake.frames import HEADERS, polars_type
+from streams.plain_judge import PlainJudge
+from tests.sources.generator_kit import ALL_UP, ARRIVAL, IDS, history
+
+PARTITIONS = 2
+KNOWN = {topic: [RegisteredSchema(IDS[topic], 1, c.avro_json)] for topic, c in CONTRACTS.items()}
+MAX_BYTES = 262_144
+
+
+def judged_history(count: int, seed: int) -> dict[str, pl.DataFrame]:
+    """By topic, the first `count` records of a shop with all dials up."""
+    judge, rows = PlainJudge(KNOWN, MAX_BYTES), {topic: [] for topic in CONTRACTS}
+    offsets: dict[tuple[str, int], int] = {}
+    arrival = micros(ARRIVAL)
+    emissions, _ = history(ALL_UP, count, seed)
+    for emission in emissions:
+        topic, key, value = emission.topic, emission.key, emission.value
+        partition = sum(key or b"") % PARTITIONS
+        offset = offsets.get((topic, partition), 0)
+        offsets[topic, partition] = offset + 1
+        reasons, event = judge.judge(topic, key, value, arrival)
+        content = None if reasons else _content(topic, event)
+        rows[topic].append((partition, offset, arrival, key, value, None, reasons, content, event))
+    return {topic: _frame(topic, found) for topic, found in rows.items()}
+
+
+def _content(topic: str, event: dict) -> int:
+    contract = CONTRACTS[topic]
+    names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
+    return hash(tuple(event.get(name) for name in names))
+
+
+def _frame(topic: str, rows: list[tuple]) -> pl.DataFrame:
+    columns = {column.name: column for column in silver(CONTRACTS[topic]).columns}
+    event = pl.Struct(
+        {
+            name: pl.Int64() if field.type == "timestamp" else polars_type(columns[name])
+            for name, field in CONTRACTS[topic].fields.items()
+        }
+    )
+    schema = {
+        "partition": pl.Int32(),
+        "offset": pl.Int64(),
+        "kafka_time": pl.Int64(),
+        "key": pl.Binary(),
+        "value": pl.Binary(),
+        "headers": HEADERS,
+        "reasons": pl.List(pl.String()),
+        "content": pl.Int64(),
+        "event": event,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,0 +1,162 @@
+"""However records are cut into batches, and wherever a driver starts anew, the tables are the same and are right."""
+
+import random
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from infra.failpoints import Failpoints
+from replay.verify.compare import compare
+from replay.verify.gold import recompute_gold
+from replay.verify.recompute import recompute
+from schemas.contract import CONTRACTS
+from schemas.tables import TABLES, silver
+from serving.lake.views import connect, quoted
+from streams.lake.known import Known
+from streams.lake.manifest import Manifest
+from streams.lake.store import MANIFESTS, Fenced, LakeStore
+from streams.plain_judge import PlainJudge
+from tests.helpers import isolated_settings
+from tests.streams.lake.shop import KNOWN, MAX_BYTES, PARTITIONS, judged_history
+
+
+class Driver:
+    """One driver of a lake, as the job is one."""
+
+    def __init__(self, home, tz="UTC"):
+        self.root = str(home / "lake")
+        self.store = LakeStore(self.root, Failpoints(isolated_settings(home)))
+        self.manifest = self.store.open("g1")
+        self.tables = Known(self.store, self.manifest).tables(tz)
+
+    def run(self, judged):
+        number = self.manifest.number + 1
+        batch = self.tables.fold(number, judged)
+        counts = dict(self.manifest.counts)
+        for name, records in batch.counts.items():
+            counts[name] = counts.get(name, 0) + records
+        until = dict(self.manifest.until)
+        for topic, records in judged.items():
+            for partition, offset in records.group_by("partition").agg(pl.col("offset").max()).iter_rows():
+                until[topic, partition] = offset + 1
+        self.manifest = self.store.write(
+            replace(self.manifest, number=number, counts=counts, until=until), batch.rows
+        )
+        self.tables.take_in(batch)
+
+
+def cut(judged, chance, size):
+    """The records in batches of about `size` a topic, each partition in order."""
+    done = {(topic, p): 0 for topic in judged for p in range(PARTITIONS)}
+    while True:
+        batch = {}
+        for topic, records in judged.items():
+            parts = []
+            for p in range(PARTITIONS):
+                mine = records.filter(records["partition"] == p)
+                take = chance.randint(0, size)
+                parts.append(mine.slice(done[topic, p], take))
+                done[topic, p] += parts[-1].height
+            batch[topic] = parts[0].vstack(parts[1])
+        yield batch
+        if all(done[topic, p] >= (judged[topic]["partition"] == p).sum() for topic, p in done):
+            return
+
+
+def content(root, manifest):
+    """Every table, as its readers see it."""
+    with connect(root, manifest) as lake:
+        return {
+            name: sorted(lake.execute(f"SELECT * FROM {quoted(name)}").fetchall(), key=repr)
+            for name in TABLES
+        }
+
+
+def expect_right(root, manifest, tz="UTC"):
+    """The tables are what the second computation makes of bronze."""
+    with connect(root, manifest) as lake:
+        again = recompute(lake, PlainJudge(KNOWN, MAX_BYTES))
+        expected = again.rows | recompute_gold(again, tz)
+        names = [silver(c).name for c in CONTRACTS.values()]
+        assert set(names) <= set(expected)
+        for name, rows in expected.items():
+            difference = compare(name, lake.execute(f"SELECT * FROM {quoted(name)}").fetchall(), rows)
+            assert difference.equal, str(difference)
+    assert dict(manifest.counts) == dict(again.counts)
+
+
+@pytest.mark.parametrize(
+    ("seed", "size", "tz"), [(1, 40, "UTC"), (2, 300, "America/New_York"), (3, 10_000, "Asia/Kolkata")]
+)
+def test_however_records_are_cut_into_batches_the_tables_are_right(tmp_path, seed, size, tz):
+    chance = random.Random(seed)
+    judged = judged_history(3_000, seed)
+    driver = Driver(tmp_path, tz)
+    for batch in cut(judged, chance, size):
+        driver.run(batch)
+        if chance.random() < 0.2:
+            driver = Driver(tmp_path, tz)  # a restart knows what the one before knew
+    expect_right(driver.root, driver.manifest, tz)
+
+
+def test_two_cuts_of_the_same_records_give_the_same_rows(tmp_path):
+    judged = judged_history(2_000, 5)
+    found = []
+    for n, size in enumerate((60, 2_000)):
+        driver = Driver(tmp_path / str(n))
+        for batch in cut(judged, random.Random(n), size):
+            driver.run(batch)
+        found.append(content(driver.root, driver.manifest))
+    assert found[0] == found[1]
+
+
+def test_of_two_drivers_one_is_fenced_off_and_nothing_of_it_counts(tmp_path):
+    batches = list(cut(judged_history(600, 6), random.Random(6), 60))
+    first = Driver(tmp_path)
+    first.run(batches[0])
+    second = Driver(tmp_path)
+    first.run(batches[1])
+    with pytest.raises(Fenced, match="one driver a lake"):
+        second.run(batches[1])
+    before = content(first.root, first.manifest)
+    third = Driver(tmp_path)
+    assert third.manifest.number == 2
+    assert content(third.root, third.manifest) == before
+    expect_right(third.root, third.manifest)
+
+
+@pytest.mark.parametrize("table", ["raw_orders", "orders", "quarantine", "fct_orders", MANIFESTS])
+def test_a_batch_that_dies_before_its_manifest_is_taken_back(tmp_path, table, monkeypatch):
+    batches = list(cut(judged_history(900, 7), random.Random(7), 80))
+    driver = Driver(tmp_path)
+    driver.run(batches[0])
+    before = content(driver.root, driver.manifest)
+
+    class Died(Exception):
+        pass
+
+    append = LakeStore._append
+
+    def dies(self, name, rows, note):
+        if name == table:
+            raise Died
+        append(self, name, rows, note)
+
+    monkeypatch.setattr(LakeStore, "_append", dies)
+    with pytest.raises(Died):
+        driver.run(batches[1])
+    monkeypatch.undo()
+    again = Driver(tmp_path)
+    assert again.manifest.number == 1
+    assert content(again.root, again.manifest) == before
+    for batch in batches[1:]:
+        again.run(batch)
+    expect_right(again.root, again.manifest)
+
+
+def test_a_manifest_reads_back_as_it_was_written():
+    manifest = Manifest(
+        3, "g1", {("orders", 10): 5}, {"orders": 2}, {"orders/10/changed": 5}, {"orders": (1, 2)}
+    )
+    assert Manifest.from_json(manifest.to_json()) == manifest
