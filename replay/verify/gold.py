@@ -68,10 +68,10 @@ QUERIES = {
     "sessions": """
         WITH marked AS (
             SELECT *, coalesce(occurred_at - lag(occurred_at) OVER w > INTERVAL 30 MINUTE, true) AS begins
-            FROM clickstream WINDOW w AS (PARTITION BY visitor_id ORDER BY occurred_at)
+            FROM clickstream WINDOW w AS (PARTITION BY visitor_id ORDER BY occurred_at, event_id)
         ), numbered AS (
             SELECT *, sum(begins::INT) OVER (
-                PARTITION BY visitor_id ORDER BY occurred_at ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                PARTITION BY visitor_id ORDER BY occurred_at, event_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
             ) AS number FROM marked
         )
         SELECT visitor_id, min(occurred_at), max(occurred_at), count(*),

@@ -8,7 +8,7 @@ from schemas.tables import silver
 from schemas.validate import micros
 from streams.lake.frames import HEADERS, polars_type
 from streams.plain_judge import PlainJudge
-from tests.sources.generator_kit import ALL_UP, ARRIVAL, IDS, history
+from tests.sources.generator_kit import ALL_UP, ARRIVAL, CODEC, IDS, history
 
 PARTITIONS = 2
 KNOWN = {topic: [RegisteredSchema(IDS[topic], 1, c.avro_json)] for topic, c in CONTRACTS.items()}
@@ -58,3 +58,18 @@ def _frame(topic: str, rows: list[tuple]) -> pl.DataFrame:
         "event": event,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def judged_events(records: list[tuple[str, dict]]) -> dict[str, pl.DataFrame]:
+    """The same for events that a test made up; all of them have to be good ones."""
+    judge, rows = PlainJudge(KNOWN, MAX_BYTES), {topic: [] for topic in CONTRACTS}
+    arrival = micros(ARRIVAL)
+    for topic, event in records:
+        key, value = CODEC.encode(topic, event)
+        reasons, decoded = judge.judge(topic, key, value, arrival)
+        assert not reasons, (topic, reasons, event)
+        partition = sum(key) % PARTITIONS
+        offset = sum(row[0] == partition for row in rows[topic])
+        content = _content(topic, decoded)
+        rows[topic].append((partition, offset, arrival, key, value, None, [], content, decoded))
+    return {topic: _frame(topic, found) for topic, found in rows.items()}

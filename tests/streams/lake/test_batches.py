@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -18,7 +19,8 @@ from streams.lake.manifest import Manifest
 from streams.lake.store import MANIFESTS, Fenced, LakeStore
 from streams.plain_judge import PlainJudge
 from tests.helpers import isolated_settings
-from tests.streams.lake.shop import KNOWN, MAX_BYTES, PARTITIONS, judged_history
+from tests.streams.lake.restless import events
+from tests.streams.lake.shop import KNOWN, MAX_BYTES, PARTITIONS, judged_events, judged_history
 
 
 class Driver:
@@ -98,6 +100,34 @@ def test_however_records_are_cut_into_batches_the_tables_are_right(tmp_path, see
         if chance.random() < 0.2:
             driver = Driver(tmp_path, tz)  # a restart knows what the one before knew
     expect_right(driver.root, driver.manifest, tz)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_changes_comes_late_or_is_deleted_and_born_again(tmp_path, seed):
+    chance = random.Random(seed)
+    judged = judged_events(events(seed, 700))
+    driver = Driver(tmp_path)
+    for batch in cut(judged, chance, chance.choice((5, 30, 200))):
+        driver.run(batch)
+    expect_right(driver.root, driver.manifest)
+    rows = content(driver.root, driver.manifest)
+    for name in ("dim_customers", "dim_products"):
+        expect_history(rows[name])
+
+
+def expect_history(rows):
+    """No overlap, one last row a key at most, and none that ends before it begins."""
+    by_key = {}
+    for row in rows:
+        key, (version, since, until, current) = row[0], row[-4:]
+        assert until is None or since <= until
+        assert current == (until is None)
+        by_key.setdefault(key, []).append((version, since, until))
+    for found in by_key.values():
+        found.sort()
+        for (_, _, until), (_, since, _) in pairwise(found):
+            assert until is not None
+            assert until <= since
 
 
 def test_two_cuts_of_the_same_records_give_the_same_rows(tmp_path):
