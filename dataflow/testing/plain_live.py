@@ -29,8 +29,8 @@ from sources.codec import HEADER
 from streams.limits import KEY_BYTES
 from streams.live.attempt import starting_offsets
 from streams.live.control import ControlReader, last_needed
-from streams.live.stop import StopRequest
-from streams.live.world import World
+from streams.stop import StopRequest
+from streams.world import World
 
 RUN = 500  # records between two looks at anything else
 PATIENCE = 0.02  # seconds to wait for a record

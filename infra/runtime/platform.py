@@ -35,7 +35,8 @@ from infra.setup import checked_jars, find_java
 
 SERVICES = ("kafka", "registry", "valkey")
 JOBS = ("bootstrap", "live", "materializer", "api")
-ALL = SERVICES + JOBS
+LIVE = SERVICES + JOBS  # all that the live numbers need
+ALL = (*LIVE, "lake")
 ROOT = Path(__file__).parents[2]
 # Variables of the user's shell that would change what a child runs.
 FOREIGN_PREFIXES = ("APICURIO_", "QUARKUS_", "SPARK_", "PYSPARK_", "HADOOP_")
@@ -103,10 +104,14 @@ class Platform:
         self.supervisor.check()
 
     def wait_ready(
-        self, name: str | None = None, timeout: float | None = None, max_restarts: float = math.inf
+        self,
+        name: str | None = None,
+        timeout: float | None = None,
+        max_restarts: float = math.inf,
+        but: Sequence[str] = (),
     ) -> None:
-        """Wait for one process, or all. Raises StartFailed with the end of the log."""
-        names = [name] if name else [info.name for info in self.supervisor.processes()]
+        """Wait for one process, or all but some. Raises StartFailed with the end of the log."""
+        names = [name] if name else [p.name for p in self.supervisor.processes() if p.name not in but]
         self.supervisor.wait_ready(names, self._start_timeout if timeout is None else timeout, max_restarts)
 
     def stop_process(self, name: str) -> None:
@@ -173,6 +178,9 @@ class Platform:
             specs.append(jobs.materializer_spec(self.settings))
         if "api" in wanted:
             specs.append(jobs.api_spec(self.settings))
+        if "lake" in wanted:
+            # The second Spark starts when the live numbers are there: both at once would delay them.
+            specs.append(jobs.lake_spec(self.settings, java, tuple(wanted & {"bootstrap", "live"})))
         if self._demo:
             specs.append(jobs.demo_spec(self.settings, self._demo))
         return specs

@@ -7,7 +7,7 @@ import sys
 from infra.entry import run_process
 from infra.settings import Settings
 from streams.lake.job import LakeJob
-from streams.live.stop import StopRequest
+from streams.stop import StopRequest
 
 # The live path goes first where both want the processor.
 NICENESS = 10

@@ -4,13 +4,17 @@ Spark writes a batch's end offsets before the batch runs. The manifest says how 
 older or newer than the lake does no harm; one that is gone altogether is for a person to decide on.
 """
 
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.kafka import Offsets
 from infra.settings import Settings
-from schemas.errors import GenerationError
+from schemas.errors import DataflowError, GenerationError, Transient
 from streams.lake.manifest import Manifest
 
 RESUME = "resume"
@@ -20,12 +24,37 @@ class LostCheckpoint(GenerationError):
     """The lake has batches, and the checkpoint of the query that wrote them is gone."""
 
 
+class Occupied(DataflowError, Transient):
+    """Another driver of this generation's lake runs."""
+
+
 class Checkpoint:
     """The checkpoint directory of one generation's lake query."""
 
     def __init__(self, settings: Settings, generation: str) -> None:
         self._home = settings.state_dir / "checkpoints" / f"{generation}-lake"
         self.directory: Path = self._home / "query"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one driver on this machine's checkpoint. Raises Occupied while another one is.
+
+        It spares a second driver its work; what keeps the tables right is that each commit is a compare-and-set.
+        """
+        self._home.mkdir(parents=True, exist_ok=True)
+        with (self._home / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise Occupied(
+                    f"expected to be the one driver of the lake of this generation, and process {file.read()} is: "
+                    "stop that one first; this one tries again"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
 
     def check(self, manifest: Manifest) -> None:
         """Raise LostCheckpoint if the lake is not empty and Spark would begin at the beginning."""

@@ -31,9 +31,10 @@ from streams.lake.known import Known
 from streams.lake.manifest import Manifest
 from streams.lake.reading import Reading, undecided
 from streams.lake.store import LakeStore, lake_root
-from streams.live.stop import StopRequest
-from streams.live.world import World
+from streams.lake.upkeep import Upkeep
 from streams.spark import end, leave_signals_to_python, session
+from streams.stop import StopRequest
+from streams.world import World
 
 SLOTS = 4
 TICK_SECONDS = 0.5
@@ -56,7 +57,9 @@ class LakeJob:
             stack.callback(self.world.close)
             self.store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
             stack.callback(self.store.close)
+            self.upkeep = Upkeep(self.failpoints)
             self.checkpoint = Checkpoint(settings, self.generation.name)
+            stack.enter_context(self.checkpoint.lock())
             if (found := self.store.newest_manifest()) is not None:
                 self.checkpoint.check(found)
             self.manifest = self.store.open(self.generation.name)
@@ -167,6 +170,8 @@ class LakeJob:
         folded = time.monotonic()
         self.manifest = self.store.write(self.next_manifest(until, judged, batch.counts), batch.rows)
         self.tables.take_in(batch)
+        if self.upkeep.due(self.manifest.number):
+            self.manifest = self.store.upkeep(self.upkeep, self.manifest)
         records = sum(frame.height for frame in judged.values())
         log.info(
             "batch %d: %d records, read %.2f s, folded %.2f s, written %.2f s",

@@ -12,21 +12,24 @@ from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
+from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from infra.failpoints import Failpoints
 from infra.settings import Settings
 from schemas.errors import DataflowError, GenerationError, Transient
 from schemas.tables import TABLES, Table
+from streams.lake.commit import once
 from streams.lake.frames import arrow_schema
 from streams.lake.manifest import Manifest
+from streams.lake.upkeep import Upkeep
 
 MANIFESTS = "_manifests"
 _MANIFEST_SCHEMA = pa.schema(
     [pa.field("number", pa.int64(), False), pa.field("manifest", pa.string(), False)]
 )
 WRITERS = 4
+RECENT_COMMITS = 20
 
 
 def lake_root(settings: Settings, generation: str) -> str:
@@ -44,7 +47,7 @@ class LakeStore:
 
     def __init__(self, root: str, failpoints: Failpoints) -> None:
         self._root = root.rstrip("/")
-        self._failpoints = failpoints
+        self.failpoints = failpoints
         self._tables: dict[str, DeltaTable] = {}
         self._pool = ThreadPoolExecutor(WRITERS, "delta")
 
@@ -90,10 +93,18 @@ class LakeStore:
         todo = [(name, frame) for name, frame in sorted(rows.items()) if frame.height]
         for layer in ("bronze", "silver", "gold"):
             names = [(name, frame) for name, frame in todo if TABLES[name].layer == layer]
-            self._failpoints.hit(f"lake.before_{layer}")
+            self.failpoints.hit(f"lake.before_{layer}")
             list(self._pool.map(lambda each: self._append(each[0], each[1].to_arrow(), note), names))
-            self._failpoints.hit(f"lake.after_{layer}")
+            self.failpoints.hit(f"lake.after_{layer}")
         return self._seal(manifest)
+
+    def upkeep(self, upkeep: Upkeep, manifest: Manifest) -> Manifest:
+        """Let `upkeep` tidy the tables; returns the manifest that says where everything is now. Raises Fenced."""
+        try:
+            changed = upkeep.run({name: self._tables[name] for name in sorted(self._tables)})
+        except CommitFailedError as error:
+            raise Fenced("somebody else has written to this lake during upkeep: one driver a lake") from error
+        return self._seal(manifest) if changed else manifest
 
     def read(self, table: Table, version: int, columns: Iterable[str]) -> pl.DataFrame:
         """Columns of all rows that the table's files hold at a version."""
@@ -103,23 +114,23 @@ class LakeStore:
         versions = {name: table.version() for name, table in self._tables.items() if name != MANIFESTS}
         sealed = replace(manifest, tables=versions)
         row = pa.table({"number": [sealed.number], "manifest": [sealed.to_json()]}, schema=_MANIFEST_SCHEMA)
-        self._failpoints.hit("lake.before_manifest")
+        self.failpoints.hit("lake.before_manifest")
         self._append(MANIFESTS, row, {"manifest": sealed.to_json()})
-        self._failpoints.hit("lake.after_manifest")
+        self.failpoints.hit("lake.after_manifest")
         return sealed
 
     def _append(self, name: str, rows: pa.Table, note: Mapping[str, str]) -> None:
         table = self._tables[name]
         schema = _MANIFEST_SCHEMA if name == MANIFESTS else arrow_schema(TABLES[name])
-        self._failpoints.hit(f"lake.before_append_{name}")
+        self.failpoints.hit(f"lake.before_append_{name}")
         try:
-            write_deltalake(table, rows.cast(schema), mode="append", commit_properties=_once(note))
+            write_deltalake(table, rows.cast(schema), mode="append", commit_properties=once(note))
         except CommitFailedError as error:
             raise Fenced(
                 f"expected table {name} at version {table.version()}, and somebody else has written to it: one driver "
                 "a lake; this one stops, and the next one goes on from the newest manifest"
             ) from error
-        self._failpoints.hit(f"lake.after_append_{name}")
+        self.failpoints.hit(f"lake.after_append_{name}")
 
     def _open_or_create(self, name: str, schema: pa.Schema, doc: str, layer: str) -> DeltaTable:
         try:
@@ -137,21 +148,18 @@ class LakeStore:
             if name == MANIFESTS or table.version() == named:
                 continue
             moved = True
-            self._failpoints.hit("lake.before_take_back")
-            table.restore(named, commit_properties=_once({"taken_back_to": str(named)}))
+            self.failpoints.hit("lake.before_take_back")
+            table.restore(named, commit_properties=once({"taken_back_to": str(named)}))
             self._tables[name] = DeltaTable(self.uri(name))
-            self._failpoints.hit("lake.after_take_back")
+            self.failpoints.hit("lake.after_take_back")
         return self._seal(manifest) if moved else manifest
 
 
 def _manifest_of(table: DeltaTable) -> Manifest | None:
     # The newest commits that are no manifest are the log's own, such as a checkpoint's.
-    for commit in table.history():
-        if "manifest" in commit:
-            return Manifest.from_json(commit["manifest"])
+    # The newest commits may be upkeep, which is no manifest.
+    for limit in (RECENT_COMMITS, None):
+        for commit in table.history(limit):
+            if "manifest" in commit:
+                return Manifest.from_json(commit["manifest"])
     return None
-
-
-def _once(note: Mapping[str, str]) -> CommitProperties:
-    """A commit that is tried as the next version and as no other."""
-    return CommitProperties(custom_metadata=dict(note), max_commit_retries=0)

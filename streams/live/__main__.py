@@ -6,7 +6,7 @@ import sys
 from infra.entry import run_process
 from infra.settings import Settings
 from streams.live.job import LiveJob
-from streams.live.stop import StopRequest
+from streams.stop import StopRequest
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The live job's driver: keeps the query running and starts it anew when the world around it has changed.
 
-It watches the query, the world (`streams.live.world`: topics, generation, schemas) and the control topic (a request to
+It watches the query, the world (`streams.world`: topics, generation, schemas) and the control topic (a request to
 repeat). Writes the checkpoints' pointer and the status file.
 """
 
@@ -30,9 +30,9 @@ from streams.live.attempt import (
 from streams.live.control import ControlReader, last_needed
 from streams.live.query import start
 from streams.live.report import Report
-from streams.live.stop import StopRequest
-from streams.live.world import World
 from streams.spark import end, leave_signals_to_python, session
+from streams.stop import StopRequest
+from streams.world import World
 
 SPARE_SLOTS = 4
 TICK_SECONDS = 0.5  # the longest time that a signal or an ended query waits to be noticed

@@ -11,7 +11,7 @@ import httpx
 import psutil
 
 from infra.kafka import admin, log_bounds
-from infra.runtime.platform import ALL, Platform
+from infra.runtime.platform import LIVE, Platform
 from infra.runtime.spec import State
 from infra.settings import Settings
 from schemas.topics import SOURCE_TOPICS
@@ -47,7 +47,7 @@ class Bench:
 
         The live job is ready as soon as its query has been started, which is some time before its first verdict.
         """
-        with Platform(self.settings(part), ALL, preferred_ports=False) as platform, Stage(platform) as stage:
+        with Platform(self.settings(part), LIVE, preferred_ports=False) as platform, Stage(platform) as stage:
             file = prepare(stage.settings, stage.directory / "first", FIRST_RECORDS, FIRST_RECORDS, SEED)
             with Worker(produce, stage.settings, file, FIRST_RECORDS, 5, False) as load:
                 load.result()

@@ -4,7 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
-from infra.runtime.platform import ALL, Platform
+from infra.runtime.platform import LIVE, Platform
 from infra.settings import Settings
 from tests.helpers import isolated_settings
 
@@ -17,7 +17,7 @@ def settings_at(home: Path) -> Settings:
 def main() -> None:
     """Say `ready` and wait."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with Platform(settings_at(Path(sys.argv[1])), ALL, preferred_ports=False):
+    with Platform(settings_at(Path(sys.argv[1])), LIVE, preferred_ports=False):
         print("ready", flush=True)
         signal.pause()
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.runtime.child import group_members, signal_group
-from infra.runtime.platform import ALL, Platform
+from infra.runtime.platform import LIVE, Platform
 from infra.settings import Settings
 from tests.e2e.kit import Reader, Rest, Shop, expect_prefixes, expect_truth
 from tests.helpers import isolated_settings, wait_for
@@ -55,7 +55,7 @@ class World:
 def world(home: Path, seed: int, records: int = RECORDS, **settings: object) -> Iterator[World]:
     """A platform of its own, caught up with its first records; the shop has so many in all."""
     chosen = isolated_settings(home, live_trigger_seconds=5, **settings)
-    with Platform(chosen, ALL, preferred_ports=False) as platform:
+    with Platform(chosen, LIVE, preferred_ports=False) as platform:
         made = World(platform, seed, records)
         try:
             made.shop.produce(1_000)

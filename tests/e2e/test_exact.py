@@ -5,7 +5,7 @@ import json
 import pytest
 from redis import Redis
 
-from infra.runtime.platform import ALL, Platform
+from infra.runtime.platform import LIVE, Platform
 from tests.e2e.kit import Reader, Rest, Shop, expect_prefixes, expect_truth
 from tests.helpers import isolated_settings, wait_for
 
@@ -16,7 +16,7 @@ KILLED = ("materializer", "api", "live", "valkey", "registry", "kafka")
 def running(tmp_path_factory):
     """A platform of its own: its broker and Redis get killed."""
     settings = isolated_settings(tmp_path_factory.mktemp("e2e"), live_trigger_seconds=5)
-    with Platform(settings, ALL, preferred_ports=False) as platform:
+    with Platform(settings, LIVE, preferred_ports=False) as platform:
         yield platform
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from infra.runtime.platform import ALL, Platform
+from infra.runtime.platform import LIVE, Platform
 from tests.e2e.kit import Rest
 from tests.helpers import isolated_settings
 from tests.sources.test_importer_online_retail import DATA, EXCERPT, MAPPING, ROOT, SeparateComputation
@@ -25,7 +25,7 @@ FILES = DATA or [EXCERPT]
 def test_every_line_is_accounted_for_and_rest_agrees_with_the_files(tmp_path):
     settings = isolated_settings(tmp_path, dataflow_env="retail", shop_currency="GBP")
     separate = SeparateComputation(FILES)
-    with Platform(settings, ALL, preferred_ports=False) as platform:
+    with Platform(settings, LIVE, preferred_ports=False) as platform:
         report = tmp_path / "account.json"
         command = [
             sys.executable,

@@ -10,7 +10,8 @@ from pathlib import Path
 from infra.runtime.platform import Platform
 from tests.helpers import isolated_settings
 
-WITH_GRANDCHILD = ("sh", "-c", "sleep 600 & while :; do sleep 0.05; done")
+# Two processes that stay, and no other: one that comes and goes would be counted now and then.
+WITH_GRANDCHILD = ("sh", "-c", "sleep 600 & wait")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from infra.registry import Registry
 from schemas.errors import ContractError, Unavailable
 from streams.live.job import LiveJob
 from streams.live.report import Report
-from streams.live.world import World
+from streams.world import World
 
 
 def running(settings, world: World) -> LiveJob:

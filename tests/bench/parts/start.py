@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import ExitStack
 
-from infra.runtime.platform import ALL, Platform
+from infra.runtime.platform import LIVE, Platform
 from infra.runtime.spec import State
 from infra.settings import Settings
 from tests.bench.parts.part import Figures, Part
@@ -39,7 +39,7 @@ def start(settings: Settings, known: int) -> tuple[Figures, int]:
             if info.state in (State.READY, State.DONE):
                 ready.setdefault(info.name, time.monotonic())
 
-    platform = Platform(settings, ALL, demo=DEMO, preferred_ports=False, on_change=note)
+    platform = Platform(settings, LIVE, demo=DEMO, preferred_ports=False, on_change=note)
     began = time.monotonic()
     with ExitStack() as stack:
         platform.start(stack)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from infra.failpoints import Failpoints
 from replay.verify.compare import compare
@@ -17,6 +18,7 @@ from serving.lake.views import connect, quoted
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest
 from streams.lake.store import MANIFESTS, Fenced, LakeStore
+from streams.lake.upkeep import Upkeep
 from streams.plain_judge import PlainJudge
 from tests.helpers import isolated_settings
 from tests.streams.lake.restless import events
@@ -183,6 +185,27 @@ def test_a_batch_that_dies_before_its_manifest_is_taken_back(tmp_path, table, mo
     for batch in batches[1:]:
         again.run(batch)
     expect_right(again.root, again.manifest)
+
+
+def test_upkeep_changes_no_row_and_what_a_deletion_decided_stands(tmp_path, monkeypatch):
+    monkeypatch.setattr("streams.lake.upkeep.FOLD_FROM_ROWS", 10)
+    monkeypatch.setattr("streams.lake.upkeep.SMALL_FILES", 5)
+    chance = random.Random(8)
+    driver = Driver(tmp_path)
+    upkeep = Upkeep(driver.store.failpoints)
+    for n, batch in enumerate(cut(judged_events(events(8, 900)), chance, 15)):
+        driver.run(batch)
+        if n % 7 == 6:
+            before = content(driver.root, driver.manifest)
+            older = driver.manifest
+            driver.manifest = driver.store.upkeep(upkeep, driver.manifest)
+            assert driver.manifest.tables != older.tables
+            assert content(driver.root, driver.manifest) == before
+            assert content(driver.root, older) == before
+            driver = Driver(tmp_path)
+    expect_right(driver.root, driver.manifest)
+    files = DeltaTable(f"{driver.root}/raw_orders").file_uris()
+    assert len(files) <= 5 + 7
 
 
 def test_a_manifest_reads_back_as_it_was_written():

@@ -1,0 +1,96 @@
+"""Upkeep of the Delta tables, between two batches: many small files become few, superseded rows go, old files too.
+
+A keyed table is folded to one row a key when it has twice the rows that it had after the last time, so that what a row
+costs does not grow with the table. Everything is a commit like any other, and a manifest names what it leads to:
+readers of older manifests keep their files until these are older than KEPT_HOURS.
+"""
+
+import logging
+from collections.abc import Mapping
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+from infra.failpoints import Failpoints
+from schemas.contract import CONTRACTS
+from schemas.tables import TABLES, Table
+from streams.lake.commit import once
+from streams.lake.frames import BATCH, GONE, arrow_schema
+
+EVERY_BATCHES = 20
+SMALL_FILES = 50
+FOLD_FROM_ROWS = 20_000
+KEPT_HOURS = 7 * 24
+FOLD_MEMORY = "512MB"
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Looks after the tables of one driver; remembers how large they were when they were folded."""
+
+    def __init__(self, failpoints: Failpoints) -> None:
+        self._failpoints = failpoints
+        self._folded: dict[str, int] = {}
+
+    def due(self, batch: int) -> bool:
+        return batch % EVERY_BATCHES == 0
+
+    def run(self, tables: Mapping[str, DeltaTable]) -> list[str]:
+        """Do what is worth doing; returns the tables that have changed, which a manifest has to name then."""
+        changed = []
+        for name, table in tables.items():
+            files = pa.table(table.get_add_actions(flatten=True))
+            rows = sum(files["num_records"].to_pylist())
+            declared = TABLES.get(name)
+            self._failpoints.hit("lake.before_upkeep")
+            if declared and declared.is_keyed and rows > max(FOLD_FROM_ROWS, 2 * self._folded.get(name, 0)):
+                self._folded[name] = fold(table, declared)
+            elif files.num_rows >= SMALL_FILES:
+                table.optimize.compact(commit_properties=once({"upkeep": "compact"}))
+            else:
+                continue
+            self._failpoints.hit("lake.after_upkeep")
+            changed.append(name)
+            log.info("upkeep of %s: %d rows in %d files before", name, rows, files.num_rows)
+        return changed
+
+    def remove_old_files(self, tables: Mapping[str, DeltaTable]) -> None:
+        """Remove files that no version of the last KEPT_HOURS needs."""
+        for table in tables.values():
+            table.vacuum(KEPT_HOURS, dry_run=False, commit_properties=once({"upkeep": "vacuum"}))
+
+
+def fold(table: DeltaTable, declared: Table) -> int:
+    """Rewrite a keyed table to the newest row of each key; returns how many rows that are."""
+    # What a deleted entity's last version was decides about records that come later still.
+    keep_gone = declared.name in CONTRACTS
+    key = ", ".join(map(_quoted, declared.key))
+    files = ", ".join("'" + uri.replace("'", "''") + "'" for uri in table.file_uris())
+    with duckdb.connect(config={"memory_limit": FOLD_MEMORY, "threads": 1}) as database:
+        newest = database.execute(
+            f"SELECT * FROM read_parquet([{files}]) "
+            f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {BATCH} DESC) = 1 "
+            f"AND ({'true' if keep_gone else f'NOT {GONE}'}) ORDER BY {BATCH}"
+        ).to_arrow_reader()
+        schema = arrow_schema(declared)
+        rows = pa.RecordBatchReader.from_batches(
+            schema, (pa.Table.from_batches([b]).cast(schema).to_batches()[0] for b in newest if b.num_rows)
+        )
+        write_deltalake(table, rows, mode="overwrite", commit_properties=once({"upkeep": "fold"}))
+    return sum(pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist())
+
+
+def _plain_times(declared: Table) -> str:
+    """Times without a zone, which are UTC: DuckDB hands out zoned ones only with a library that is not here."""
+    times = [c.name for c in declared.columns if c.type == "timestamp"]
+    return (
+        f"REPLACE ({', '.join(f'{quoted}::TIMESTAMP AS {quoted}' for quoted in map(_quoted, times))})"
+        if times
+        else ""
+    )
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
