@@ -7,23 +7,25 @@ import sys
 
 from infra.entry import run_process
 from infra.generation import Generation, current_generation, load_generation, start_generation
-from infra.kafka import admin, ensure_topics
+from infra.kafka import CONFIRM_SECONDS, admin, ensure_topics
 from infra.registry import register_contracts
 from infra.settings import Settings
-from schemas.topics import JUDGED, TOPICS
+from schemas.topics import GENERATIONS, JUDGED, TOPICS
 
 
 def bootstrap(settings: Settings) -> Generation:
     """Topics, schemas, generation: returns the live one. Raises GenerationError if the topics no longer fit it."""
     topics = {settings.topic_prefix + name: topic for name, topic in TOPICS.items() if name != JUDGED}
-    ensure_topics(
+    created = ensure_topics(
         admin(settings.kafka_bootstrap_servers),
         topics,
         settings.kafka_partitions,
         settings.kafka_replication_factor,
     )
     register_contracts(settings)
-    if load_generation(settings) is None:
+    # What was created just now is surely empty; of an older topic that has to be confirmed.
+    new = settings.topic_prefix + GENERATIONS in created
+    if load_generation(settings, 0.0 if new else CONFIRM_SECONDS) is None:
         return start_generation(settings, 1)
     return current_generation(settings)
 

@@ -6,6 +6,7 @@ it trusts an offset. Reads and writes `<prefix>events.generations`.
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -13,7 +14,17 @@ from typing import Any
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from infra.kafka import Offsets, TopicIdentity, admin, ensure_topics, grow, identities, log_bounds
+from infra.kafka import (
+    CONFIRM_SECONDS,
+    LOOK_AGAIN_SECONDS,
+    Offsets,
+    TopicIdentity,
+    admin,
+    ensure_topics,
+    grow,
+    identities,
+    log_bounds,
+)
 from infra.read_topic import read_topic
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
@@ -50,12 +61,24 @@ class Generation:
 def source_identities(settings: Settings) -> dict[str, TopicIdentity]:
     """The source topics as the broker has them now, by name without prefix."""
     prefix = settings.topic_prefix
-    found = identities(admin(settings.kafka_bootstrap_servers), [prefix + topic for topic in SOURCE_TOPICS])
+    names = [prefix + topic for topic in SOURCE_TOPICS]
+    found = identities(admin(settings.kafka_bootstrap_servers), names, CONFIRM_SECONDS)
     return {name.removeprefix(prefix): identity for name, identity in found.items()}
 
 
-def load_generation(settings: Settings) -> Generation | None:
-    """The live generation, or None if there is none yet."""
+def load_generation(settings: Settings, patience: float = CONFIRM_SECONDS) -> Generation | None:
+    """The live generation, or None if there is none yet.
+
+    A broker that has just been killed and started again may show neither the topic nor its records for a moment, so
+    that there is none is said only after `patience` seconds.
+    """
+    until = time.monotonic() + patience
+    while (found := _newest_generation(settings)) is None and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN_SECONDS)
+    return found
+
+
+def _newest_generation(settings: Settings) -> Generation | None:
     newest = None
     try:
         for message in read_topic(settings.kafka_bootstrap_servers, settings.topic_prefix + GENERATIONS):
@@ -181,11 +204,13 @@ class GenerationWatch:
 def current_generation(settings: Settings) -> Generation:
     """The live generation, compared with the broker. Added partitions are taken in; anything else is refused.
 
-    Raises GenerationError if a source topic is missing, was created again or has fewer partitions than recorded.
+    Raises GenerationError if a source topic is missing, was created again or has fewer partitions than recorded,
+    Unavailable if there is no generation.
     """
     generation = load_generation(settings)
     if generation is None:
-        raise GenerationError(
+        # Never final: a job that gave up for good because of a broker that starts slowly would stay down.
+        raise Unavailable(
             "no generation has been started: run `dataflow up` or `python -m infra.bootstrap` first"
         )
     now = source_identities(settings)

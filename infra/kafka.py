@@ -21,6 +21,7 @@ from schemas.errors import GenerationError, Unavailable
 from schemas.topics import Topic
 
 TIMEOUT = 15.0  # seconds for one request to the broker
+CONFIRM_SECONDS, LOOK_AGAIN_SECONDS = 3.0, 0.2
 
 # After a broker's restart, or right after a topic was made: who leads a partition is not what the client knows.
 OUTDATED = (
@@ -101,9 +102,17 @@ def await_leaders(client: AdminClient, names: Iterable[str]) -> None:
         time.sleep(0.05 if missing else 0)
 
 
-def identities(client: AdminClient, names: Iterable[str]) -> dict[str, TopicIdentity]:
-    """Id and partition count of each topic that exists. Raises Unavailable if the broker does not answer."""
+def identities(client: AdminClient, names: Iterable[str], patience: float = 0.0) -> dict[str, TopicIdentity]:
+    """Id and partition count of each topic that exists. Raises Unavailable if the broker does not answer.
+
+    A broker that has just started again may not know its topics for a moment: what is missing is looked for again
+    for `patience` seconds. Who concludes something final from an absence sets it to CONFIRM_SECONDS.
+    """
+    names, until = list(names), time.monotonic() + patience
     found = _descriptions(client, names)
+    while len(found) < len(set(names)) and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN_SECONDS)
+        found = _descriptions(client, names)
     return {name: TopicIdentity(str(each.topic_id), len(each.partitions)) for name, each in found.items()}
 
 

@@ -6,7 +6,7 @@ Reads the generations topic, topic metadata and the registry, with clients that 
 from typing import TYPE_CHECKING
 
 from infra.generation import Generation, GenerationWatch, compare
-from infra.kafka import admin, identities
+from infra.kafka import CONFIRM_SECONDS, admin, identities
 from infra.registry import TopicSchemas
 from infra.settings import Settings
 from schemas.errors import ContractError, DataflowError, Transient
@@ -51,7 +51,8 @@ class World:
                 f"generation g{number} has taken the place of {self._generation.name}: the job starts again into it"
             )
         prefix = self._settings.topic_prefix
-        now = identities(self._client, [prefix + topic for topic in self._generation.topics])
+        names = [prefix + topic for topic in self._generation.topics]
+        now = identities(self._client, names, CONFIRM_SECONDS)
         grown = compare(
             self._generation, {name.removeprefix(prefix): identity for name, identity in now.items()}
         )

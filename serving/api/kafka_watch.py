@@ -70,7 +70,7 @@ class KafkaWatch:
     def look(self) -> None:
         """Once. Raises Unavailable while the broker does not answer."""
         if self.view.generation is None:
-            generation = load_generation(self._settings)
+            generation = load_generation(self._settings, patience=0.0)  # this looks again anyway
             if generation is None:
                 self.view = replace(self.view, error=None)
                 return

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from infra.kafka import admin, consumer, identities, log_bounds
+from infra.kafka import CONFIRM_SECONDS, admin, consumer, identities, log_bounds
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 
@@ -28,7 +28,7 @@ class JudgedReader:
     def __init__(self, settings: Settings, topic: str) -> None:
         self.topic = topic
         self._admin = admin(settings.kafka_bootstrap_servers)
-        found = identities(self._admin, [topic]).get(topic)
+        found = identities(self._admin, [topic], CONFIRM_SECONDS).get(topic)
         if found is None:
             raise GenerationError(
                 f"topic {topic} is gone: `dataflow generation new` starts over with a new one"
