@@ -9,6 +9,11 @@ ColumnType = Literal[
 ]
 
 
+# What the files of a keyed table hold beside its columns. They have every row that a key ever had, of which that of the
+# last batch stands, unless it says that the key is gone. `content` tells a repeat from a conflict.
+BATCH, GONE, CONTENT = "_batch", "_deleted", "_content"
+
+
 @dataclass(frozen=True)
 class Column:
     """One column. Times are UTC, to the microsecond; `unit` is money, count, ratio or empty."""

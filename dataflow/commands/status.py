@@ -1,4 +1,4 @@
-"""`dataflow status`: the processes of an environment and, from its API, lag, freshness and exactness."""
+"""`dataflow status`: the processes of an environment and, from its API, lag, freshness, exactness and the lake."""
 
 import time
 from typing import Any
@@ -8,6 +8,7 @@ import httpx
 import psutil
 
 from dataflow.api import api_headers, check
+from dataflow.lake_state import lake_status, lake_text
 from dataflow.live_text import exactness_text, freshness_text, lag_text
 from dataflow.options import examples, json_option, print_json, print_table, printable, settings_option
 from infra.runtime.child import group_members
@@ -18,6 +19,7 @@ from schemas.errors import DataflowError
 
 CPU_SAMPLE_S = 0.5
 API_TIMEOUT_S = 5.0
+LAKE = ("batch", "records_behind", "by_topic", "freshness_ms", "newest_record_time", "stale", "as_of")
 
 
 @click.command(epilog=examples("dataflow status", "dataflow status --json | jq .api.lag.records_behind"))
@@ -43,6 +45,7 @@ def command(settings: Settings, as_json: bool) -> None:
     ]
     processes = with_usage(processes + run.processes)
     api = api_status(settings, run) if run.url else None
+    lake = {"job": lake_status(settings), **(api_lake(settings, run) or {})}
     if as_json:
         document = {
             "env": run.env,
@@ -50,7 +53,7 @@ def command(settings: Settings, as_json: bool) -> None:
             "started": run.started,
             "state_dir": str(settings.state_dir),
         }
-        print_json(document | {"addresses": run.addresses, "processes": processes, "api": api})
+        print_json(document | {"addresses": run.addresses, "processes": processes, "api": api, "lake": lake})
         return
     click.echo(f"environment {run.env}, {run.url or 'no API'}, up {_duration(time.time() - run.started)}\n")
     print_table(
@@ -71,6 +74,8 @@ def command(settings: Settings, as_json: bool) -> None:
     )
     if run.url:
         click.echo("\n" + ("the API does not answer" if api is None else "\n".join(api_lines(api))))
+    if text := lake_text(lake["job"], lake if "batch" in lake else None, time.time()):
+        click.echo(f"lake       {text}")
 
 
 def with_usage(processes: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,6 +110,24 @@ def api_status(settings: Settings, run: Run) -> dict[str, Any] | None:
         return None
     except DataflowError as error:
         return {"state": "refused", "detail": str(error)}
+
+
+def api_lake(settings: Settings, run: Run) -> dict[str, Any] | None:
+    """What GET /v1/lake says of the newest manifest; None without a lake, or without an answer."""
+    if not run.url:
+        return None
+    try:
+        answer = httpx.get(
+            f"{run.url}/v1/lake?limit=1",
+            timeout=API_TIMEOUT_S,
+            trust_env=False,
+            headers=api_headers(settings),
+        )
+        check(answer)
+        found = answer.json()
+    except (httpx.HTTPError, ValueError, DataflowError):
+        return None
+    return {name: found[name] for name in LAKE}
 
 
 def _tree(row: dict[str, Any]) -> list[psutil.Process]:

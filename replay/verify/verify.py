@@ -15,7 +15,8 @@ from schemas.errors import GenerationError
 from schemas.tables import QUARANTINE, silver
 from serving.lake.views import connect, quoted
 from streams.lake.manifest import Manifest
-from streams.lake.store import LakeStore, lake_root
+from streams.lake.place import lake_root
+from streams.lake.store import LakeStore
 from streams.plain_judge import PlainJudge
 
 # Which of these is said of damaged bytes depends on how far a decoder gets.
@@ -36,10 +37,8 @@ class Verdict:
 
 def verify(settings: Settings, schemas: Mapping[str, Sequence[RegisteredSchema]]) -> Verdict:
     """Compute the lake's tables again from bronze and compare. Raises GenerationError if there is no lake."""
-    root = lake_root(settings, current_generation(settings).name)
-    store = LakeStore(root, Failpoints(settings))
-    manifest = store.newest_manifest()
-    store.close()
+    generation = current_generation(settings).name
+    root, manifest = lake_root(settings, generation), newest_manifest(settings, generation)
     if manifest is None:
         raise GenerationError(f"expected a lake at {root} and found none: run `dataflow up`, which fills it")
     # As the lake knew them: what is registered since was unknown to it.
@@ -69,6 +68,15 @@ def verify(settings: Settings, schemas: Mapping[str, Sequence[RegisteredSchema]]
         differences.append(compare(QUARANTINE.name, rows, wanted))
         differences.append(compare("counts", manifest.counts.items(), again.counts.items()))
     return Verdict(manifest, tuple(differences))
+
+
+def newest_manifest(settings: Settings, generation: str) -> Manifest | None:
+    """What the lake of a generation holds; None if there is none."""
+    store = LakeStore(lake_root(settings, generation), Failpoints(settings))
+    try:
+        return store.newest_manifest()
+    finally:
+        store.close()
 
 
 def _reasons(reasons: Iterable[str]) -> tuple[str, ...]:

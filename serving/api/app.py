@@ -17,6 +17,7 @@ from serving.api import (
     probe_routes,
     problems,
     state_routes,
+    table_routes,
 )
 from serving.api.auth import Guard
 from serving.api.direct import Direct
@@ -29,7 +30,15 @@ GZIP_FROM = 1_000  # bytes
 GZIP_LEVEL = 4
 ROUTERS = [
     routes.router
-    for routes in (metric_routes, state_routes, event_routes, newest_routes, letter_routes, probe_routes)
+    for routes in (
+        metric_routes,
+        state_routes,
+        event_routes,
+        newest_routes,
+        letter_routes,
+        table_routes,
+        probe_routes,
+    )
 ]
 
 

@@ -28,6 +28,7 @@ log = logging.getLogger("dataflow.api")
 TITLES = {
     "bad-query": "The question cannot be answered as asked",
     "forbidden": "The key may not do this",
+    "gone": "What was asked for is no longer kept",
     "host": "This name does not belong to the API",
     "internal": "Something went wrong here",
     "method-not-allowed": "No such method here",
@@ -35,6 +36,7 @@ TITLES = {
     "redrive-running": "A re-drive is running",
     "rebuilding": "The live state is being rebuilt",
     "refused": "Nothing was accepted",
+    "too-costly": "The answer would take too much",
     "too-large": "The request is too large",
     "too-many-clients": "No place is free",
     "too-many-requests": "Too many requests",
@@ -42,7 +44,9 @@ TITLES = {
     "unauthorized": "A key is needed",
     "unavailable": "A service does not answer",
     "unknown-letter": "No such dead letter",
+    "unknown-manifest": "No such manifest",
     "unknown-metric": "No such metric",
+    "unknown-table": "No such table",
     "unknown-topic": "No such topic",
     "unsupported-media-type": "The content type is not understood",
 }

@@ -17,6 +17,7 @@ from schemas.errors import Unavailable
 from serving.api.health import Health
 from serving.api.ingest.ingest import Ingest
 from serving.api.kafka_watch import KafkaView, KafkaWatch
+from serving.api.lake.work import LakeWork
 from serving.api.letters.scans import Scans
 from serving.api.live.hub import Hub
 from serving.api.redis_client import ServerIdentity, connect
@@ -47,6 +48,7 @@ class Service:
         self.hub = Hub(self, settings.api_max_live_clients)
         self.ingest = Ingest(settings, self.redis, self.telemetry)
         self.scans = Scans(settings)
+        self.lake = LakeWork(settings)
         self.follower = Follower(settings)
         self.letters = Questions(settings, self.follower)
         self.zone = ZoneInfo(settings.shop_timezone)
@@ -64,6 +66,7 @@ class Service:
         self.watch.stop()
         self.ingest.stop()
         self.scans.stop()
+        self.lake.stop()
         self.follower.stop()
         await self.hub.close()
         await self.redis.aclose()

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import duckdb
 from deltalake import DeltaTable
 
+from schemas.table import BATCH, GONE
 from schemas.tables import TABLES, Column, Table
-from streams.lake.frames import BATCH, GONE
 from streams.lake.manifest import Manifest
 
 _TYPES = {
@@ -32,6 +32,8 @@ def connect(
     """A connection to an empty database in memory, with a view for each table (default: all)."""
     connection = duckdb.connect()
     for table in TABLES.values() if tables is None else tables:
+        if table.name not in manifest.tables:
+            continue  # it was declared after this manifest was written
         files = DeltaTable(f"{root}/{table.name}", version=manifest.tables[table.name]).file_uris()
         connection.execute(f"CREATE VIEW {quoted(table.name)} AS {select(table, files)}")
     return connection

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from schemas.contract import CONTRACTS, Contract
+from schemas.table import BATCH, CONTENT, GONE
 from schemas.tables import QUARANTINE, TABLES, bronze, silver
 from streams.lake.change import Change, Part
-from streams.lake.frames import BATCH, CONTENT, GONE, frame_schema, polars_type, stored_schema
+from streams.lake.frames import frame_schema, polars_type, stored_schema
 from streams.lake.index import KeyIndex
 from streams.lake.outcomes import (
     CHANGED,
@@ -34,6 +35,9 @@ class Batch:
     number: int
     rows: dict[str, pl.DataFrame] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    newest: dict[str, int] = field(
+        default_factory=dict
+    )  # topic → newest event time that changed something (µs)
     changed: dict[str, pl.DataFrame] = field(default_factory=dict)  # topic → the new rows of what changed
 
 
@@ -78,6 +82,8 @@ class Tables:
             rows = _new_rows(contract, outcomes)
             if rows.height:
                 batch.changed[topic] = rows
+                if "occurred_at" in contract.fields:
+                    batch.newest[topic] = rows["occurred_at"].dt.epoch("us").max()
                 batch.rows[topic] = rows.with_columns(pl.lit(number, pl.Int64).alias(BATCH)).select(
                     *stored_schema(silver(contract))
                 )

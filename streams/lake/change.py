@@ -6,8 +6,8 @@ from typing import Protocol
 
 import polars as pl
 
-from schemas.table import Table
-from streams.lake.frames import GONE, frame_schema
+from schemas.table import GONE, Table
+from streams.lake.frames import frame_schema
 
 MONEY = pl.Decimal(28, 2)
 

@@ -3,13 +3,10 @@
 import polars as pl
 import pyarrow as pa
 
-from schemas.tables import Column, Table
+from schemas.table import BATCH, CONTENT, GONE, Column, Table
 
 UTC = pl.Datetime("us", "UTC")
 HEADERS = pl.List(pl.Struct({"key": pl.String, "value": pl.Binary}))
-# Of a keyed table the files hold every row that a key ever had: the one of its last batch stands, unless it says that
-# the key is gone. `content` tells a repeat from a conflict.
-BATCH, GONE, CONTENT = "_batch", "_deleted", "_content"
 _SIMPLE = {
     "string": (pl.String, pa.string()),
     "int": (pl.Int32, pa.int32()),

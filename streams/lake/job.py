@@ -26,11 +26,15 @@ from infra.settings import Settings
 from infra.status import write_status
 from schemas.contract import CONTRACTS
 from schemas.errors import DataflowError, Unavailable
+from streams.lake.batch import Batch
 from streams.lake.checkpoint import Checkpoint
+from streams.lake.code import digest
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest
+from streams.lake.place import lake_root
 from streams.lake.reading import Reading, undecided
-from streams.lake.store import LakeStore, lake_root
+from streams.lake.stopwatch import Stopwatch
+from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
 from streams.spark import end, leave_signals_to_python, session
 from streams.stop import StopRequest
@@ -49,6 +53,7 @@ class LakeJob:
 
     def __init__(self, settings: Settings, stop: StopRequest) -> None:
         self.settings, self.stop = settings, stop
+        self.manifest: Manifest | None = None
         self.report("starting")
         self.failpoints = Failpoints(settings)
         self.generation = current_generation(settings)
@@ -62,7 +67,8 @@ class LakeJob:
             stack.enter_context(self.checkpoint.lock())
             if (found := self.store.newest_manifest()) is not None:
                 self.checkpoint.check(found)
-            self.manifest = self.store.open(self.generation.name)
+            topics = {topic: identity.topic_id for topic, identity in self.generation.topics.items()}
+            self.manifest = self.store.open(self.generation.name, topics)
             self.tables = Known(self.store, self.manifest).tables(settings.shop_timezone)
             config = {"spark.sql.adaptive.enabled": "false", "spark.sql.streaming.stopTimeout": "10s"}
             self.spark = session(settings, "lake", SLOTS, config)
@@ -72,6 +78,8 @@ class LakeJob:
             stack.callback(self.reading.close)
             stop.listen()
             self.failure: BaseException | None = None
+            self.code = digest()
+            self.records, self.spent = 0, {}  # of this process: records, and seconds by what they went into
             self._closing = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -163,24 +171,23 @@ class LakeJob:
 
     def run_batch(self, since: Offsets, until: Offsets) -> None:
         """Read, judge, fold and write the records from `since` to before `until`."""
-        began = time.monotonic()
+        clock = Stopwatch()
         judged = self.judged(since, until)
-        read = time.monotonic()
+        clock.lap("read")
         batch = self.tables.fold(self.manifest.number + 1, judged)
-        folded = time.monotonic()
-        self.manifest = self.store.write(self.next_manifest(until, judged, batch.counts), batch.rows)
+        clock.lap("fold")
+        self.manifest = self.store.write(self.next_manifest(until, judged, batch), batch.rows)
         self.tables.take_in(batch)
+        clock.lap("write")
         if self.upkeep.due(self.manifest.number):
             self.manifest = self.store.upkeep(self.upkeep, self.manifest)
+            clock.lap("upkeep")
         records = sum(frame.height for frame in judged.values())
-        log.info(
-            "batch %d: %d records, read %.2f s, folded %.2f s, written %.2f s",
-            self.manifest.number,
-            records,
-            read - began,
-            folded - read,
-            time.monotonic() - folded,
-        )
+        self.records += records
+        for name, seconds in clock.laps.items():
+            self.spent[name] = self.spent.get(name, 0.0) + seconds
+        told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in clock.laps.items())
+        log.info("batch %d: %d records, %s", self.manifest.number, records, told)
 
     def judged(self, since: Offsets, until: Offsets) -> dict[str, pl.DataFrame]:
         """The judged records. One whose schema is unknown is judged by what the registry lists now."""
@@ -192,32 +199,35 @@ class LakeJob:
             judged |= self.reading.read(since, only)
         return judged
 
-    def next_manifest(
-        self, until: Offsets, judged: Mapping[str, pl.DataFrame], counts: Mapping[str, int]
-    ) -> Manifest:
+    def next_manifest(self, until: Offsets, judged: Mapping[str, pl.DataFrame], batch: Batch) -> Manifest:
         before = self.manifest
         total = dict(before.counts)
-        for name, number in counts.items():
+        for name, number in batch.counts.items():
             total[name] = total.get(name, 0) + number
         times = [frame["kafka_time"].max() for frame in judged.values() if frame.height]
+        newest = {topic: max(at, before.newest.get(topic, 0)) for topic, at in batch.newest.items()}
         return replace(
             before,
             number=before.number + 1,
             until=until,
             counts=total,
             schemas={topic: tuple(s.schema_id for s in self.reading.schemas[topic]) for topic in CONTRACTS},
+            code=self.code,
+            newest={**before.newest, **newest},
             kafka_time=max([before.kafka_time, *times]),
         )
 
     def report(self, state: str) -> None:
-        manifest = getattr(self, "manifest", None)
-        write_status(
-            self.settings.dataflow_status_file,
-            state,
-            batch=manifest and manifest.number,
-            generation=manifest and manifest.generation,
-            kafka_time=manifest and manifest.kafka_time,
-        )
+        details = {}
+        if self.manifest is not None:
+            details = {
+                "batch": self.manifest.number,
+                "generation": self.manifest.generation,
+                "kafka_time": self.manifest.kafka_time,
+                "records": self.records,
+                "seconds": self.spent,
+            }
+        write_status(self.settings.dataflow_status_file, state, **details)
 
     def wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -12,10 +12,10 @@ from schemas.gold import (
     DIM_PRODUCTS,
     PRODUCT_PERFORMANCE,
 )
-from schemas.table import Table
+from schemas.table import BATCH, GONE, Table
 from schemas.tables import SESSIONS, TABLES, silver, versions
 from streams.lake.batch import Tables, columns_to_know, schema_to_know
-from streams.lake.frames import BATCH, GONE, frame_schema
+from streams.lake.frames import frame_schema
 from streams.lake.gold.customers import Customers
 from streams.lake.gold.facts import Facts
 from streams.lake.gold.funnel import Funnel

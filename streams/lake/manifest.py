@@ -21,8 +21,9 @@ class Manifest:
     until: Offsets  # next offset to read of each source partition
     tables: Mapping[str, int]  # Delta version of each table
     counts: Mapping[str, int] = field(default_factory=dict)  # records so far, by topic/partition/outcome
+    topics: Mapping[str, str] = field(default_factory=dict)  # id of each source topic
     schemas: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # ids that were known
-    code: str = ""  # digest of contracts and rules
+    code: str = ""  # digest of contracts, rules and tables
     newest: Mapping[str, int] = field(default_factory=dict)  # topic → newest event time (µs)
     kafka_time: int = 0  # newest broker time of a record (µs)
 

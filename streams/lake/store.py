@@ -16,26 +16,19 @@ from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from infra.failpoints import Failpoints
-from infra.settings import Settings
 from schemas.errors import DataflowError, GenerationError, Transient
 from schemas.tables import TABLES, Table
 from streams.lake.commit import once
 from streams.lake.frames import arrow_schema
 from streams.lake.manifest import Manifest
+from streams.lake.place import MANIFESTS
 from streams.lake.upkeep import Upkeep
 
-MANIFESTS = "_manifests"
 _MANIFEST_SCHEMA = pa.schema(
     [pa.field("number", pa.int64(), False), pa.field("manifest", pa.string(), False)]
 )
 WRITERS = 4
 RECENT_COMMITS = 20
-
-
-def lake_root(settings: Settings, generation: str) -> str:
-    """Where a generation's tables lie: under LAKE_URI, or in the state directory."""
-    root = settings.lake_uri or str(settings.dataflow_home / "lake")
-    return f"{root.rstrip('/')}/{settings.dataflow_env}/{generation}"
 
 
 class Fenced(DataflowError, Transient):
@@ -65,8 +58,12 @@ class LakeStore:
             return None
         return _manifest_of(table)
 
-    def open(self, generation: str) -> Manifest:
-        """Make this the driver: found the lake if there is none, take back what no manifest names."""
+    def open(self, generation: str, topics: Mapping[str, str] | None = None) -> Manifest:
+        """Make this the driver: found the lake if there is none, take back what no manifest names.
+
+        `topics` are the ids of the source topics: a lake is a function of these and no others. Raises GenerationError
+        if it is that of another generation, or of topics that were created again since.
+        """
         for table in TABLES.values():
             self._tables[table.name] = self._open_or_create(
                 table.name, arrow_schema(table), table.doc, table.layer
@@ -77,6 +74,13 @@ class LakeStore:
         manifest = _manifest_of(self._tables[MANIFESTS])
         if manifest is None:
             manifest = Manifest(0, generation, {}, {})
+        others = [t for t, topic_id in manifest.topics.items() if (topics or {}).get(t, topic_id) != topic_id]
+        if others:
+            raise GenerationError(
+                f"expected a lake of these source topics at {self._root}, and {', '.join(others)} were created again "
+                "since it was filled: `dataflow generation new` starts over; or name another LAKE_URI"
+            )
+        manifest = replace(manifest, topics=dict(topics or manifest.topics))
         if manifest.generation != generation:
             raise GenerationError(
                 f"expected the lake of generation {generation} at {self._root}, and it is that of "

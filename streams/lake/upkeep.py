@@ -14,9 +14,10 @@ from deltalake import DeltaTable, write_deltalake
 
 from infra.failpoints import Failpoints
 from schemas.contract import CONTRACTS
+from schemas.table import BATCH, GONE
 from schemas.tables import TABLES, Table
 from streams.lake.commit import once
-from streams.lake.frames import BATCH, GONE, arrow_schema
+from streams.lake.frames import arrow_schema
 
 EVERY_BATCHES = 20
 SMALL_FILES = 50
@@ -51,15 +52,11 @@ class Upkeep:
                 table.optimize.compact(commit_properties=once({"upkeep": "compact"}))
             else:
                 continue
+            table.vacuum(KEPT_HOURS, dry_run=False, commit_properties=once({"upkeep": "vacuum"}))
             self._failpoints.hit("lake.after_upkeep")
             changed.append(name)
             log.info("upkeep of %s: %d rows in %d files before", name, rows, files.num_rows)
         return changed
-
-    def remove_old_files(self, tables: Mapping[str, DeltaTable]) -> None:
-        """Remove files that no version of the last KEPT_HOURS needs."""
-        for table in tables.values():
-            table.vacuum(KEPT_HOURS, dry_run=False, commit_properties=once({"upkeep": "vacuum"}))
 
 
 def fold(table: DeltaTable, declared: Table) -> int:

@@ -61,7 +61,7 @@ class Stage:
     def __init__(self, platform: Platform) -> None:
         self.platform, self.settings, self.url = platform, platform.settings, platform.url
         self.directory = platform.settings.state_dir
-        self._http = httpx.Client(base_url=platform.url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=platform.url or "", timeout=30, trust_env=False)
 
     def __enter__(self) -> "Stage":
         return self

@@ -8,6 +8,7 @@ from tests.cli.kit import Shell
 GROUPS = {
     "dlq": ("list", "show", "redrive"),
     "generation": ("list", "new"),
+    "lake": ("resume",),
     "schemas": ("list", "check", "register"),
 }
 LEAVES = [(name, *sub) for name in COMMANDS for sub in ([(s,) for s in GROUPS.get(name, ())] or [()])]
@@ -38,6 +39,10 @@ def test_a_group_without_a_command_shows_its_help(group: str, shell: Shell) -> N
         ("generation", "list"),
         ("generation", "new", "--yes"),
         ("metrics", "revenue"),
+        ("tables",),
+        ("tables", "orders", "--rows", "1"),
+        ("verify",),
+        ("lake", "resume"),
         ("watch", "--once"),
         ("watch", "--json"),
     ],

@@ -4,15 +4,14 @@ Reads what `read_letters` reads.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 from serving.api.problems import RETRY_SOON, Problem
+from serving.api.threads import in_thread
 from serving.dead_letters import DeadLetter, read_letters
 
 SECONDS = 20.0
@@ -83,7 +82,8 @@ class Scans:
         try:
             # A broker that has fallen silent keeps the thread longer than whoever asked should wait.
             return await asyncio.wait_for(
-                _in_thread(work, limit, lambda: self._running.discard(limit)), limit.seconds + 1
+                in_thread(lambda: _read(work, limit), lambda: self._running.discard(limit), "dead-letters"),
+                limit.seconds + 1,
             )
         except TimeoutError:
             raise TooSlow(limit.seconds) from None
@@ -98,7 +98,7 @@ class Scans:
             )
             raise Problem(409, "redrive-running", detail, {"Retry-After": "5"})
         self._redrive = limit = Limit(self.redrive_seconds)
-        return await _in_thread(work, limit, self._redrive_ended)
+        return await in_thread(lambda: _read(work, limit), self._redrive_ended, "dead-letters")
 
     def _redrive_ended(self) -> None:
         self._redrive = None
@@ -109,34 +109,8 @@ class Scans:
             limit.stop()
 
 
-def _in_thread(
-    work: Callable[[Limit], Found], limit: Limit, ended: Callable[[], None]
-) -> asyncio.Future[Found]:
-    """`ended` is called in the loop when the work is over, which may be after nobody waits for it any more."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Found] = loop.create_future()
-
-    def settle(found: Any, error: Exception | None) -> None:
-        ended()
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(found)
-        else:
-            future.set_exception(error)
-
-    def run() -> None:
-        found, error = None, None
-        try:
-            found = work(limit)
-        except GenerationError as raised:
-            error = Unavailable(str(raised))
-        except Exception as raised:  # noqa: BLE001 - whoever waits gets it
-            error = raised
-        # The loop may have ended meanwhile: then nobody waits.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, found, error)
-
-    # A daemon: a broker that hangs must not hold up the end of the process.
-    threading.Thread(target=run, name="dead-letters", daemon=True).start()
-    return future
+def _read(work: Callable[[Limit], Found], limit: Limit) -> Found:
+    try:
+        return work(limit)
+    except GenerationError as error:
+        raise Unavailable(str(error)) from error

@@ -15,6 +15,16 @@ from serving.api.openapi.metrics import CATALOGUE, rows_parameters, rows_respons
 from serving.api.openapi.newest import NEWEST, NEWEST_PARAMETERS
 from serving.api.openapi.parts import STRING, answers, objects, problem
 from serving.api.openapi.state import EXACTNESS, FRESHNESS, KEY, LAG, LIVE, LIVE_PARAMETERS, STATUS
+from serving.api.openapi.tables import (
+    LAKE,
+    LAKE_PARAMETERS,
+    TABLE_COLUMNS,
+    TABLE_NAME,
+    TABLE_ROWS,
+    TABLE_ROWS_PARAMETERS,
+    TABLES,
+    TABLES_PARAMETERS,
+)
 
 __all__ = [
     "CATALOGUE",
@@ -23,6 +33,8 @@ __all__ = [
     "FRESHNESS",
     "KEY",
     "LAG",
+    "LAKE",
+    "LAKE_PARAMETERS",
     "LETTER",
     "LETTERS",
     "LETTERS_PARAMETERS",
@@ -37,6 +49,12 @@ __all__ = [
     "REDRIVE_BODY",
     "STATUS",
     "STRING",
+    "TABLES",
+    "TABLES_PARAMETERS",
+    "TABLE_COLUMNS",
+    "TABLE_NAME",
+    "TABLE_ROWS",
+    "TABLE_ROWS_PARAMETERS",
     "answers",
     "event_body",
     "objects",

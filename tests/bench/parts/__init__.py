@@ -5,6 +5,7 @@ from tests.bench.parts import (
     idle,
     import_,
     ingest,
+    lake,
     latency,
     memory,
     reads,
@@ -17,5 +18,18 @@ from tests.bench.parts.part import Part
 
 PARTS: dict[str, Part] = {
     module.PART.name: module.PART
-    for module in (latency, sse, reads, ingest, sustained, catchup, import_, memory, start, recover, idle)
+    for module in (
+        latency,
+        sse,
+        reads,
+        ingest,
+        sustained,
+        catchup,
+        lake,
+        import_,
+        memory,
+        start,
+        recover,
+        idle,
+    )
 }

@@ -14,10 +14,9 @@ from infra.runtime.child import Child, Watchdog, signal_group
 from infra.runtime.platform import ROOT
 from infra.settings import Settings
 from infra.setup import find_java
-from replay.verify.verify import Verdict, verify
+from replay.verify.verify import Verdict, newest_manifest, verify
 from schemas.contract import CONTRACTS
 from streams.lake.manifest import Manifest
-from streams.lake.store import LakeStore, lake_root
 from tests.helpers import wait_for
 
 START_SECONDS = 180
@@ -78,19 +77,6 @@ class LakeProcess:
             return found if found and all(found.until.get(place, 0) >= end[place] for place in end) else None
 
         return wait_for(there, timeout, f"the lake at {sum(end.values())} records")
-
-
-def newest_manifest(settings: Settings, generation: str) -> Manifest | None:
-    store = LakeStore(lake_root(settings, generation), _NoFailpoints())
-    try:
-        return store.newest_manifest()
-    finally:
-        store.close()
-
-
-class _NoFailpoints:
-    def hit(self, name: str) -> None:
-        """Nobody is to be killed here."""
 
 
 def verified(settings: Settings) -> Verdict:

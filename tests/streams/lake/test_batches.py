@@ -17,7 +17,8 @@ from schemas.tables import TABLES, silver
 from serving.lake.views import connect, quoted
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest
-from streams.lake.store import MANIFESTS, Fenced, LakeStore
+from streams.lake.place import MANIFESTS
+from streams.lake.store import Fenced, LakeStore
 from streams.lake.upkeep import Upkeep
 from streams.plain_judge import PlainJudge
 from tests.helpers import isolated_settings
@@ -210,6 +211,12 @@ def test_upkeep_changes_no_row_and_what_a_deletion_decided_stands(tmp_path, monk
 
 def test_a_manifest_reads_back_as_it_was_written():
     manifest = Manifest(
-        3, "g1", {("orders", 10): 5}, {"orders": 2}, {"orders/10/changed": 5}, {"orders": (1, 2)}
+        number=3,
+        generation="g1",
+        until={("orders", 10): 5},
+        tables={"orders": 2},
+        counts={"orders/10/changed": 5},
+        topics={"orders": "id"},
+        schemas={"orders": (1, 2)},
     )
     assert Manifest.from_json(manifest.to_json()) == manifest

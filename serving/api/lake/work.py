@@ -1,0 +1,149 @@
+"""Questions to the lake beside the event loop: a few at a time, each within its time, its memory and its disk.
+
+Reads the lake of the live generation through DuckDB, which is told to stop when the time is over.
+"""
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from infra.settings import Settings
+from serving.api.problems import RETRY_SOON, Problem
+from serving.api.threads import in_thread
+from serving.lake.facts import FactBook
+from serving.lake.reader import Gone, Lake, NoSuchManifest
+from streams.lake.place import lake_root
+
+SECONDS = 10.0
+GRACE = 1.0  # seconds from the call to stop until nobody waits any more
+AGAIN = (
+    0.1  # seconds after which it is called again: a statement that begins after the first does not hear it
+)
+AT_MOST = 2
+MEMORY, DISK = "512MB", "4GB"
+
+Found = TypeVar("Found")
+
+
+class Budget:
+    """What one question may use."""
+
+    def __init__(self, seconds: float, scratch: Path) -> None:
+        self.seconds, self._scratch = seconds, scratch
+        self._end = time.monotonic() + seconds
+        self._lock = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._stopped = False
+
+    def may_go_on(self) -> bool:
+        return not self._stopped and time.monotonic() < self._end
+
+    def limited(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """The connection, with bounds on what it takes; it can be stopped from now on."""
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        connection.execute(f"SET max_temp_directory_size = '{DISK}'")
+        connection.execute(f"SET temp_directory = '{str(self._scratch).replace(chr(39), chr(39) * 2)}'")
+        # The live path goes first, and another question may run beside this one.
+        connection.execute("SET threads = 1")
+        with self._lock:
+            self._connection = connection
+        return connection
+
+    def stop(self) -> None:
+        self._stopped = True
+        with self._lock:
+            # One that has just been closed does not want to be interrupted.
+            if self._connection is not None:
+                with suppress(duckdb.Error):
+                    self._connection.interrupt()
+
+
+class LakeWork:
+    """Runs questions to the lake; one per process. `seconds` bounds each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.seconds = SECONDS
+        self._running: set[Budget] = set()
+        self._reapers: set[asyncio.Task] = set()
+        self._book: tuple[str, FactBook] | None = None
+
+    def lake(self, generation: str) -> Lake:
+        return Lake(lake_root(self.settings, generation))
+
+    def book(self, generation: str) -> FactBook:
+        """The facts known of a generation's tables."""
+        if self._book is None or self._book[0] != generation:
+            self._book = (generation, FactBook(self.lake(generation)))
+        return self._book[1]
+
+    async def run(self, work: Callable[[Budget], Found]) -> Found:
+        """What `work` returns, which keeps within what it is given. Raises Problem, Unavailable."""
+        if len(self._running) >= AT_MOST:
+            detail = f"{AT_MOST} questions to the lake are being answered, and no more at once"
+            raise Problem(503, "too-many-clients", detail, RETRY_SOON)
+        scratch = tempfile.TemporaryDirectory(prefix="dataflow-lake-", ignore_cleanup_errors=True)
+        budget = Budget(self.seconds, Path(scratch.name))
+        self._running.add(budget)
+
+        def answer() -> Found:
+            with scratch:
+                return _as_problems(work, budget)
+
+        future = in_thread(answer, lambda: self._running.discard(budget), "lake")
+        try:
+            done, _ = await asyncio.wait({future}, timeout=self.seconds)
+            if not done:
+                budget.stop()
+                done, _ = await asyncio.wait({future}, timeout=GRACE)
+            if not done:
+                raise too_slow(self.seconds)
+            return future.result()
+        finally:
+            if not future.done():
+                reaper = asyncio.create_task(_reap(future, budget))
+                self._reapers.add(reaper)
+                reaper.add_done_callback(self._reapers.discard)
+
+    def stop(self) -> None:
+        for budget in tuple(self._running):
+            budget.stop()
+
+
+async def _reap(future: asyncio.Future, budget: Budget) -> None:
+    """Call what nobody waits for any more to stop, until it does."""
+    while not future.done():
+        budget.stop()
+        await asyncio.wait({future}, timeout=AGAIN)
+    future.exception()  # seen, so that asyncio does not report it
+
+
+def _as_problems(work: Callable[[Budget], Found], budget: Budget) -> Found:
+    try:
+        return work(budget)
+    except NoSuchManifest as error:
+        raise Problem(404, "unknown-manifest", str(error)) from error
+    except Gone as error:
+        raise Problem(410, "gone", str(error)) from error
+    except duckdb.InterruptException as error:
+        raise too_slow(budget.seconds) from error
+    except duckdb.OutOfMemoryException as error:
+        detail = f"the answer takes more than {MEMORY} of memory and {DISK} of disk. {_NARROWER}"
+        raise Problem(503, "too-costly", detail) from error
+
+
+_NARROWER = (
+    "Ask for fewer columns or less of the table, or read the lake with an engine of your own: docs/lake.md"
+)
+
+
+def too_slow(seconds: float) -> Problem:
+    detail = f"the lake could not answer within {seconds:g} s. {_NARROWER}"
+    return Problem(503, "too-slow", detail, {"Retry-After": "10"})

@@ -1,0 +1,186 @@
+"""GET /v1/tables…: the data dictionary with the size of each table, and rows; GET /v1/lake: how far the lake is.
+
+Reads the lake of the live generation at one manifest, which every answer names.
+"""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from infra.api_keys import Scope
+from schemas.table import Table
+from schemas.tables import TABLES
+from serving.api import openapi
+from serving.api.answers import answer
+from serving.api.auth import demand
+from serving.api.lake.asked import AsOfAsked, parse_as_of, parse_rows
+from serving.api.lake.cursor import Cursor
+from serving.api.lake.work import Budget
+from serving.api.problems import Problem, bad_query
+from serving.api.query_string import named, whole_number
+from serving.api.service import Service, Starting, service_of
+from serving.lake.dictionary import describe
+from serving.lake.progress import progress
+from serving.lake.question import Page, Question
+from serving.lake.question import answer as rows_of
+from serving.lake.reader import Lake, NoLake
+from serving.read import AsOf
+from serving.read.reader import iso_micros
+from streams.lake.manifest import Manifest
+
+RECENT, RECENT_AT_MOST = 20, 1_000
+router = APIRouter(tags=["lake"])
+
+
+@router.get(
+    "/v1/tables",
+    summary="The tables of the lake: data dictionary, sizes, versions",
+    responses=openapi.TABLES,
+    openapi_extra=openapi.TABLES_PARAMETERS,
+)
+async def tables(request: Request) -> Response:
+    """Always 200 for the newest: without a lake `facts` and `as_of` are null, and `detail` says why.
+
+    `rows` is null of a table that could not be counted in time.
+    """
+    service = service_of(request)
+    asked = parse_as_of(request.query_params.multi_items(), service.zone)
+    documents = [describe(table) for table in TABLES.values()]
+    try:
+        generation = generation_of(service)
+        book = service.lake.book(generation)
+
+        def facts(budget: Budget) -> tuple[Manifest, dict[str, Any]]:
+            manifest = chosen(service.lake.lake(generation), asked)
+            return manifest, book.read(manifest, budget.may_go_on, budget.limited)
+
+        manifest, found = await service.lake.run(facts)
+    except (NoLake, Starting) as error:
+        body = [{**document, "facts": None} for document in documents]
+        return answer({"tables": body, "detail": str(error), "as_of": None})
+    body = [
+        {**document, "facts": (each := found[document["name"]]) and each.as_json()} for document in documents
+    ]
+    return answer({"tables": body, "detail": None, "as_of": as_of_document(manifest)})
+
+
+@router.get(
+    "/v1/tables/{name}",
+    summary="Rows of a table",
+    responses=openapi.TABLE_ROWS,
+    openapi_extra=openapi.TABLE_ROWS_PARAMETERS,
+)
+async def rows(request: Request) -> Response:
+    """In the order of the table's key, or of where its rows come from. All pages of a cursor are of one manifest.
+
+    Any column but those of bytes is a filter: `column=value`, several times for one of several, empty for null.
+    """
+    service, table = service_of(request), table_of(request)
+    asked = parse_rows(table, request.query_params.multi_items(), service.zone)
+    if asked.question.reveal:
+        demand(request, Scope.ADMIN)
+    generation, as_of = generation_of(service), asked.as_of
+    if asked.cursor is not None:
+        as_of = AsOfAsked(number=asked.cursor.manifest)
+        if asked.cursor.generation != generation:
+            detail = (
+                f"the pages before were of generation {asked.cursor.generation}, and now {generation} is live"
+            )
+            raise Problem(410, "gone", f"{detail}: begin at the first page again")
+
+    def found(budget: Budget) -> tuple[Manifest, Page]:
+        lake = service.lake.lake(generation)
+        manifest = chosen(lake, as_of)
+        return manifest, read_page(lake, manifest, asked.question, budget)
+
+    manifest, page = await service.lake.run(found)
+    following = page.next and Cursor(generation, manifest.number, asked.question.descending, page.next)
+    body = {
+        "table": table.name,
+        "columns": list(asked.question.columns),
+        "masked": asked.question.masked,
+        "rows": page.rows,
+        "next": following and following.text(table),
+        "as_of": as_of_document(manifest),
+    }
+    return answer(body)
+
+
+@router.get(
+    "/v1/tables/{name}/columns", summary="The data dictionary of one table", responses=openapi.TABLE_COLUMNS,
+    openapi_extra=openapi.TABLE_NAME,
+)  # fmt: skip
+async def columns(request: Request) -> Response:
+    """What each column means; the same as in /v1/tables. Needs no lake."""
+    table = table_of(request)
+    if request.query_params:
+        raise bad_query("expected no parameters")
+    return answer(describe(table))
+
+
+@router.get(
+    "/v1/lake",
+    summary="How far the lake is",
+    responses=openapi.LAKE,
+    openapi_extra=openapi.LAKE_PARAMETERS,
+)
+async def lake(request: Request) -> Response:
+    """Its newest manifest, what waits in the topics, what became of all records, and the last manifests."""
+    service = service_of(request)
+    limit = whole_number(
+        named(request.query_params.multi_items(), ("limit",)), "limit", RECENT, RECENT_AT_MOST
+    )
+    generation = generation_of(service)
+    recent = await service.lake.run(lambda _: service.lake.lake(generation).recent(limit))
+    newest, kafka = recent[0], service.kafka
+    body = {
+        **progress(newest, kafka.ends, time.time()),
+        "stale": not kafka.is_fresh(time.monotonic()),
+        "counts": dict(newest.counts),
+        "manifests": [
+            {
+                "number": each.number,
+                "position": sum(each.until.values()),
+                "newest_record_time": iso_micros(each.kafka_time) if each.kafka_time else None,
+            }
+            for each in recent
+        ],
+        "as_of": as_of_document(newest),
+    }
+    return answer(body)
+
+
+def table_of(request: Request) -> Table:
+    """The table of the path. Raises Problem."""
+    name = request.path_params["name"]
+    if name not in TABLES:
+        known = ", ".join(TABLES)
+        raise Problem(404, "unknown-table", f"expected one of {known}; saw {name[:60]!r}", known=list(TABLES))
+    return TABLES[name]
+
+
+def generation_of(service: Service) -> str:
+    """The live generation's name. Raises Starting."""
+    return service.reader.generation
+
+
+def chosen(lake: Lake, asked: AsOfAsked) -> Manifest:
+    """Raises NoLake, NoSuchManifest."""
+    if asked.number is not None:
+        return lake.at(asked.number)
+    return lake.newest() if asked.time is None else lake.before(asked.time)
+
+
+def read_page(lake: Lake, manifest: Manifest, question: Question, budget: Budget) -> Page:
+    """Raises Gone, and what DuckDB raises when it is stopped."""
+    with lake.open(manifest, question.table) as connection:
+        return rows_of(budget.limited(connection), question)
+
+
+def as_of_document(manifest: Manifest) -> dict[str, Any]:
+    """What an answer is a function of."""
+    newest_event = max(manifest.newest.values(), default=0)
+    as_of = AsOf(manifest.generation, manifest.until, newest_event, manifest.kafka_time)
+    return {**as_of.as_json(), "manifest": manifest.number}

@@ -1,0 +1,62 @@
+"""What the declarations of tables say to a reader: the data dictionary, and what of a table is personal. Pure."""
+
+from typing import Any
+
+from schemas.table import Column, Table
+from schemas.tables import TABLES
+
+# Bytes as they came hold whatever the record held.
+_OPAQUE = ("binary", "headers")
+# Where a row comes from names it in a table that has no key.
+_PLACES = (("topic", "partition", "offset"), ("partition", "offset"), ("_partition", "_offset"))
+
+
+def is_personal(column: Column) -> bool:
+    """Whether a column may hold personal data."""
+    return column.pii or column.type in _OPAQUE
+
+
+def order_of(table: Table) -> tuple[str, ...]:
+    """The columns that name a row, by which rows are in order."""
+    if table.key:
+        return table.key
+    names = {column.name for column in table.columns}
+    return next(place for place in _PLACES if names.issuperset(place))
+
+
+def column_of(table: Table, name: str) -> Column | None:
+    return next((column for column in table.columns if column.name == name), None)
+
+
+def describe(table: Table) -> dict[str, Any]:
+    """A table's declaration as a document."""
+    return {
+        "name": table.name,
+        "layer": table.layer,
+        "doc": table.doc,
+        "topic": table.topic,
+        "key": list(table.key),
+        "order": list(order_of(table)),
+        "href": f"/v1/tables/{table.name}",
+        "columns": [
+            {
+                "name": column.name,
+                "type": _type(column),
+                "nullable": column.nullable,
+                "unit": column.unit or None,
+                "personal": is_personal(column),
+                "doc": column.doc,
+                "source": column.source,
+            }
+            for column in table.columns
+        ],
+    }
+
+
+def dictionary() -> list[dict[str, Any]]:
+    """All tables."""
+    return [describe(table) for table in TABLES.values()]
+
+
+def _type(column: Column) -> str:
+    return f"decimal({column.precision},{column.scale})" if column.type == "decimal" else column.type
