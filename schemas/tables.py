@@ -5,6 +5,7 @@ checks, REST and the data dictionary read these declarations.
 """
 
 from schemas.contract import CONTRACTS, Contract, Field
+from schemas.errors import ContractError
 from schemas.gold import GOLD
 from schemas.table import Column, Table
 
@@ -120,14 +121,22 @@ SESSIONS = Table(
 )
 
 
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        *(bronze(contract) for contract in CONTRACTS.values()),
-        *(silver(contract) for contract in CONTRACTS.values()),
-        *(versions(CONTRACTS[topic]) for topic in VERSIONED),
-        SESSIONS,
-        QUARANTINE,
-        *GOLD,
-    )
-}
+def _by_name(*tables: Table) -> dict[str, Table]:
+    names = [table.name for table in tables]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ContractError(
+            f"expected a name of its own for each table of the lake, and there are two of {', '.join(twice)}: a topic "
+            "of your own may not be called so, give it another name"
+        )
+    return dict(zip(names, tables, strict=True))
+
+
+TABLES: dict[str, Table] = _by_name(
+    *(bronze(contract) for contract in CONTRACTS.values()),
+    *(silver(contract) for contract in CONTRACTS.values()),
+    *(versions(CONTRACTS[topic]) for topic in VERSIONED),
+    SESSIONS,
+    QUARANTINE,
+    *GOLD,
+)
