@@ -4,6 +4,7 @@ It asks at once at a hole, then with growing patience.
 """
 
 import time
+from collections.abc import Callable
 
 from confluent_kafka import Producer
 
@@ -19,37 +20,46 @@ FIRST_PATIENCE, LONGEST_PATIENCE = 30.0, 300.0
 class LiveJob:
     """The live job of one generation, as the materializer talks to it. A word too many does no harm."""
 
-    def __init__(self, settings: Settings, generation: str) -> None:
-        self._settings, self._generation = settings, generation
+    def __init__(
+        self, settings: Settings, generation: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settings, self._generation, self._clock = settings, generation, clock
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 2}
         )
         self._asked = self._told_at = float("-inf")
         self._told: Offsets = {}
         self._patience = FIRST_PATIENCE
+        self._wanted: Offsets = {}  # where the source topics ended when it was reminded last
         self.count = 0
 
     def tell(self, fences: Offsets) -> None:
         """Tell where the fences are, unless that was just done or has not changed."""
-        if fences != self._told and time.monotonic() - self._told_at >= TELLING:
+        if fences != self._told and self._clock() - self._told_at >= TELLING:
             tell_applied(self._producer, self._settings, self._generation, fences)
-            self._told, self._told_at = dict(fences), time.monotonic()
+            self._told, self._told_at = dict(fences), self._clock()
 
     def request(self, fences: Offsets, reason: str) -> None:
         """Ask now, unless that was just done."""
-        if time.monotonic() - self._asked < BETWEEN:
+        if self._clock() - self._asked < BETWEEN:
             return
         print(f"asking the live job to judge again from the fences: {reason}", flush=True)
         request_repeat(self._producer, self._settings, self._generation, fences)
-        self._asked = time.monotonic()
+        self._asked = self._clock()
         self.count += 1
 
-    def remind(self, fences: Offsets, reason: str) -> None:
-        """Ask again when the last request has brought nothing for a while."""
-        if time.monotonic() - self._asked >= self._patience:
+    def remind(self, fences: Offsets, ends: Offsets, reason: str) -> None:
+        """Ask again when the last request has brought nothing for a while. `ends` are those of the source topics."""
+        if self._clock() - self._asked >= self._patience:
             self._patience = min(2 * self._patience, LONGEST_PATIENCE)
+            self._wanted = dict(ends)
             self.request(fences, reason)
 
-    def settled(self) -> None:
-        """Nothing waits any more."""
-        self._patience = FIRST_PATIENCE
+    def moving(self, fences: Offsets) -> None:
+        """Nothing is stuck. Patience begins anew once all that it was reminded of has come, and no sooner.
+
+        Each request starts the query again. On a machine so busy that it brings only a little before the next request,
+        requests that did not become rarer would keep it from ever getting on.
+        """
+        if all(fences.get(at, 0) >= end for at, end in self._wanted.items()):
+            self._patience = FIRST_PATIENCE

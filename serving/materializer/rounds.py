@@ -64,9 +64,9 @@ class Rounds:
         stuck = admission.stuck(ends, idle=idle)
         if stuck:
             waiting = ", ".join(place(*at) for at in stuck)
-            self._live_job.remind(admission.fences, f"no verdict for {waiting}")
+            self._live_job.remind(admission.fences, ends, f"no verdict for {waiting}")
         else:
-            self._live_job.settled()
+            self._live_job.moving(admission.fences)
         self._end_rebuild(positions)
         # A rebuild needs verdicts that are there already, not all from its fences on once more.
         if not self.rebuild.sources:
