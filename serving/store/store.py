@@ -91,7 +91,11 @@ class Store:
                     pipe.hgetall(key)
                 meta, base, fences, judged, held = map(_texts, pipe.execute())
         except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
+            known = self.redis.connection_pool.connection_kwargs
+            raise Unavailable(
+                f"Redis at {known['host']}:{known['port']} does not answer: {error}. Settings are read at the "
+                "start: if it is elsewhere now, say so with REDIS_HOST and REDIS_PORT and start again"
+            ) from error
         newest = {"": int(meta.get("newest", 0))}
         newest |= {n.removeprefix("newest:"): int(v) for n, v in meta.items() if n.startswith("newest:")}
         return Claimed(

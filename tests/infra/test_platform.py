@@ -46,20 +46,25 @@ def everything_of(home: Path) -> list[int]:
     groups = [row["pid"] for row in run.processes]
     assert len(groups) == 2
     demo = run.processes[1]["pid"]
-    wait_for(lambda: len(group_members(demo)) >= 3, what="the grandchild")
+    wait_for(lambda: len(group_members(demo)) == 2, what="the grandchild")
     return [pid for group in groups for pid in group_members(group)]
 
 
 def alive(pids: list[int]) -> list[int]:
-    return [
-        pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    ]
+    def runs(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return [pid for pid in pids if runs(pid)]
 
 
 def test_sigkill_of_the_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     with held_platform(tmp_path) as supervisor:
         pids = everything_of(tmp_path)
-        assert len(alive(pids)) >= 4
+        assert alive(pids) == pids
+        assert len(pids) == 3
         supervisor.kill()
         wait_for(lambda: not alive(pids), 10, "the end of all processes")
 

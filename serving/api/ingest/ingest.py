@@ -6,7 +6,7 @@ Refused documents go nowhere but back to the caller, with the reasons. Writes so
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,10 @@ from sources.codec import EventCodec
 
 # Lines judged before others get their turn: some 5 ms.
 SLICE = 50
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,9 @@ class Ingest:
         redis: Redis,
         telemetry: Telemetry,
         delivery_seconds: float = DELIVERY_SECONDS,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._settings, self._telemetry = settings, telemetry
+        self._settings, self._telemetry, self._clock = settings, telemetry, clock
         self._versions = Versions(redis, settings.redis_prefix)
         self._deliveries = Deliveries(
             settings.kafka_bootstrap_servers, settings.topic_prefix, delivery_seconds
@@ -78,7 +83,7 @@ class Ingest:
     async def take(self, topic: str, lines: Sequence[Line], caller: Caller) -> list[Outcome]:
         """One outcome per line, in their order. Raises Unavailable if no event can be taken at all now."""
         codec = await self._get_codec()
-        now = datetime.now(UTC)
+        now = self._clock()
         found: dict[int, Outcome] = {}
         accepted: dict[int, Accepted] = {}
         for n, line in enumerate(lines):
