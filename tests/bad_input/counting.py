@@ -12,8 +12,8 @@ METRICS = ("revenue", "items", "payments", "customers", "reviews", "funnel", "cl
 
 
 def totals(live: Numbers) -> dict[str, Any]:
-    """All that is shown but the verdicts' own metric: minute by minute, and in all."""
-    return {(name, grain): live.rows(name, grain) for name in METRICS for grain in ("minute", "all")}
+    """Every measure over all time, but those of the verdicts' own metric."""
+    return {name: live.rows(name) for name in METRICS}
 
 
 def measure(live: Numbers, metric: str, name: str) -> Decimal:
