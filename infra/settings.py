@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     lake_uri: str | None = None  # a directory or an object store's URL
     lake_trigger_seconds: int = Field(5, ge=0, le=3600)
     lake_batch_records: int = Field(500_000, ge=1, le=10_000_000)
+    verify_seconds: int = Field(30, ge=1, le=86_400)  # between two rounds of the verifier
+    verify_whole_seconds: int = Field(900, ge=1, le=2_592_000)  # after which it compares everything again
     max_event_bytes: int = Field(262_144, ge=1_024, le=786_432)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     dataflow_status_file: Path | None = None

@@ -12,11 +12,13 @@ ColumnType = Literal[
 # What the files of a keyed table hold beside its columns. They have every row that a key ever had, of which that of the
 # last batch stands, unless it says that the key is gone. `content` tells a repeat from a conflict.
 BATCH, GONE, CONTENT = "_batch", "_deleted", "_content"
+# What the Delta schema notes of a column that was added when the table had rows: older files lack it.
+ADDED = "dataflow.added"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column. Times are UTC, to the microsecond; `unit` is money, count, ratio or empty."""
+    """One column. Times are UTC, to the microsecond; `unit` is money, count, ratio, days or empty."""
 
     name: str
     type: ColumnType

@@ -8,6 +8,8 @@ from schemas.contract import CONTRACTS, Contract, Field
 from schemas.errors import ContractError
 from schemas.gold import GOLD
 from schemas.table import Column, Table
+from schemas.view import Relation
+from schemas.views import VIEWS
 
 PLACE = (
     Column("partition", "int", "Partition of the source topic.", "Kafka"),
@@ -121,13 +123,13 @@ SESSIONS = Table(
 )
 
 
-def _by_name(*tables: Table) -> dict[str, Table]:
+def _by_name(*tables: Relation) -> dict[str, Relation]:
     names = [table.name for table in tables]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ContractError(
-            f"expected a name of its own for each table of the lake, and there are two of {', '.join(twice)}: a topic "
-            "of your own may not be called so, give it another name"
+            f"expected a name of its own for each table and view of the lake, and there are two of {', '.join(twice)}: "
+            "a topic of your own may not be called so, give it another name"
         )
     return dict(zip(names, tables, strict=True))
 
@@ -140,3 +142,5 @@ TABLES: dict[str, Table] = _by_name(
     QUARANTINE,
     *GOLD,
 )
+# What can be read: the tables, and the views over them.
+RELATIONS: dict[str, Relation] = _by_name(*TABLES.values(), *VIEWS.values())

@@ -200,7 +200,9 @@ def _value(field: Field) -> Column:
 def _content(contract: Contract) -> list[Column]:
     """The row itself and what happened to it, personal data included, but not who says so and when.
 
-    A null is hashed as a marked absence: xxhash64 alone skips nulls, so that a value could move between two columns.
+    Each value goes in with its name: xxhash64 skips nulls, so that a value could move between two columns. That a null
+    leaves nothing keeps the hash of a row the same when the contract gets a column that the row has nothing in.
     """
     names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
-    return [F.coalesce(_value(contract.fields[n]).cast("string"), F.lit("\0null")) for n in names]
+    values = {name: _value(contract.fields[name]).cast("string") for name in names}
+    return [part for name, value in values.items() for part in (F.when(value.isNotNull(), F.lit(name)), value)]

@@ -130,6 +130,19 @@ def api_lake(settings: Settings, run: Run) -> dict[str, Any] | None:
     return {name: found[name] for name in LAKE}
 
 
+def verified_text(found: dict[str, Any]) -> str:
+    """What the second computation found last."""
+    ago = f"{_duration(found['age_ms'] / 1000)} ago"
+    if found["exact"] is None:
+        return printable(f"nothing compared {ago}: {found['detail']}")
+    what = f"{found['records']:,} records, manifest {found['manifest']:,}"
+    if not found["exact"]:
+        names = ", ".join(each["table"] for each in found["differences"])
+        return printable(f"NOT exact {ago}, {what}: {names}")
+    how = "lake and live" if found["live"] else "lake alone"
+    return f"exact {ago}, {how}, {what}"
+
+
 def _tree(row: dict[str, Any]) -> list[psutil.Process]:
     # The supervisor shares its group with the shell's job; its children are listed for themselves.
     pids = [row["pid"]] if row["name"] == "supervisor" else group_members(row["pid"]) if row["pid"] else []
@@ -185,6 +198,8 @@ def api_lines(api: dict[str, Any]) -> list[str]:
     if exactness:
         counts = ", ".join(f"{n:,} {verdict}" for verdict, n in exactness["counts"].items() if n)
         facts["exactness"] = exactness_text(exactness) + (f": {counts}" if counts else "")
+    if api.get("verified"):
+        facts["verified"] = verified_text(api["verified"])
     if as_of:
         facts["as of"] = f"{as_of['generation']}-{as_of['position']}"
     return [f"{name:<9}  {text}" for name, text in facts.items()]

@@ -1,4 +1,4 @@
-"""`dataflow tables`: the lake's tables from the API, a table's columns from the declarations, a sample of its rows."""
+"""`dataflow tables`: the lake's tables and views from the API, columns from the declarations, a sample of rows."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from dataflow.commands.metrics import Pair
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.tables import TABLES
+from schemas.tables import RELATIONS
 from serving.lake.dictionary import describe
 
 SAMPLE = 20
@@ -23,6 +23,7 @@ SIZES = ("B", "kB", "MB", "GB", "TB")
         "dataflow tables orders --rows 5 --where status=paid --columns order_id,total_amount",
         "dataflow tables quarantine --where reasons=status_allowed --json | jq '.rows[].offset'",
         "dataflow tables fct_orders --rows 5 --as-of 812",
+        "dataflow tables revenue_by_month --rows 12 --newest",
     )
     + "\n\nWith NAME alone nothing needs to run. Personal data is masked. docs/lake.md: querying it by SQL."
 )
@@ -50,17 +51,17 @@ def command(
     as_of: str | None,
     as_json: bool,
 ) -> None:
-    """The lake's tables; with NAME what its columns mean, or some of its rows."""
+    """The lake's tables and views; with NAME what its columns mean, or some of its rows."""
     query = [("as_of", as_of)] if as_of else []
     if name is None:
         if rows or where or columns or newest:
             raise click.UsageError("the options for rows need the NAME of a table")
         show_catalogue(api_get(running_settings(settings, needs=()), "/v1/tables", query), as_json)
         return
-    if name not in TABLES:
-        raise click.UsageError(f"no table {name!r}: expected one of {', '.join(TABLES)}")
+    if name not in RELATIONS:
+        raise click.UsageError(f"no table or view {name!r}: expected one of {', '.join(RELATIONS)}")
     if not (rows or where or columns or newest or as_of):
-        show_columns(describe(TABLES[name]), as_json)
+        show_columns(describe(RELATIONS[name]), as_json)
         return
     query += [("limit", str(rows or SAMPLE)), *where, *([("columns", columns)] if columns else [])]
     query += [("order", "desc")] if newest else []
@@ -95,6 +96,7 @@ def show_columns(table: dict[str, Any], as_json: bool) -> None:
         print_json(table)
         return
     of = f", of topic {table['topic']}" if table["topic"] else ""
+    of = f" of {', '.join(table['reads'])}" if table["reads"] else of
     key = f"one row a {', '.join(table['key'])}" if table["key"] else "rows are only added"
     click.echo(f"{table['name']} ({table['layer']}{of}; {key})\n{table['doc']}\n")
     print_table(
@@ -143,7 +145,8 @@ def _facts(facts: dict[str, Any] | None) -> tuple[object, ...]:
         return (None,) * 5
     rows = None if facts["rows"] is None else f"{facts['rows']:,}"
     written = facts["written_at"] and facts["written_at"][:19] + "Z"
-    return rows, size(facts["bytes"]), facts["files"], facts["version"], written
+    taken = None if facts["bytes"] is None else size(facts["bytes"])
+    return rows, taken, facts["files"], facts["version"], written
 
 
 def _cell(value: Any) -> Any:

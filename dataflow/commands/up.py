@@ -100,7 +100,7 @@ class Progress:
 def _await_ready(platform: Platform, progress: Progress, stop: threading.Event) -> None:
     try:
         # The lake comes last and the numbers do not wait for it.
-        platform.wait_ready(timeout=START_TIMEOUT_S, max_restarts=MAX_RESTARTS, but=("lake",))
+        platform.wait_ready(timeout=START_TIMEOUT_S, max_restarts=MAX_RESTARTS, but=("lake", "verifier"))
     except Exception as error:  # noqa: BLE001 shown by the main thread, which then stops everything
         if not stop.is_set():
             progress.error = error

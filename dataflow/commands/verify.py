@@ -1,34 +1,44 @@
-"""`dataflow verify`: the lake's tables computed again from bronze, one record after the other, and compared."""
+"""`dataflow verify`: the lake and the live numbers computed again from bronze, one record after the other."""
 
 import click
 
-from dataflow.difference_text import documents, lines
+from dataflow.difference_text import lines
 from dataflow.options import examples, json_option, print_json, settings_option
-from infra.registry import TopicSchemas
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from replay.verify.verify import Verdict, verify
-from schemas.contract import CONTRACTS
+from replay.verify.report import documents
+from replay.verify.verify import PATIENCE, Verdict, verify
 
 NOT_EXACT = 1
 
 
 @click.command(
-    epilog=examples("dataflow verify", "dataflow verify --json | jq '.tables[] | select(.equal | not)'")
-    + "\n\nExit code 0: every row is as it should be; 1: not, and which. The lake may be filled meanwhile: what is "
-    "compared is its newest manifest."
+    epilog=examples(
+        "dataflow verify",
+        "dataflow verify --lake-only",
+        "dataflow verify --json | jq '.tables[] | select(.equal | not)'",
+    )
+    + "\n\nExit code 0: every row is as it should be; 1: not, and which. All may go on meanwhile: the live numbers are "
+    "read as readers are told them, each with its offsets, the lake is asked to end a batch at the last of these, and "
+    "both are compared with what the records up to there say."
+)
+@click.option("--lake-only", is_flag=True, help="Leave the live numbers alone.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=PATIENCE,
+    show_default=True,
+    help="Seconds for the lake to come to the offsets of the live numbers.",
 )
 @json_option
 @settings_option
 @click.pass_context
-def command(ctx: click.Context, /, settings: Settings, as_json: bool) -> None:
-    """Compute the lake again from its bronze tables, by plain Python, and compare row by row."""
+def command(
+    ctx: click.Context, /, settings: Settings, lake_only: bool, patience: float, as_json: bool
+) -> None:
+    """Compute the lake and the live numbers again from bronze, by plain Python and SQL, and compare row by row."""
     settings = running_settings(settings, needs=("kafka_bootstrap_servers", "kafka_schema_registry"))
-    registry = TopicSchemas(settings)
-    try:
-        found = verify(settings, {topic: registry.of(topic) for topic in CONTRACTS})
-    finally:
-        registry.close()
+    found = verify(settings, with_live=not lake_only, patience=patience)
     show(found, as_json)
     if not found.exact:
         ctx.exit(NOT_EXACT)
@@ -44,6 +54,8 @@ def show(found: Verdict, as_json: bool) -> None:
                 "generation": manifest.generation,
                 "manifest": manifest.number,
                 "records": records,
+                "at_barrier": found.at_barrier,
+                "live_not_compared": found.live,
                 "tables": tables,
             }
         )
@@ -51,4 +63,12 @@ def show(found: Verdict, as_json: bool) -> None:
     for table in tables:
         click.echo("\n".join(lines(table)))
     verdict = "exact" if found.exact else "NOT exact"
-    click.echo(f"\n{verdict}: manifest {manifest.number} of {manifest.generation}, {records:,} records")
+    if found.live is not None:
+        how = f"; live numbers not compared: {found.live}"
+    else:
+        how = (
+            "; lake and live at the same offsets"
+            if found.at_barrier
+            else "; lake and live, each at its offsets"
+        )
+    click.echo(f"\n{verdict}: manifest {manifest.number} of {manifest.generation}, {records:,} records{how}")

@@ -180,7 +180,7 @@ def canonical(contract: Contract, event: Mapping[str, Any]) -> dict[str, Any]:
 def content(contract: Contract, event: Mapping[str, Any]) -> int:
     """A 64-bit hash of the row and of what happened to it, personal data included."""
     names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
-    text = json.dumps([None if event[name] is None else str(event[name]) for name in names])
+    text = json.dumps({name: str(event[name]) for name in names if event[name] is not None})
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 

@@ -26,9 +26,9 @@ from infra.status import write_status
 from schemas.errors import Unavailable
 from serving.materializer.judged import PASSING
 from sources.codec import HEADER
+from streams.control import ControlReader, last_needed
 from streams.limits import KEY_BYTES
 from streams.live.attempt import starting_offsets
-from streams.live.control import ControlReader, last_needed
 from streams.stop import StopRequest
 from streams.world import World
 

@@ -1,4 +1,4 @@
-"""The processes of DataFlow itself, as specs: bootstrap, live job, materializer, API, demo load.
+"""The processes of DataFlow itself, as specs: bootstrap, live job, materializer, API, lake, verifier, demo load.
 
 They know nothing about being embedded: their settings come as environment variables, which name every address.
 """
@@ -30,6 +30,11 @@ def lake_spec(settings: Settings, java: Java, after: tuple[str, ...] = ("bootstr
     """The lake's Spark job."""
     env = _spark_env(settings, java)
     return _job(settings, "lake", "streams.lake", after=after, env=env, start_deadline=300, stop_deadline=60)
+
+
+def verifier_spec(settings: Settings, after: tuple[str, ...] = ("bootstrap",)) -> ProcessSpec:
+    """Computes everything again and compares."""
+    return _job(settings, "verifier", "replay.verify", after=after, start_deadline=60, stop_deadline=60)
 
 
 def _spark_env(settings: Settings, java: Java) -> dict[str, str]:

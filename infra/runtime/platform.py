@@ -36,7 +36,7 @@ from infra.setup import checked_jars, find_java
 SERVICES = ("kafka", "registry", "valkey")
 JOBS = ("bootstrap", "live", "materializer", "api")
 LIVE = SERVICES + JOBS  # all that the live numbers need
-ALL = (*LIVE, "lake")
+ALL = (*LIVE, "lake", "verifier")
 ROOT = Path(__file__).parents[2]
 # Variables of the user's shell that would change what a child runs.
 FOREIGN_PREFIXES = ("APICURIO_", "QUARKUS_", "SPARK_", "PYSPARK_", "HADOOP_")
@@ -181,6 +181,8 @@ class Platform:
         if "lake" in wanted:
             # The second Spark starts when the live numbers are there: both at once would delay them.
             specs.append(jobs.lake_spec(self.settings, java, tuple(wanted & {"bootstrap", "live"})))
+        if "verifier" in wanted:
+            specs.append(jobs.verifier_spec(self.settings, tuple(wanted & {"bootstrap", "lake"})))
         if self._demo:
             specs.append(jobs.demo_spec(self.settings, self._demo))
         return specs

@@ -1,83 +1,181 @@
-"""Verify the lake at its newest manifest: each table against the second computation, each count against the records."""
+"""Verify a generation: the lake's tables at a manifest, and the live numbers as they were told, by another computation.
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+The oracle goes through bronze once, stopping at the offsets of each answer that was read from the live side, and at the
+manifest's. Where the lake was told to end a batch at the last answer's offsets, gold and live are of the same ones.
+"""
 
-from infra.failpoints import Failpoints
-from infra.generation import current_generation
-from infra.registry import RegisteredSchema
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import duckdb
+
+from infra.generation import Generation, current_generation
+from infra.registry import RegisteredSchema, TopicSchemas
 from infra.settings import Settings
-from replay.verify.compare import Difference, compare
-from replay.verify.gold import recompute_gold
-from replay.verify.recompute import recompute
+from replay.verify.barrier import Barrier
+from replay.verify.compare import MOST, Difference
+from replay.verify.live import Buckets, LiveNumbers, Seen, check_live, everything
+from replay.verify.oracle import Oracle
+from replay.verify.tables import check_tables
+from replay.verify.touched import touched_buckets
 from schemas.contract import CONTRACTS
 from schemas.errors import GenerationError
-from schemas.tables import QUARANTINE, silver
-from serving.lake.views import connect, quoted
+from schemas.tables import bronze
+from serving.lake.reader import Lake, NoLake
+from serving.lake.views import connect
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
-from streams.lake.store import LakeStore
 from streams.plain_judge import PlainJudge
 
-# Which of these is said of damaged bytes depends on how far a decoder gets.
-DAMAGED = frozenset(("undecodable", "not_canonical", "invalid_utf8"))
+MEMORY = "1GB"
+PATIENCE = 60.0  # seconds for the lake to reach a barrier
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of it."""
+    """What came of it. `live` says why the live numbers were not compared; None: they were.
+
+    `at_barrier`: the lake's tables and the last live answers are of the same offsets.
+    """
 
     manifest: Manifest
     differences: tuple[Difference, ...]
+    live: str | None = None
+    at_barrier: bool = False
 
     @property
     def exact(self) -> bool:
         return all(difference.equal for difference in self.differences)
 
 
-def verify(settings: Settings, schemas: Mapping[str, Sequence[RegisteredSchema]]) -> Verdict:
-    """Compute the lake's tables again from bronze and compare. Raises GenerationError if there is no lake."""
-    generation = current_generation(settings).name
-    root, manifest = lake_root(settings, generation), newest_manifest(settings, generation)
-    if manifest is None:
-        raise GenerationError(f"expected a lake at {root} and found none: run `dataflow up`, which fills it")
-    # As the lake knew them: what is registered since was unknown to it.
-    known = {
-        topic: [each for each in schemas[topic] if each.schema_id in manifest.schemas.get(topic, ())]
-        for topic in CONTRACTS
-    }
-    with connect(root, manifest) as lake:
-        again = recompute(lake, PlainJudge(known, settings.max_event_bytes))
-        differences = [
-            compare(
-                topic,
-                lake.execute(f"SELECT * FROM {quoted(silver(contract).name)}").fetchall(),
-                again.rows[topic],
-            )
-            for topic, contract in CONTRACTS.items()
-        ]
-        differences += [
-            compare(name, lake.execute(f"SELECT * FROM {quoted(name)}").fetchall(), rows)
-            for name, rows in recompute_gold(again, settings.shop_timezone).items()
-        ]
-        refused = lake.execute(
-            f'SELECT topic, partition, "offset", reasons FROM {QUARANTINE.name}'
-        ).fetchall()
-        rows = [(*row[:3], _reasons(row[3])) for row in refused]
-        wanted = [(*row[:3], _reasons(row[3])) for row in again.refused]
-        differences.append(compare(QUARANTINE.name, rows, wanted))
-        differences.append(compare("counts", manifest.counts.items(), again.counts.items()))
-    return Verdict(manifest, tuple(differences))
+class Verifier:
+    """The oracle of one generation, and what it is held against; a context manager."""
+
+    def __init__(self, settings: Settings, generation: Generation) -> None:
+        self.settings, self.generation = settings, generation
+        self.lake = Lake(lake_root(settings, generation.name))
+        self._schemas = TopicSchemas(settings)
+        self._barrier = Barrier(settings, generation.name, self.lake)
+        # What does not fit into memory goes there.
+        self._spill = tempfile.mkdtemp(prefix="verify-", dir=_scratch(settings))
+        config = {"memory_limit": MEMORY, "temp_directory": self._spill, "threads": 1}
+        self._database = duckdb.connect(config=config)
+        self.oracle = Oracle(settings.shop_timezone, self._database)
+        self.verified: Manifest | None = None  # everything up to it has been compared
+        self.touched: Buckets = {}  # of the live numbers: what the last records that were compared changed
+        self._judge: tuple[Mapping[str, tuple[int, ...]], PlainJudge] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+        self._schemas.close()
+        shutil.rmtree(self._spill, ignore_errors=True)
+
+    def check(
+        self,
+        seen: Sequence[Seen] = (),
+        *,
+        whole: bool = True,
+        patience: float = PATIENCE,
+        live: str | None = None,
+    ) -> Verdict:
+        """Compare the lake, and the answers in `seen`, which are in the order in which they were given.
+
+        `whole`: every row, else what has changed since the last time. `live` says why nothing was seen. Raises NoLake,
+        Unavailable.
+        """
+        wanted = seen[-1].offsets if seen else None
+        manifest, at_barrier = (
+            (self.lake.newest(), False) if wanted is None else self._barrier.reach(wanted, patience)
+        )
+        since = None if whole else self.verified
+        found: list[Difference] = []
+        judge = self._judge_of(manifest)
+        with connect(self.lake.root, manifest, [bronze(contract) for contract in CONTRACTS.values()]) as lake:
+            compared = 0
+            for each in seen:
+                # What lies before the oracle cannot be computed any more, and beyond the lake not yet.
+                if all(
+                    self.oracle.until.get(at, 0) <= offset <= manifest.until.get(at, 0)
+                    for at, offset in each.offsets.items()
+                ):
+                    if each.offsets != self.oracle.until:
+                        self.oracle.advance(lake, each.offsets, judge)
+                    found.append(check_live(self.oracle, each))
+                    compared += 1
+            if seen and not compared:
+                live = "the lake did not come as far as the live numbers in time"
+            self.oracle.advance(lake, manifest.until, judge)
+        differences = [*check_tables(self.oracle, self.lake.root, manifest, since), *_merged(found)]
+        self.verified = manifest
+        self.touched = touched_buckets(self.oracle)
+        self.oracle.forget_changes()
+        return Verdict(manifest, tuple(differences), live, at_barrier)
+
+    def _judge_of(self, manifest: Manifest) -> PlainJudge:
+        """One that knows what the lake knew: what is registered since was unknown to it."""
+        if self._judge is None or self._judge[0] != manifest.schemas:
+            known: dict[str, list[RegisteredSchema]] = {
+                topic: [s for s in self._schemas.of(topic) if s.schema_id in manifest.schemas.get(topic, ())]
+                for topic in CONTRACTS
+            }
+            self._judge = dict(manifest.schemas), PlainJudge(known, self.settings.max_event_bytes)
+        return self._judge[1]
+
+
+def verify(settings: Settings, *, with_live: bool = True, patience: float = PATIENCE) -> Verdict:
+    """Everything, once. Raises GenerationError if there is no lake, Unavailable if a service does not answer."""
+    generation = current_generation(settings)
+    with Verifier(settings, generation) as verifier:
+        try:
+            seen, why = [], "not asked for"
+            if with_live:
+                seen, why = asyncio.run(everything(LiveNumbers(settings, generation)))
+            return verifier.check(seen, patience=patience, live=why)
+        except NoLake:
+            raise GenerationError(
+                f"expected a lake at {verifier.lake.root} and found none: run `dataflow up`, which fills it"
+            ) from None
 
 
 def newest_manifest(settings: Settings, generation: str) -> Manifest | None:
     """What the lake of a generation holds; None if there is none."""
-    store = LakeStore(lake_root(settings, generation), Failpoints(settings))
     try:
-        return store.newest_manifest()
-    finally:
-        store.close()
+        return Lake(lake_root(settings, generation)).newest()
+    except NoLake:
+        return None
 
 
-def _reasons(reasons: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted("damaged" if reason in DAMAGED else reason for reason in reasons))
+def _merged(found: Sequence[Difference]) -> list[Difference]:
+    """One for each name: a metric's buckets are read in several calls."""
+    merged: dict[str, Difference] = {}
+    for each in found:
+        if (one := merged.get(each.table)) is None or one.columns != each.columns:
+            merged[each.table if one is None else f"{each.table} by {each.columns[1]}"] = each
+            continue
+        merged[each.table] = replace(
+            one,
+            rows=one.rows + each.rows,
+            expected=one.expected + each.expected,
+            missing=(one.missing + each.missing)[:MOST],
+            unexpected=(one.unexpected + each.unexpected)[:MOST],
+            missing_rows=one.missing_rows + each.missing_rows,
+            unexpected_rows=one.unexpected_rows + each.unexpected_rows,
+        )
+    return [replace(each, table=name) for name, each in merged.items()]
+
+
+def _scratch(settings: Settings) -> Path:
+    place = settings.state_dir / "verify"
+    place.mkdir(parents=True, exist_ok=True)
+    return place

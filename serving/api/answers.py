@@ -29,16 +29,21 @@ def etag(as_of: AsOf) -> str:
 
 def not_modified(headers: Headers, as_of: AsOf) -> Response | None:
     """304 if the client holds the answer of this very state."""
+    return unchanged(headers, etag(as_of))
+
+
+def unchanged(headers: Headers, tag: str) -> Response | None:
+    """304 if the client holds the answer of this tag."""
     known = headers.get("if-none-match")
-    tag = etag(as_of)
     if known is None or tag not in (each.strip() for each in known.split(",")):
         return None
     return Response(status_code=304, headers={"ETag": tag, "Cache-Control": "no-cache"})
 
 
-def answer(body: Any, as_of: AsOf | None = None) -> Json:
-    """200. With `as_of` the client may ask again with If-None-Match."""
-    headers = {"Cache-Control": "no-cache" if as_of else "no-store"}
-    if as_of:
-        headers["ETag"] = etag(as_of)
+def answer(body: Any, as_of: AsOf | None = None, tag: str | None = None) -> Json:
+    """200. With `as_of`, or the `tag` that the answer has, the client may ask again with If-None-Match."""
+    tag = etag(as_of) if as_of else tag
+    headers = {"Cache-Control": "no-cache" if tag else "no-store"}
+    if tag:
+        headers["ETag"] = tag
     return Json(body, headers=headers)

@@ -19,8 +19,8 @@ from infra.api_keys import Scope as KeyScope
 from serving.api.problems import Problem, problem_response
 from serving.api.rate_limit import RateLimit
 
-# The page and its files hold no data; they ask for a key where one is needed.
-OPEN = frozenset({"/", "/docs", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
+# The pages and their files hold no data; they ask for a key where one is needed.
+OPEN = frozenset({"/", "/tables", "/docs", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
 OPEN_BELOW = "/static/"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 ADMIN = frozenset({"/v1/dead-letters/redrive"})

@@ -1,4 +1,4 @@
-"""GET /, /docs and /static: the pages and their files, all from this process, so that they work offline."""
+"""GET /, /tables, /docs and /static: the pages and their files, all from this process, so that they work offline."""
 
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ def install(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:
         return FileResponse(DIRECTORY / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/tables", include_in_schema=False)
+    async def tables(request: Request) -> Response:
+        return FileResponse(DIRECTORY / "tables.html", headers={"Cache-Control": "no-cache"})
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

@@ -10,7 +10,7 @@ from serving.api import openapi
 from serving.api.answers import answer
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.service import service_of
-from serving.api.telemetry import CONTENT_TYPE, push_families, state_families
+from serving.api.telemetry import CONTENT_TYPE, push_families, state_families, verified_families
 from serving.read import Rebuilding
 
 router = APIRouter(tags=["probes"])
@@ -43,12 +43,14 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Prometheus' text format: the live state at this moment, and the process's own counters."""
     service = service_of(request)
-    health, rebuilding = None, False
+    health, rebuilding, verified = None, False, None
     try:
         _, health = await service.read_health()
+        verified = await service.verified()
     except DataflowError as error:
         rebuilding = isinstance(error, Rebuilding)
     families = push_families(service.hub.clients, service.hub.snapshots)
     families += state_families(health, rebuilding)
+    families += verified_families(verified, time.time())
     content = service.telemetry.expose(families)
     return Response(content, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from redis.exceptions import RedisError
 from starlette.requests import Request
 
 from infra.generation import Generation
@@ -28,6 +29,7 @@ from serving.dead_letters.questions import Questions
 from serving.fold.newest import Counted, newest_records
 from serving.read import Answer, AsOf, MetricQuery, Reader, Rebuilding
 from serving.store.keys import Keys
+from serving.verified import Found, verified_key
 
 AS_OF_SECONDS = 1.0
 
@@ -112,6 +114,14 @@ class Service:
         keys = self.reader.keys
         answer = await self.read(queries, (keys.base, keys.counts, keys.held))
         return answer, self.health(answer, keys)
+
+    async def verified(self) -> Found | None:
+        """What the verifier last found about this generation; None if nothing yet. Raises Unavailable."""
+        key = verified_key(self.settings, self.reader.generation)
+        try:
+            return Found.from_json(await self.redis.get(key))
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis does not answer: {error}") from error
 
     def health(self, answer: Answer, keys: Keys) -> Health:
         base, counts, held = (answer.hashes[key] for key in (keys.base, keys.counts, keys.held))

@@ -14,6 +14,7 @@ from serving.api.live.frames import parse_event_id
 from serving.api.live.response import LiveStream
 from serving.api.service import Service, Starting, service_of
 from serving.read import Rebuilding
+from serving.verified import document
 
 router = APIRouter(tags=["state"])
 
@@ -23,7 +24,8 @@ async def status(request: Request) -> Response:
     """Always 200: `state` tells whether the live numbers can be read, `detail` why not."""
     service = service_of(request)
     generation = service.kafka.generation
-    found: dict[str, Any] = {"freshness": None, "lag": None, "exactness": None, "as_of": None}
+    parts = ("freshness", "lag", "exactness", "verified", "as_of")
+    found: dict[str, Any] = dict.fromkeys(parts)
     try:
         _, health = await service.read_health()
     except (Rebuilding, Unavailable) as error:
@@ -32,6 +34,7 @@ async def status(request: Request) -> Response:
         state, detail = "live", None
         found["freshness"], found["lag"] = health.freshness(), health.lag()
         found["exactness"], found["as_of"] = health.exactness(), health.as_of.as_json(health.now)
+        found["verified"] = await verified_or_none(service, health.now)
     as_of = found.pop("as_of")
     body = {
         "env": service.settings.dataflow_env,
@@ -43,6 +46,15 @@ async def status(request: Request) -> Response:
         "as_of": as_of,
     }
     return answer(body)
+
+
+async def verified_or_none(service: Service, now: float) -> dict[str, Any] | None:
+    """What the verifier last found, without its offsets; None if that cannot be read."""
+    try:
+        found = document(await service.verified(), now)
+    except Unavailable:
+        return None
+    return None if found is None else {name: value for name, value in found.items() if name != "offsets"}
 
 
 def state_of(error: DataflowError, service: Service) -> str:
@@ -69,9 +81,15 @@ async def lag(request: Request) -> Response:
 
 @router.get("/v1/exactness", summary="The account of each source partition", responses=openapi.EXACTNESS)
 async def exactness(request: Request) -> Response:
-    """Whether every record from the base to the next offset has exactly one verdict, and which partitions are held."""
-    _, health = await service_of(request).read_health()
-    return answer({**health.exactness_in_full(), "as_of": health.as_of.as_json(health.now)})
+    """Whether every record from the base to the next offset has exactly one verdict, and which partitions are held.
+
+    `verified` is what a second, independent computation found last: of the lake's tables and of the live numbers.
+    """
+    service = service_of(request)
+    _, health = await service.read_health()
+    verified = document(await service.verified(), health.now)
+    body = {**health.exactness_in_full(), "verified": verified, "as_of": health.as_of.as_json(health.now)}
+    return answer(body)
 
 
 @router.get("/v1/key", summary="What the key may do", responses=openapi.KEY)

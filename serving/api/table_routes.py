@@ -1,4 +1,4 @@
-"""GET /v1/tables…: the data dictionary with the size of each table, and rows; GET /v1/lake: how far the lake is.
+"""GET /v1/tables…: the data dictionary with the size of tables and views, and rows; GET /v1/lake: how far the lake is.
 
 Reads the lake of the live generation at one manifest, which every answer names.
 """
@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from infra.api_keys import Scope
-from schemas.table import Table
-from schemas.tables import TABLES
+from schemas.tables import RELATIONS
+from schemas.view import Relation
 from serving.api import openapi
-from serving.api.answers import answer
+from serving.api.answers import PROCESS, answer, unchanged
 from serving.api.auth import demand
 from serving.api.lake.asked import AsOfAsked, parse_as_of, parse_rows
 from serving.api.lake.cursor import Cursor
@@ -21,7 +21,7 @@ from serving.api.lake.work import Budget
 from serving.api.problems import Problem, bad_query
 from serving.api.query_string import named, whole_number
 from serving.api.service import Service, Starting, service_of
-from serving.lake.dictionary import describe
+from serving.lake.dictionary import describe, dictionary
 from serving.lake.progress import progress
 from serving.lake.question import Page, Question
 from serving.lake.question import answer as rows_of
@@ -36,7 +36,7 @@ router = APIRouter(tags=["lake"])
 
 @router.get(
     "/v1/tables",
-    summary="The tables of the lake: data dictionary, sizes, versions",
+    summary="The tables and views of the lake: data dictionary, sizes, versions",
     responses=openapi.TABLES,
     openapi_extra=openapi.TABLES_PARAMETERS,
 )
@@ -47,28 +47,36 @@ async def tables(request: Request) -> Response:
     """
     service = service_of(request)
     asked = parse_as_of(request.query_params.multi_items(), service.zone)
-    documents = [describe(table) for table in TABLES.values()]
+    documents = dictionary()
     try:
         generation = generation_of(service)
         book = service.lake.book(generation)
 
-        def facts(budget: Budget) -> tuple[Manifest, dict[str, Any]]:
+        def facts(budget: Budget) -> Response | tuple[Manifest, dict[str, Any]]:
             manifest = chosen(service.lake.lake(generation), asked)
+            if (known := unchanged(request.headers, etag(manifest))) is not None:
+                return known
             return manifest, book.read(manifest, budget.may_go_on, budget.limited)
 
-        manifest, found = await service.lake.run(facts)
+        found = await service.lake.run(facts)
     except (NoLake, Starting) as error:
         body = [{**document, "facts": None} for document in documents]
         return answer({"tables": body, "detail": str(error), "as_of": None})
+    if isinstance(found, Response):
+        return found
+    manifest, known = found
     body = [
-        {**document, "facts": (each := found[document["name"]]) and each.as_json()} for document in documents
+        {**document, "facts": (each := known[document["name"]]) and each.as_json()} for document in documents
     ]
-    return answer({"tables": body, "detail": None, "as_of": as_of_document(manifest)})
+    # What could not be counted in time may be next time.
+    complete = all(each and each.rows is not None for each in known.values())
+    document = {"tables": body, "detail": None, "as_of": as_of_document(manifest)}
+    return answer(document, tag=etag(manifest) if complete else None)
 
 
 @router.get(
     "/v1/tables/{name}",
-    summary="Rows of a table",
+    summary="Rows of a table or view",
     responses=openapi.TABLE_ROWS,
     openapi_extra=openapi.TABLE_ROWS_PARAMETERS,
 )
@@ -90,12 +98,17 @@ async def rows(request: Request) -> Response:
             )
             raise Problem(410, "gone", f"{detail}: begin at the first page again")
 
-    def found(budget: Budget) -> tuple[Manifest, Page]:
+    def page_of(budget: Budget) -> Response | tuple[Manifest, Page]:
         lake = service.lake.lake(generation)
         manifest = chosen(lake, as_of)
+        if not asked.question.reveal and (known := unchanged(request.headers, etag(manifest))) is not None:
+            return known
         return manifest, read_page(lake, manifest, asked.question, budget)
 
-    manifest, page = await service.lake.run(found)
+    found = await service.lake.run(page_of)
+    if isinstance(found, Response):
+        return found
+    manifest, page = found
     following = page.next and Cursor(generation, manifest.number, asked.question.descending, page.next)
     body = {
         "table": table.name,
@@ -105,11 +118,12 @@ async def rows(request: Request) -> Response:
         "next": following and following.text(table),
         "as_of": as_of_document(manifest),
     }
-    return answer(body)
+    # What is revealed is not for anybody's cache.
+    return answer(body, tag=None if asked.question.reveal else etag(manifest))
 
 
 @router.get(
-    "/v1/tables/{name}/columns", summary="The data dictionary of one table", responses=openapi.TABLE_COLUMNS,
+    "/v1/tables/{name}/columns", summary="The data dictionary of one table or view", responses=openapi.TABLE_COLUMNS,
     openapi_extra=openapi.TABLE_NAME,
 )  # fmt: skip
 async def columns(request: Request) -> Response:
@@ -133,7 +147,7 @@ async def lake(request: Request) -> Response:
         named(request.query_params.multi_items(), ("limit",)), "limit", RECENT, RECENT_AT_MOST
     )
     generation = generation_of(service)
-    recent = await service.lake.run(lambda _: service.lake.lake(generation).recent(limit))
+    recent = await service.lake.recent(generation, limit)
     newest, kafka = recent[0], service.kafka
     body = {
         **progress(newest, kafka.ends, time.time()),
@@ -152,13 +166,22 @@ async def lake(request: Request) -> Response:
     return answer(body)
 
 
-def table_of(request: Request) -> Table:
-    """The table of the path. Raises Problem."""
+def table_of(request: Request) -> Relation:
+    """The table or view of the path. Raises Problem."""
     name = request.path_params["name"]
-    if name not in TABLES:
-        known = ", ".join(TABLES)
-        raise Problem(404, "unknown-table", f"expected one of {known}; saw {name[:60]!r}", known=list(TABLES))
-    return TABLES[name]
+    if name not in RELATIONS:
+        known = list(RELATIONS)
+        detail = f"expected one of {', '.join(known)}; saw {name[:60]!r}"
+        raise Problem(404, "unknown-table", detail, known=known)
+    return RELATIONS[name]
+
+
+def etag(manifest: Manifest) -> str:
+    """Of any answer of one URL that is a function of a manifest.
+
+    One that is said anew has the same rows at higher versions. Weak, because `age_ms` grows meanwhile.
+    """
+    return f'W/"{manifest.generation}-{manifest.number}-{sum(manifest.tables.values())}-{PROCESS}"'
 
 
 def generation_of(service: Service) -> str:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from serving.api.health import Health
+    from serving.verified import Found
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -97,6 +98,31 @@ def state_families(health: "Health | None", rebuilding: bool) -> list[Metric]:
         ),
         GaugeMetricFamily("dataflow_held_partitions", "Source partitions held at a hole.", len(health.held)),
         GaugeMetricFamily("dataflow_exact", "1 while every record has one verdict.", int(health.exact)),
+    ]
+
+
+def verified_families(found: "Found | None", now: float) -> list[Metric]:
+    """What the verifier last found; nothing before its first round."""
+    if found is None:
+        return []
+    age = GaugeMetricFamily(
+        "dataflow_verified_age_seconds", "Since the verifier's last round.", now - found.at
+    )
+    if found.exact is None:
+        return [age]
+    differences = GaugeMetricFamily(
+        "dataflow_verified_differences", "Tables and metrics that differ.", len(found.differences)
+    )
+    return [
+        age,
+        differences,
+        GaugeMetricFamily(
+            "dataflow_verified_exact", "1 while the second computation gives the same.", int(found.exact)
+        ),
+        GaugeMetricFamily("dataflow_verified_records", "Records that were verified.", found.records),
+        GaugeMetricFamily(
+            "dataflow_verified_manifest", "The lake's manifest that was verified.", found.manifest
+        ),
     ]
 
 

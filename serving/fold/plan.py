@@ -18,7 +18,7 @@ from schemas.metric import Active, AnyMetric, Dimension, Funnel, Metric, Verdict
 from serving.store.keys import encode_dimensions
 
 MINUTE_MICROS = 60_000_000
-FORM = 2  # of what stands in Redis; another one makes what is there be counted anew
+FORM = 3  # of what stands in Redis; another one makes what is there be counted anew
 Row = Mapping[str, Any]
 # metric, start of the minute (s), field of the bucket
 Cell = tuple[str, int, str]

@@ -1,9 +1,10 @@
-"""What the declarations of tables say to a reader: the data dictionary, and what of a table is personal. Pure."""
+"""What the declarations of tables and views say to a reader: the data dictionary, and what of it is personal. Pure."""
 
 from typing import Any
 
-from schemas.table import Column, Table
-from schemas.tables import TABLES
+from schemas.table import Column
+from schemas.tables import RELATIONS
+from schemas.view import Relation, View
 
 # Bytes as they came hold whatever the record held.
 _OPAQUE = ("binary", "headers")
@@ -16,7 +17,7 @@ def is_personal(column: Column) -> bool:
     return column.pii or column.type in _OPAQUE
 
 
-def order_of(table: Table) -> tuple[str, ...]:
+def order_of(table: Relation) -> tuple[str, ...]:
     """The columns that name a row, by which rows are in order."""
     if table.key:
         return table.key
@@ -24,17 +25,20 @@ def order_of(table: Table) -> tuple[str, ...]:
     return next(place for place in _PLACES if names.issuperset(place))
 
 
-def column_of(table: Table, name: str) -> Column | None:
+def column_of(table: Relation, name: str) -> Column | None:
     return next((column for column in table.columns if column.name == name), None)
 
 
-def describe(table: Table) -> dict[str, Any]:
-    """A table's declaration as a document."""
+def describe(table: Relation) -> dict[str, Any]:
+    """A declaration as a document. `reads` and `sql` say how a view follows from tables."""
+    view = table if isinstance(table, View) else None
     return {
         "name": table.name,
         "layer": table.layer,
         "doc": table.doc,
         "topic": table.topic,
+        "reads": list(view.reads) if view else [],
+        "sql": view.sql if view else None,
         "key": list(table.key),
         "order": list(order_of(table)),
         "href": f"/v1/tables/{table.name}",
@@ -54,8 +58,8 @@ def describe(table: Table) -> dict[str, Any]:
 
 
 def dictionary() -> list[dict[str, Any]]:
-    """All tables."""
-    return [describe(table) for table in TABLES.values()]
+    """All tables and views."""
+    return [describe(table) for table in RELATIONS.values()]
 
 
 def _type(column: Column) -> str:

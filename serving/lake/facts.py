@@ -1,6 +1,6 @@
-"""How large each table is at a manifest, and when it was last written.
+"""How large each table is at a manifest, and when it was last written; of a view, how many rows it has.
 
-A table that no batch has touched meanwhile is not read again.
+What no batch has touched meanwhile is not read again.
 """
 
 import threading
@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from schemas.table import Table
-from schemas.tables import TABLES
+from schemas.tables import RELATIONS
+from schemas.view import Relation, View
 from serving.lake.reader import Gone, Lake
 from serving.lake.views import quoted
 from serving.read.reader import iso_micros
@@ -22,25 +23,31 @@ MILLI = 1_000  # µs; the log has its times in ms
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one table: its Delta version, rows (None: not counted), what its files hold and take, and the last commit."""
+    """Of one table: its Delta version, rows (None: not counted), what its files hold and take, and the last commit.
 
-    version: int
+    A view has rows, and was written when one of its tables was; it has no version and no files of its own.
+    """
+
+    version: int | None
     rows: int | None
-    stored_rows: int  # of a keyed table the files hold older rows of a key too
-    files: int
-    bytes: int
+    stored_rows: int | None  # of a keyed table the files hold older rows of a key too
+    files: int | None
+    bytes: int | None
     written_at: str | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
+Versions = tuple[int, ...]
+
+
 class FactBook:
-    """Facts of the tables of one lake."""
+    """Facts of the tables and views of one lake."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._known: dict[str, Facts] = {}
+        self._known: dict[str, tuple[Versions, Facts]] = {}
         self._lock = threading.Lock()
 
     def read(
@@ -49,26 +56,51 @@ class FactBook:
         may_go_on: Callable[[], bool],
         limited: Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyConnection],
     ) -> dict[str, Facts | None]:
-        """The facts of every table; None of one that is gone. Once `may_go_on` says no, rows are no longer counted.
+        """The facts of every table and view; None of one that is gone.
 
-        `limited` is called with each connection before it counts.
+        Once `may_go_on` says no, rows are no longer counted. `limited` is called with each connection before it counts.
         """
         found: dict[str, Facts | None] = {}
-        for table in TABLES.values():
+        for each in RELATIONS.values():
+            reads = each.reads if isinstance(each, View) else (each.name,)
+            versions = tuple(manifest.tables.get(name, 0) for name in reads)
             with self._lock:
-                known = self._known.get(table.name)
-            if known is None or known.rows is None or known.version != manifest.tables.get(table.name, 0):
+                known, facts = self._known.get(each.name, (None, None))
+            if facts is None or facts.rows is None or known != versions:
                 try:
-                    known = self._read(manifest, table, may_go_on, limited)
+                    facts = (
+                        self._of_view(manifest, each, found, may_go_on, limited)
+                        if isinstance(each, View)
+                        else self._of_table(manifest, each, may_go_on, limited)
+                    )
                 except Gone:
-                    found[table.name] = None
-                    continue
-                with self._lock:
-                    self._known[table.name] = known
-            found[table.name] = known
+                    facts = None
+                else:
+                    with self._lock:
+                        self._known[each.name] = versions, facts
+            found[each.name] = facts
         return found
 
-    def _read(
+    def _of_view(
+        self,
+        manifest: Manifest,
+        view: View,
+        found: dict[str, Facts | None],
+        may_go_on: Callable[[], bool],
+        limited: Callable,
+    ) -> Facts:
+        """`found` has the facts of the tables."""
+        tables = [found[name] for name in view.reads]
+        if None in tables:
+            raise Gone(f"a table that {view.name} reads is no longer kept")
+        if view.rows_of:
+            rows = found[view.rows_of].rows
+        else:
+            rows = self._count(manifest, view, limited) if may_go_on() else None
+        times = [facts.written_at for facts in tables if facts.written_at]
+        return Facts(None, rows, None, None, None, max(times, default=None))
+
+    def _of_table(
         self, manifest: Manifest, table: Table, may_go_on: Callable[[], bool], limited: Callable
     ) -> Facts:
         delta = self._lake.files(manifest, table)
@@ -84,7 +116,7 @@ class FactBook:
         written = iso_micros(max(times) * MILLI) if times else None
         return Facts(delta.version(), rows, stored, len(sizes), sum(sizes), written)
 
-    def _count(self, manifest: Manifest, table: Table, limited: Callable) -> int | None:
+    def _count(self, manifest: Manifest, table: Relation, limited: Callable) -> int | None:
         try:
             with self._lake.open(manifest, table) as connection:
                 statement = f"SELECT count(*) FROM {quoted(table.name)}"

@@ -1,4 +1,4 @@
-"""A question for rows of one table, and the SQL that answers it; pure but for `answer`, which runs it.
+"""A question for rows of one table or view, and the SQL that answers it; pure but for `answer`, which runs it.
 
 Rows come in the order of what names them, so a page begins behind the last row of the one before, and no page shows a
 row twice or passes one over, as long as all are of one manifest.
@@ -12,8 +12,8 @@ from typing import Any
 
 import duckdb
 
-from schemas.table import Table
 from schemas.validate import micros
+from schemas.view import Relation
 from serving.lake.dictionary import is_personal, order_of
 from serving.lake.views import quoted
 from serving.read.reader import iso_micros
@@ -31,7 +31,7 @@ class Question:
     names the last row of the page before. Without `reveal` personal data is masked.
     """
 
-    table: Table
+    table: Relation
     columns: tuple[str, ...]
     where: Mapping[str, Sequence[Any]]
     limit: int

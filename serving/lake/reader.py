@@ -5,7 +5,7 @@ they are) the last one stands: every version in it is at least that of the one b
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.errors import DataflowError, Terminal, Unavailable
 from schemas.table import Table
+from schemas.view import Relation, View
 from serving.lake.views import connect
 from streams.lake.manifest import Manifest
 from streams.lake.place import MANIFESTS
@@ -79,10 +80,11 @@ class Lake:
         return found[:limit]
 
     @contextmanager
-    def open(self, manifest: Manifest, table: Table) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection with a view of one table as the manifest has it. Raises Gone, also for what is read in it."""
+    def open(self, manifest: Manifest, table: Relation) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with one table or view as the manifest has it. Raises Gone, also for what is read in it."""
         try:
-            with connect(self.root, _named(manifest, table), [table]) as connection:
+            reads = table.reads if isinstance(table, View) else (table.name,)
+            with connect(self.root, _named(manifest, reads), [table]) as connection:
                 yield connection
         except DeltaError as error:
             raise gone(manifest, table) from error
@@ -94,7 +96,7 @@ class Lake:
     def files(self, manifest: Manifest, table: Table) -> DeltaTable:
         """A table as the manifest has it, for what its log says of its files. Raises Gone."""
         try:
-            version = _named(manifest, table).tables[table.name]
+            version = _named(manifest, (table.name,)).tables[table.name]
             return DeltaTable(f"{self.root}/{table.name}", version=version)
         except DeltaError as error:
             raise gone(manifest, table) from error
@@ -148,18 +150,17 @@ def no_lake() -> NoLake:
     )
 
 
-def gone(manifest: Manifest, table: Table) -> Gone:
+def gone(manifest: Manifest, table: Relation) -> Gone:
+    what = "view" if isinstance(table, View) else "table"
     return Gone(
-        f"table {table.name} is no longer kept as it was at manifest {manifest.number}: its files or its log were "
-        "cleaned up. Ask for a newer manifest, or for the newest by naming none"
+        f"{what} {table.name} is no longer kept as it was at manifest {manifest.number}: files or logs that it is read "
+        "from were cleaned up. Ask for a newer manifest, or for the newest by naming none"
     )
 
 
-def _named(manifest: Manifest, table: Table) -> Manifest:
+def _named(manifest: Manifest, tables: Iterable[str]) -> Manifest:
     """The same manifest; one that is older than a table knows nothing of it, which then was empty: its version 0."""
-    if table.name in manifest.tables:
-        return manifest
-    return replace(manifest, tables={**manifest.tables, table.name: 0})
+    return replace(manifest, tables={**dict.fromkeys(tables, 0), **manifest.tables})
 
 
 def _manifests(log: DeltaTable, limit: int | None) -> list[Manifest]:

@@ -1,56 +1,69 @@
-"""The lake's tables at one manifest, as views of a DuckDB connection: what every reader of the lake goes through.
+"""The lake at one manifest, as views of a DuckDB connection: what every reader of the lake goes through.
 
-A view reads the files of the version that the manifest names and no other, so no reader sees half a batch. Of a keyed
-table it shows one row a key: that of its newest batch, unless that says that the key is gone.
+A table is read from the files of the version that the manifest names and no other, so no reader sees half a batch. Of a
+keyed table there is one row a key: that of its newest batch, unless that says that the key is gone. The declared views
+stand on these tables, so they too are of that manifest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import duckdb
 from deltalake import DeltaTable
 
-from schemas.table import BATCH, GONE
-from schemas.tables import TABLES, Column, Table
+from schemas.table import BATCH, GONE, Column, Table
+from schemas.tables import RELATIONS, TABLES
+from schemas.view import MACROS, Relation, View
+from streams.lake.files import late_columns, quoted, source, sql_type
 from streams.lake.manifest import Manifest
-
-_TYPES = {
-    "string": "VARCHAR",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "timestamp": "TIMESTAMP",
-    "date": "DATE",
-    "boolean": "BOOLEAN",
-    "binary": "BLOB",
-    "strings": "VARCHAR[]",
-    "headers": "STRUCT(key VARCHAR, value BLOB)[]",
-}
 
 
 def connect(
-    root: str, manifest: Manifest, tables: Iterable[Table] | None = None
+    root: str, manifest: Manifest, relations: Iterable[Relation] | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """A connection to an empty database in memory, with a view for each table (default: all)."""
+    """A connection to an empty database in memory, with each table and view (default: all), and what views read.
+
+    What the manifest does not know is left out: a table that was declared after it was written, a view that reads one.
+    """
+    asked = tuple(RELATIONS.values() if relations is None else relations)
+    views = [each for each in asked if isinstance(each, View)]
+    tables = {each.name: each for each in asked if isinstance(each, Table)}
+    tables |= {name: TABLES[name] for view in views for name in view.reads}
     connection = duckdb.connect()
-    for table in TABLES.values() if tables is None else tables:
-        if table.name not in manifest.tables:
-            continue  # it was declared after this manifest was written
-        files = DeltaTable(f"{root}/{table.name}", version=manifest.tables[table.name]).file_uris()
-        connection.execute(f"CREATE VIEW {quoted(table.name)} AS {select(table, files)}")
+    for name, table in tables.items():
+        if name not in manifest.tables:
+            continue
+        files = DeltaTable(f"{root}/{name}", version=manifest.tables[name])
+        query = select(table, files.file_uris(), late=late_columns(table, files))
+        connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+    if views:
+        for signature, body in MACROS.items():
+            connection.execute(f"CREATE MACRO {signature} AS {body}")
+    for view in views:
+        if manifest.tables.keys() >= set(view.reads):
+            connection.execute(f"CREATE VIEW {quoted(view.name)} AS {view.sql}")
     return connection
 
 
-def select(table: Table, files: list[str]) -> str:
-    """The SELECT that reads a table out of its files."""
+def select(table: Table, files: list[str], only: str = "true", late: Sequence[Column] = ()) -> str:
+    """The SELECT that reads a table out of its files, which may lack the `late` columns.
+
+    `only` may leave out keys, but no rows of a key.
+    """
     columns = ", ".join(_read(column) for column in table.columns)
     if not files:
         typed = ", ".join(f"NULL::{sql_type(c)} AS {quoted(c.name)}" for c in table.columns)
         return f"SELECT {typed} WHERE false"
-    source = "read_parquet([" + ", ".join(_text(file) for file in files) + "])"
+    rows = f"{parquet(files, late)} WHERE {only}"
     if not table.is_keyed:
-        return f"SELECT {columns} FROM {source}"
+        return f"SELECT {columns} FROM {rows}"
     key = ", ".join(quoted(name) for name in table.key)
     newest = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {BATCH} DESC) = 1"
-    return f"SELECT {columns} FROM (SELECT * FROM {source} {newest}) WHERE NOT {GONE}"
+    return f"SELECT {columns} FROM (SELECT * FROM {rows} {newest}) WHERE NOT {GONE}"
+
+
+def parquet(files: Iterable[str], late: Sequence[Column] = ()) -> str:
+    """What a FROM reads files by; those that lack one of the `late` columns have nothing there."""
+    return source(files, late)
 
 
 def _read(column: Column) -> str:
@@ -59,15 +72,4 @@ def _read(column: Column) -> str:
     return f"{name}::TIMESTAMP AS {name}" if column.type == "timestamp" else name
 
 
-def sql_type(column: Column) -> str:
-    if column.type == "decimal":
-        return f"DECIMAL({column.precision},{column.scale})"
-    return _TYPES[column.type]
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+__all__ = ["connect", "parquet", "quoted", "select", "sql_type"]

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from infra.kafka import Offsets
 from infra.settings import Settings
-from streams.live.control import request_repeat, tell_applied
+from streams.control import request_repeat, tell_applied
 
 BETWEEN = 10.0  # seconds, so that many holes at once make one request
 TELLING = 5.0  # seconds

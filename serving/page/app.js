@@ -1,6 +1,7 @@
 // The page: shows the newest snapshot, and says honestly how far it can be trusted.
 
 import { count, duration, moment } from "./format.js";
+import { LakeLine } from "./lake.js";
 import { LettersPanel } from "./letters.js";
 import { MinuteChart } from "./minutes.js";
 import { NewestEvents } from "./newest.js";
@@ -23,6 +24,7 @@ const authorization = () => {
 };
 const panel = new ProofPanel(authorization);
 const letters = new LettersPanel(authorization);
+const lake = new LakeLine(authorization);
 const newest = new NewestEvents(({ topic, partition, offset, verdict }) => {
   if (verdict === "refused") letters.open(`${topic}/${partition}/${offset}`);
   else panel.open(`${topic}/${partition}`);
@@ -138,6 +140,8 @@ function tick() {
   if (now() - view.heardAt > DEAD_MS) stream.drop();
   drawHealth();
   drawTrust();
+  // Then there is a generation, and a key if one is needed.
+  if (view.connected && view.snapshot !== null) lake.tick(now());
 }
 
 byId("key-form").addEventListener("submit", (event) => {

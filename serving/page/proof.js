@@ -74,6 +74,16 @@ export class ProofPanel {
       item.textContent = `${at}: ${reason}`;
       return item;
     }));
+    const verified = verifiedText(body.verified);
+    byId("proof-verified").dataset.state = verified.state;
+    setText(byId("proof-verified"), verified.text);
+    const wrong = body.verified?.differences ?? [];
+    byId("proof-differences").hidden = wrong.length === 0;
+    byId("proof-differences").replaceChildren(...wrong.map((each) => {
+      const item = document.createElement("li");
+      item.textContent = `${each.table}: ${count(each.missing)} missing, ${count(each.unexpected)} unexpected`;
+      return item;
+    }));
     this.#topics.show(byTopic(body.partitions).map((t) => account(t.topic, t.offsets, t.counts)));
     this.#total.show([account("All", body.offsets, body.counts)]);
     this.#offsets.show(body.partitions.map((p) => ({
@@ -89,6 +99,17 @@ export class ProofPanel {
     setText(byId("proof-as-of"), `Generation ${generation}, position ${count(position)} (the sum of the offsets), ${newest}.`);
   }
 
+}
+
+// What a second computation over the same records found last.
+function verifiedText(found) {
+  if (found === null) return { state: "unknown", text: "Not verified by a second computation yet." };
+  const ago = `${duration(found.age_ms)} ago`;
+  if (found.exact === null) return { state: "unknown", text: `A second computation had nothing to compare ${ago}: ${found.detail}` };
+  const what = `${count(found.records)} records, ${found.live ? "lake and live numbers" : "the lake alone"}`;
+  return found.exact
+    ? { state: "exact", text: `Computed a second time by other code, ${ago}: equal (${what}).` }
+    : { state: "inexact", text: `Computed a second time by other code, ${ago}: differs (${what}).` };
 }
 
 function account(topic, offsets, counts) {

@@ -1,5 +1,6 @@
 """`python -m streams.lake`: the lake job as a process."""
 
+import errno
 import logging
 import os
 import sys
@@ -7,10 +8,12 @@ import sys
 from infra.entry import run_process
 from infra.settings import Settings
 from streams.lake.job import LakeJob
+from streams.lake.store import AGAIN, Unfinished
 from streams.stop import StopRequest
 
 # The live path goes first where both want the processor.
 NICENESS = 10
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
@@ -26,8 +29,13 @@ def main() -> None:
     )
     for chatty in ("py4j", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    with LakeJob(settings, stop) as job:
-        job.run()
+    try:
+        with LakeJob(settings, stop) as job:
+            job.run()
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise Unfinished(f"could not write below {settings.state_dir}: {error}. {AGAIN}") from error
 
 
 if __name__ == "__main__":

@@ -1,15 +1,51 @@
 """The rows that a batch has to know, by key, in memory: the cost of a look-up follows the batch, not the table.
 
 Holds what the Delta tables say at a manifest and is filled from them again at a start, so it is never written anywhere.
-Rows lie sorted by the hash of their key, the newest ones apart, until they are worth sorting in.
+Rows lie in runs, sorted by the hash of what they are looked up by. What is put in is a new run, and a run that the ones
+after it have grown up to is merged with them: there are few, and over time a row is moved a few times only, however
+many there are (the size-tiered log-structured merge of O'Neil et al., 1996, in memory).
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import polars as pl
 
-# The recent rows are merged into the sorted ones when they are this many, or this share of them.
-RECENT_ROWS = 200_000
-RECENT_SHARE = 0.2
+# Two runs become one when the older has less than so many times the rows of the newer.
+GROWTH = 4
+SMALLEST_RUN = 1_000  # rows; smaller runs are merged whatever they follow
 HASH = "key_hash"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Rows sorted by HASH; no two have the same key.
+
+    `keys` are the hashes of their keys, sorted, and `places` where each of these rows is: if keys are looked up apart.
+    """
+
+    rows: pl.DataFrame
+    keys: pl.Series | None = None
+    places: pl.Series | None = None
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, key: Sequence[str] | None) -> Self:
+        """A run of sorted rows; `key` if keys are looked up apart."""
+        rows = rows.rechunk()
+        if key is None:
+            return cls(rows)
+        hashes = _hashes(rows, key)
+        places = hashes.arg_sort()
+        return cls(rows, hashes[places], places)
+
+    def at(self, hashes: pl.Series) -> pl.DataFrame:
+        """The rows with these hashes, none of which comes twice."""
+        return self.rows[_among(self.rows[HASH], hashes)]
+
+    def with_keys(self, hashes: pl.Series) -> pl.DataFrame:
+        """The rows whose keys have these hashes."""
+        return self.rows[self.places[_among(self.keys, hashes.unique())]]
 
 
 class KeyIndex:
@@ -19,47 +55,80 @@ class KeyIndex:
         """`rows` may be empty, but tells the columns; no two of them have the same key."""
         self._key = list(key)
         self._by = list(by or key)
+        # Where the key does not tell what a row is looked up by, a newer row may lie somewhere else than the older one.
+        self._moves = not set(self._by) <= set(self._key)
         self._columns = rows.columns
-        self._sort(self._hashed(rows))
-        self._recent = self._base.clear()
+        self._empty = self._hashed(rows.clear())
+        self._runs: list[_Run] = []  # from the oldest to the newest
+        if rows.height:
+            self._runs.append(self._run(self._hashed(rows).sort(HASH)))
 
     def find(self, keys: pl.DataFrame) -> pl.DataFrame:
         """All rows whose `by` columns are in `keys`, which may name one twice."""
         wanted = self._hashed(keys.select(self._by).drop_nulls().unique())
-        recent = self._recent.join(wanted.select(self._by), on=self._by, how="semi")
-        base = self._base[self._at(wanted[HASH].unique())].join(
-            wanted.select(self._by), on=self._by, how="semi"
-        )
-        if self._recent.height and base.height:
-            base = base.join(self._recent.select(self._key), on=self._key, how="anti")
-        return pl.concat([base, recent]).select(self._columns)
+        hashes, by = wanted[HASH].unique(), wanted.select(self._by)
+        found: list[pl.DataFrame] = []
+        newer: list[_Run] = []
+        for run in reversed(self._runs):
+            rows = run.at(hashes).join(by, on=self._by, how="semi")
+            if rows.height and newer:
+                rows = self._standing(rows, found, newer)
+            found.append(rows)
+            newer.append(run)
+        return pl.concat([self._empty, *found]).select(self._columns)
 
     def put(self, rows: pl.DataFrame) -> None:
         """Take in rows, each in place of the one of the same key."""
         if not rows.height:
             return
-        new = self._hashed(rows.select(self._columns))
-        kept = self._recent.join(new.select(self._key), on=self._key, how="anti")
-        self._recent = pl.concat([kept, new])
-        if self._recent.height > max(RECENT_ROWS, RECENT_SHARE * self._base.height):
-            merged = self._base.join(self._recent.select(self._key), on=self._key, how="anti")
-            self._sort(pl.concat([merged, self._recent]))
-            self._recent = self._base.clear()
+        self._runs.append(self._run(self._hashed(rows.select(self._columns)).sort(HASH)))
+        while len(self._runs) > 1:
+            older, newer = (run.rows for run in self._runs[-2:])
+            if older.height >= max(GROWTH * newer.height, SMALLEST_RUN):
+                return
+            kept = older.join(newer.select(self._key), on=self._key, how="anti", maintain_order="left")
+            self._runs[-2:] = [self._run(kept.merge_sorted(newer, HASH))]
 
     def rows(self) -> pl.DataFrame:
         """All rows, in no order."""
-        older = self._base.join(self._recent.select(self._key), on=self._key, how="anti")
-        return pl.concat([older, self._recent]).select(self._columns)
+        found = self._empty
+        for run in reversed(self._runs):
+            found = pl.concat([found, run.rows.join(found.select(self._key), on=self._key, how="anti")])
+        return found.select(self._columns)
 
-    def _sort(self, rows: pl.DataFrame) -> None:
-        self._base = rows.sort(HASH).rechunk()
-        self._hashes = self._base[HASH]
+    def __len__(self) -> int:
+        """How many rows lie there, those among them that newer ones have taken the place of."""
+        return sum(run.rows.height for run in self._runs)
+
+    def bytes(self) -> int:
+        """How much memory the rows take."""
+        parts = [part for run in self._runs for part in (run.rows, run.keys, run.places) if part is not None]
+        return sum(part.estimated_size() for part in parts)
+
+    def _standing(
+        self, rows: pl.DataFrame, found: Sequence[pl.DataFrame], newer: Sequence[_Run]
+    ) -> pl.DataFrame:
+        """Those of `rows` that no run of `newer` has a row in place of; `found` are the rows found in these."""
+        if not self._moves:
+            taken = pl.concat([each.select(self._key) for each in found])
+            return rows.join(taken, on=self._key, how="anti")
+        hashes = _hashes(rows, self._key)
+        taken = pl.concat([run.with_keys(hashes).select(self._key) for run in newer])
+        return rows.join(taken, on=self._key, how="anti")
+
+    def _run(self, rows: pl.DataFrame) -> _Run:
+        return _Run.of(rows, self._key if self._moves else None)
 
     def _hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.with_columns(pl.struct(self._by).hash().alias(HASH))
+        return rows.with_columns(_hashes(rows, self._by).alias(HASH))
 
-    def _at(self, wanted: pl.Series) -> pl.Series:
-        """Where rows with these hashes are; two keys may share one."""
-        low = self._hashes.search_sorted(wanted, "left")
-        high = self._hashes.search_sorted(wanted, "right")
-        return pl.select(pl.int_ranges(low, high).explode()).to_series().drop_nulls()
+
+def _hashes(rows: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    return rows.select(pl.struct(columns).hash().alias(HASH))[HASH]
+
+
+def _among(ordered: pl.Series, wanted: pl.Series) -> pl.Series:
+    """Where in `ordered` the values of `wanted` are, each of which is there once, often or not at all."""
+    low, high = (ordered.search_sorted(wanted, side) for side in ("left", "right"))
+    hit = high > low
+    return pl.select(pl.int_ranges(low.filter(hit), high.filter(hit)).explode()).to_series().drop_nulls()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -26,13 +27,14 @@ from infra.settings import Settings
 from infra.status import write_status
 from schemas.contract import CONTRACTS
 from schemas.errors import DataflowError, Unavailable
+from streams.lake.barrier import Barriers
 from streams.lake.batch import Batch
 from streams.lake.checkpoint import Checkpoint
-from streams.lake.code import digest
+from streams.lake.code import definition, digest
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
-from streams.lake.reading import Reading, undecided
+from streams.lake.reading import Reading, Schemas, ahead, undecided
 from streams.lake.stopwatch import Stopwatch
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
@@ -41,6 +43,8 @@ from streams.stop import StopRequest
 from streams.world import World
 
 SLOTS = 4
+# Spark plans so many at once at most: within a plan the next batch is read while the one before it is written.
+PLANNED_BATCHES = 4
 TICK_SECONDS = 0.5
 WATCH_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between restarts of a query that fails
@@ -63,23 +67,28 @@ class LakeJob:
             self.store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
             stack.callback(self.store.close)
             self.upkeep = Upkeep(self.failpoints)
+            self.barriers = Barriers(settings, self.generation)
+            stack.callback(self.barriers.close)
             self.checkpoint = Checkpoint(settings, self.generation.name)
             stack.enter_context(self.checkpoint.lock())
             if (found := self.store.newest_manifest()) is not None:
                 self.checkpoint.check(found)
             topics = {topic: identity.topic_id for topic, identity in self.generation.topics.items()}
-            self.manifest = self.store.open(self.generation.name, topics)
+            schemas = self.world.schemas()
+            self.manifest = self.store.open(self.generation.name, topics, definition(settings), schemas)
             self.tables = Known(self.store, self.manifest).tables(settings.shop_timezone)
             config = {"spark.sql.adaptive.enabled": "false", "spark.sql.streaming.stopTimeout": "10s"}
             self.spark = session(settings, "lake", SLOTS, config)
             stack.callback(end, self.spark)
             leave_signals_to_python(self.spark)
-            self.reading = Reading(self.spark, settings, self.generation, self.world.schemas())
+            self.reading = Reading(self.spark, settings, self.generation, schemas)
             stack.callback(self.reading.close)
             stop.listen()
             self.failure: BaseException | None = None
             self.code = digest()
-            self.records, self.spent = 0, {}  # of this process: records, and seconds by what they went into
+            self.records = 0  # of this process
+            # Seconds by what they went into. The read of a batch is beside the others of the one before it.
+            self.spent = dict.fromkeys(("read", "fold", "write", "upkeep"), 0.0)
             self._closing = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -138,7 +147,7 @@ class LakeJob:
             .option("startingOffsets", json.dumps(starting))
             .option("failOnDataLoss", "true")
             .option("kafka.isolation.level", "read_committed")
-            .option("maxOffsetsPerTrigger", self.settings.lake_batch_records)
+            .option("maxOffsetsPerTrigger", PLANNED_BATCHES * self.settings.lake_batch_records)
             .load()
         )
         return (
@@ -161,22 +170,21 @@ class LakeJob:
         try:
             until = self.checkpoint.batch_end(batch_id, self.settings.topic_prefix)
             since = self.since()
-            until = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
-            if until != since:
-                self.run_batch(since, until)
+            planned = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
+            ends = [since, *self.barriers.ends(since, planned, self.settings.lake_batch_records)]
+            for until, (judged, schemas) in zip(ends[1:], ahead(self.judged, pairwise(ends)), strict=True):
+                self.run_batch(until, judged, schemas)
             self.failpoints.hit("lake.before_checkpoint")
         except BaseException as error:
             self.failure = error
             raise
 
-    def run_batch(self, since: Offsets, until: Offsets) -> None:
-        """Read, judge, fold and write the records from `since` to before `until`."""
+    def run_batch(self, until: Offsets, judged: Mapping[str, pl.DataFrame], schemas: Schemas) -> None:
+        """Fold and write what `judged` gave for the records up to before `until`."""
         clock = Stopwatch()
-        judged = self.judged(since, until)
-        clock.lap("read")
         batch = self.tables.fold(self.manifest.number + 1, judged)
         clock.lap("fold")
-        self.manifest = self.store.write(self.next_manifest(until, judged, batch), batch.rows)
+        self.manifest = self.store.write(self.next_manifest(until, judged, schemas, batch), batch.rows)
         self.tables.take_in(batch)
         clock.lap("write")
         if self.upkeep.due(self.manifest.number):
@@ -185,21 +193,28 @@ class LakeJob:
         records = sum(frame.height for frame in judged.values())
         self.records += records
         for name, seconds in clock.laps.items():
-            self.spent[name] = self.spent.get(name, 0.0) + seconds
+            self.spent[name] += seconds
         told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in clock.laps.items())
         log.info("batch %d: %d records, %s", self.manifest.number, records, told)
 
-    def judged(self, since: Offsets, until: Offsets) -> dict[str, pl.DataFrame]:
-        """The judged records. One whose schema is unknown is judged by what the registry lists now."""
+    def judged(self, span: tuple[Offsets, Offsets]) -> tuple[dict[str, pl.DataFrame], Schemas]:
+        """The judged records from an offset vector to before another, and the schemas that were known.
+
+        One whose schema is unknown is judged by what the registry lists now.
+        """
+        (since, until), began = span, time.monotonic()
         judged = self.reading.read(since, until)
         topics = undecided(judged)
         if topics and (schemas := self.world.schemas()) != self.reading.schemas:
             self.reading.schemas = schemas
             only = {place: offset if place[0] in topics else since[place] for place, offset in until.items()}
             judged |= self.reading.read(since, only)
-        return judged
+        self.spent["read"] += time.monotonic() - began
+        return judged, self.reading.schemas
 
-    def next_manifest(self, until: Offsets, judged: Mapping[str, pl.DataFrame], batch: Batch) -> Manifest:
+    def next_manifest(
+        self, until: Offsets, judged: Mapping[str, pl.DataFrame], schemas: Schemas, batch: Batch
+    ) -> Manifest:
         before = self.manifest
         total = dict(before.counts)
         for name, number in batch.counts.items():
@@ -211,7 +226,7 @@ class LakeJob:
             number=before.number + 1,
             until=until,
             counts=total,
-            schemas={topic: tuple(s.schema_id for s in self.reading.schemas[topic]) for topic in CONTRACTS},
+            schemas={topic: tuple(s.schema_id for s in schemas[topic]) for topic in CONTRACTS},
             code=self.code,
             newest={**before.newest, **newest},
             kafka_time=max([before.kafka_time, *times]),

@@ -24,6 +24,7 @@ class Manifest:
     topics: Mapping[str, str] = field(default_factory=dict)  # id of each source topic
     schemas: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # ids that were known
     code: str = ""  # digest of contracts, rules and tables
+    definition: Mapping[str, str] = field(default_factory=dict)  # what must not change, by what it is
     newest: Mapping[str, int] = field(default_factory=dict)  # topic → newest event time (µs)
     kafka_time: int = 0  # newest broker time of a record (µs)
 

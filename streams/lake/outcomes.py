@@ -10,21 +10,18 @@ from schemas.contract import Contract
 
 CONFLICT = "version_conflict"
 CHANGED, REPEAT, SUPERSEDED, REFUSED = "changed", "repeat", "superseded", "refused"
-ORDER = ["_partition", "_offset"]
 # What has to be known of an entity to judge its next record.
 KNOWN = ("version", "_content", "event_id")
 
 
 def change_outcomes(contract: Contract, accepted: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """`accepted` in the order of its records, with a column `_outcome`.
+    """`accepted`, which is in the order in which records are taken, with a column `_outcome`.
 
-    `known` has one row for each entity that was there before, with its id and the columns of KNOWN. An entity's
-    records are taken in the order of their offsets; they share a partition unless partitions were added in between,
-    and then in the order of partitions.
+    `known` has one row for each entity that was there before, with its id and the columns of KNOWN.
     """
     entity = contract.entity_id
     before = known.select(entity, *(pl.col(name).alias(f"_known_{name}") for name in KNOWN))
-    rows = accepted.sort(ORDER).join(before, on=entity, how="left", maintain_order="left")
+    rows = accepted.join(before, on=entity, how="left", maintain_order="left")
     highest = pl.col("version").cum_max().shift(1).over(entity)
     rows = rows.with_columns(pl.max_horizontal(highest, "_known_version").alias("_floor"))
     advances = pl.col("_floor").is_null() | (pl.col("version") > pl.col("_floor"))
@@ -79,7 +76,7 @@ def fact_outcomes(contract: Contract, accepted: pl.DataFrame, known: pl.DataFram
     `known` has the ids and keys, of those in `accepted`, that were there before.
     """
     identity = [contract.entity_id, contract.key]
-    rows = accepted.sort(ORDER)
+    rows = accepted
     seen = rows.select(*identity).join(
         known.select(*identity, pl.lit(True).alias("_seen")), on=identity, how="left", maintain_order="left"
     )

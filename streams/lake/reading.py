@@ -1,11 +1,12 @@
 """Ranges of source topics, judged, as frames: the same judge that the live path calls, over exactly these offsets."""
 
 import json
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import polars as pl
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from infra.generation import Generation
 from infra.kafka import Offsets
@@ -14,7 +15,20 @@ from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from streams.judge import UNKNOWN_SCHEMA, judge, whole_event
 
+COLUMNS = (
+    "partition",
+    "offset",
+    "kafka_time",
+    "key",
+    "value",
+    "headers",
+    "reasons",
+    "content",
+    "event",
+)
 READERS = 2  # topics that are read at the same time
+Schemas = Mapping[str, Sequence[RegisteredSchema]]  # those that the registry lists, by topic
+Item, Found = TypeVar("Item"), TypeVar("Found")
 
 
 class Reading:
@@ -25,7 +39,7 @@ class Reading:
         spark: SparkSession,
         settings: Settings,
         generation: Generation,
-        schemas: Mapping[str, Sequence[RegisteredSchema]],
+        schemas: Schemas,
     ) -> None:
         self._spark, self._settings, self._generation = spark, settings, generation
         self.schemas = schemas
@@ -41,13 +55,15 @@ class Reading:
             for topic in self._generation.topics
             if any(until[place] > since[place] for place in until if place[0] == topic)
         ]
-        frames = self._pool.map(lambda topic: self._judged(topic, since, until), topics)
+        frames = self._pool.map(
+            lambda topic: pl.from_arrow(self.judged(topic, since, until).toArrow()), topics
+        )
         return dict(zip(topics, frames, strict=True))
 
-    def _judged(self, topic: str, since: Offsets, until: Offsets) -> pl.DataFrame:
+    def records(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
+        """A topic's records as they are in Kafka."""
         name = self._settings.topic_prefix + topic
-        group = f"{self._settings.dataflow_env}-{self._generation.name}-lake"
-        records = (
+        return (
             self._spark.read.format("kafka")
             .option("kafka.bootstrap.servers", self._settings.kafka_bootstrap_servers)
             .option("subscribe", name)
@@ -57,29 +73,37 @@ class Reading:
             .option("failOnDataLoss", "true")
             .option("kafka.isolation.level", "read_committed")
             # One name for all batches, so that Spark keeps the consumers; nothing is ever committed under it.
-            .option("kafka.group.id", group)
+            .option("kafka.group.id", f"{self._settings.dataflow_env}-{self._generation.name}-lake")
             .load()
         )
+
+    def judged(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
+        """The same, judged."""
         judged = judge(
-            records,
+            self.records(topic, since, until),
             CONTRACTS[topic],
             self.schemas[topic],
             self._settings.max_event_bytes,
             whole_event,
             ("headers",),
         )
-        columns = (
-            "partition",
-            "offset",
-            "kafka_time",
-            "key",
-            "value",
-            "headers",
-            "reasons",
-            "content",
-            "event",
-        )
-        return pl.from_arrow(judged.select(*columns).toArrow())
+        return judged.select(*COLUMNS)
+
+
+def ahead(of: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+    """What `of` gives for each item, one after the other; for the next one it works while the caller uses the last.
+
+    So Spark judges a range while the one before it is folded and written. `of` is never called twice at the same time.
+    """
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        coming: Future[Found] | None = None
+        for item in items:
+            asked = pool.submit(of, item)
+            if coming is not None:
+                yield coming.result()
+            coming = asked
+        if coming is not None:
+            yield coming.result()
 
 
 def undecided(judged: Mapping[str, pl.DataFrame]) -> list[str]:

@@ -6,19 +6,24 @@ this on every store that it runs on. Writes go through delta-rs: an append is on
 the same append as a Spark job takes a quarter of a second.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable, Schema, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from infra.failpoints import Failpoints
+from infra.registry import RegisteredSchema
+from schemas.contract import CONTRACTS
 from schemas.errors import DataflowError, GenerationError, Transient
-from schemas.tables import TABLES, Table
+from schemas.tables import TABLES, Table, bronze
+from streams.lake import evolution
 from streams.lake.commit import once
+from streams.lake.evolution import bringing, new_columns
 from streams.lake.frames import arrow_schema
 from streams.lake.manifest import Manifest
 from streams.lake.place import MANIFESTS
@@ -29,10 +34,18 @@ _MANIFEST_SCHEMA = pa.schema(
 )
 WRITERS = 4
 RECENT_COMMITS = 20
+AGAIN = (
+    "This driver stops, and the next one takes back what it left and goes on; if that fails too, look at where the "
+    "lake lies (room, rights, connection)"
+)
 
 
 class Fenced(DataflowError, Transient):
     """Another driver writes to this lake."""
+
+
+class Unfinished(DataflowError, Transient):
+    """A write has failed half-way, for want of room or of an answer."""
 
 
 class LakeStore:
@@ -42,6 +55,7 @@ class LakeStore:
         self._root = root.rstrip("/")
         self.failpoints = failpoints
         self._tables: dict[str, DeltaTable] = {}
+        self._unfinished: str | None = None
         self._pool = ThreadPoolExecutor(WRITERS, "delta")
 
     def close(self) -> None:
@@ -58,12 +72,30 @@ class LakeStore:
             return None
         return _manifest_of(table)
 
-    def open(self, generation: str, topics: Mapping[str, str] | None = None) -> Manifest:
-        """Make this the driver: found the lake if there is none, take back what no manifest names.
+    def open(
+        self,
+        generation: str,
+        topics: Mapping[str, str] | None = None,
+        definition: Mapping[str, str] | None = None,
+        schemas: Mapping[str, Sequence[RegisteredSchema]] | None = None,
+    ) -> Manifest:
+        """Make this the driver: found the lake if there is none, take back what no manifest names, add new columns.
 
-        `topics` are the ids of the source topics: a lake is a function of these and no others. Raises GenerationError
-        if it is that of another generation, or of topics that were created again since.
+        `topics` are the ids of the source topics: a lake is a function of these and no others. `definition` is what
+        decides about a record (see `streams.lake.code`), `schemas` are those that the registry lists.
+        Raises GenerationError if it is the lake of another generation, of topics that were created again since, or of
+        declarations that would have made something else of the records in it; Unfinished if it failed.
         """
+        with self._told("what belongs to a start"):
+            return self._open(generation, topics or {}, definition or {}, schemas or {})
+
+    def _open(
+        self,
+        generation: str,
+        topics: Mapping[str, str],
+        definition: Mapping[str, str],
+        schemas: Mapping[str, Sequence[RegisteredSchema]],
+    ) -> Manifest:
         for table in TABLES.values():
             self._tables[table.name] = self._open_or_create(
                 table.name, arrow_schema(table), table.doc, table.layer
@@ -74,45 +106,77 @@ class LakeStore:
         manifest = _manifest_of(self._tables[MANIFESTS])
         if manifest is None:
             manifest = Manifest(0, generation, {}, {})
-        others = [t for t, topic_id in manifest.topics.items() if (topics or {}).get(t, topic_id) != topic_id]
+        others = [t for t, topic_id in manifest.topics.items() if topics.get(t, topic_id) != topic_id]
         if others:
             raise GenerationError(
                 f"expected a lake of these source topics at {self._root}, and {', '.join(others)} were created again "
                 "since it was filled: `dataflow generation new` starts over; or name another LAKE_URI"
             )
-        manifest = replace(manifest, topics=dict(topics or manifest.topics))
+        evolution.check(manifest, definition)
+        manifest = replace(
+            manifest,
+            topics=dict(topics or manifest.topics),
+            definition=dict(definition or manifest.definition),
+        )
         if manifest.generation != generation:
             raise GenerationError(
                 f"expected the lake of generation {generation} at {self._root}, and it is that of "
                 f"{manifest.generation}: name another LAKE_URI, or move the old one away"
             )
-        return self._take_back(manifest)
+        moved = self._take_back(manifest)
+        # A table that is taken back has its old columns.
+        moved |= self._add_columns(manifest, schemas)
+        return self._seal(manifest) if moved else manifest
 
     def write(self, manifest: Manifest, rows: Mapping[str, pl.DataFrame]) -> Manifest:
         """Append the rows of a batch to their tables, then the manifest, completed with the tables' versions.
 
-        Raises Fenced if another driver was faster; then nothing of this batch counts.
+        Raises Fenced if another driver was faster, Unfinished if it failed; then nothing of this batch counts, and this
+        store writes no more.
         """
         note = {"batch": str(manifest.number), "until": manifest.to_json()}
         todo = [(name, frame) for name, frame in sorted(rows.items()) if frame.height]
-        for layer in ("bronze", "silver", "gold"):
-            names = [(name, frame) for name, frame in todo if TABLES[name].layer == layer]
-            self.failpoints.hit(f"lake.before_{layer}")
-            list(self._pool.map(lambda each: self._append(each[0], each[1].to_arrow(), note), names))
-            self.failpoints.hit(f"lake.after_{layer}")
-        return self._seal(manifest)
+        with self._whole(f"batch {manifest.number}"):
+            for layer in ("bronze", "silver", "gold"):
+                names = [(name, frame) for name, frame in todo if TABLES[name].layer == layer]
+                self.failpoints.hit(f"lake.before_{layer}")
+                list(self._pool.map(lambda each: self._append(each[0], each[1].to_arrow(), note), names))
+                self.failpoints.hit(f"lake.after_{layer}")
+            return self._seal(manifest)
 
     def upkeep(self, upkeep: Upkeep, manifest: Manifest) -> Manifest:
-        """Let `upkeep` tidy the tables; returns the manifest that says where everything is now. Raises Fenced."""
-        try:
-            changed = upkeep.run({name: self._tables[name] for name in sorted(self._tables)})
-        except CommitFailedError as error:
-            raise Fenced("somebody else has written to this lake during upkeep: one driver a lake") from error
-        return self._seal(manifest) if changed else manifest
+        """Let `upkeep` tidy the tables; returns the manifest that says where all is now. Raises Fenced, Unfinished."""
+        with self._whole("what upkeep has tidied"):
+            try:
+                changed = upkeep.run({name: self._tables[name] for name in sorted(self._tables)})
+            except CommitFailedError as error:
+                raise Fenced(
+                    "somebody else has written to this lake during upkeep: one driver a lake"
+                ) from error
+            return self._seal(manifest) if changed else manifest
 
     def read(self, table: Table, version: int, columns: Iterable[str]) -> pl.DataFrame:
         """Columns of all rows that the table's files hold at a version."""
         return pl.read_delta(self.uri(table.name), version=version, columns=list(columns))
+
+    @contextmanager
+    def _whole(self, what: str) -> Iterator[None]:
+        """Do all of what is in the block, or write no more: only a start takes back what was left half-done."""
+        if self._unfinished:
+            raise Unfinished(
+                f"expected {what} to come after something whole, and {self._unfinished} is not: {AGAIN}"
+            )
+        self._unfinished = what
+        with self._told(what):
+            yield
+        self._unfinished = None
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, DeltaError) as error:
+            raise Unfinished(f"could not write {what} to {self._root}: {error}. {AGAIN}") from error
 
     def _seal(self, manifest: Manifest) -> Manifest:
         versions = {name: table.version() for name, table in self._tables.items() if name != MANIFESTS}
@@ -144,8 +208,8 @@ class LakeStore:
                 self.uri(name), Schema.from_arrow(schema), mode="ignore", name=name, description=doc
             )
 
-    def _take_back(self, manifest: Manifest) -> Manifest:
-        """Bring every table back to what the manifest names; a new manifest says where that is now."""
+    def _take_back(self, manifest: Manifest) -> bool:
+        """Bring every table back to what the manifest names; returns whether one was elsewhere."""
         moved = False
         for name, table in self._tables.items():
             named = manifest.tables.get(name, 0)
@@ -156,7 +220,38 @@ class LakeStore:
             table.restore(named, commit_properties=once({"taken_back_to": str(named)}))
             self._tables[name] = DeltaTable(self.uri(name))
             self.failpoints.hit("lake.after_take_back")
-        return self._seal(manifest) if moved else manifest
+        return moved
+
+    def _add_columns(self, manifest: Manifest, schemas: Mapping[str, Sequence[RegisteredSchema]]) -> bool:
+        """Give the tables what was declared since they were made; returns whether there was any."""
+        added = {name: new_columns(table, self._tables[name].schema()) for name, table in TABLES.items()}
+        added = {name: fields for name, fields in added.items() if fields}
+        for name, fields in added.items():
+            topic = TABLES[name].topic
+            if topic is not None:
+                ids = bringing(topic, [field.name for field in fields], schemas.get(topic, ()))
+                self._refuse_if_known(topic, ids, manifest)
+        for name, fields in added.items():
+            told = once({"added": ", ".join(field.name for field in fields)})
+            self.failpoints.hit("lake.before_new_column")
+            try:
+                self._tables[name].alter.add_columns(fields, commit_properties=told)
+            except CommitFailedError as error:
+                raise Fenced(f"somebody else has written to table {name}: one driver a lake") from error
+            self.failpoints.hit("lake.after_new_column")
+        return bool(added)
+
+    def _refuse_if_known(self, topic: str, ids: Sequence[int], manifest: Manifest) -> None:
+        """Raise GenerationError if records of these schemas are in: their rows would lack what they bring."""
+        table = bronze(CONTRACTS[topic])
+        if not ids or table.name not in manifest.tables:
+            return
+        known = self.read(table, manifest.tables[table.name], ["schema_id"])["schema_id"]
+        if known.is_in(ids).any():
+            raise GenerationError(
+                f"expected no records yet that bring the new columns of topic {topic}, and there are some in the lake "
+                f"(schema ids {', '.join(map(str, ids))}), whose rows are without: {evolution.NEW_LAKE}"
+            )
 
 
 def _manifest_of(table: DeltaTable) -> Manifest | None:

@@ -17,6 +17,7 @@ from schemas.contract import CONTRACTS
 from schemas.table import BATCH, GONE
 from schemas.tables import TABLES, Table
 from streams.lake.commit import once
+from streams.lake.files import late_columns, quoted, source
 from streams.lake.frames import arrow_schema
 
 EVERY_BATCHES = 20
@@ -63,31 +64,17 @@ def fold(table: DeltaTable, declared: Table) -> int:
     """Rewrite a keyed table to the newest row of each key; returns how many rows that are."""
     # What a deleted entity's last version was decides about records that come later still.
     keep_gone = declared.name in CONTRACTS
-    key = ", ".join(map(_quoted, declared.key))
-    files = ", ".join("'" + uri.replace("'", "''") + "'" for uri in table.file_uris())
+    schema = arrow_schema(declared)
+    key, columns = (", ".join(map(quoted, names)) for names in (declared.key, schema.names))
+    rows = source(table.file_uris(), late_columns(declared, table))
     with duckdb.connect(config={"memory_limit": FOLD_MEMORY, "threads": 1}) as database:
         newest = database.execute(
-            f"SELECT * FROM read_parquet([{files}]) "
+            f"SELECT {columns} FROM {rows} "
             f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {BATCH} DESC) = 1 "
             f"AND ({'true' if keep_gone else f'NOT {GONE}'}) ORDER BY {BATCH}"
         ).to_arrow_reader()
-        schema = arrow_schema(declared)
-        rows = pa.RecordBatchReader.from_batches(
+        kept = pa.RecordBatchReader.from_batches(
             schema, (pa.Table.from_batches([b]).cast(schema).to_batches()[0] for b in newest if b.num_rows)
         )
-        write_deltalake(table, rows, mode="overwrite", commit_properties=once({"upkeep": "fold"}))
+        write_deltalake(table, kept, mode="overwrite", commit_properties=once({"upkeep": "fold"}))
     return sum(pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist())
-
-
-def _plain_times(declared: Table) -> str:
-    """Times without a zone, which are UTC: DuckDB hands out zoned ones only with a library that is not here."""
-    times = [c.name for c in declared.columns if c.type == "timestamp"]
-    return (
-        f"REPLACE ({', '.join(f'{quoted}::TIMESTAMP AS {quoted}' for quoted in map(_quoted, times))})"
-        if times
-        else ""
-    )
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'

@@ -19,6 +19,7 @@ from infra.generation import current_generation, source_bounds
 from infra.kafka import Offsets
 from infra.settings import Settings
 from schemas.errors import ContractError, Unavailable
+from streams.control import ControlReader, last_needed
 from streams.live.attempt import (
     Attempt,
     committed_at,
@@ -27,7 +28,6 @@ from streams.live.attempt import (
     starting_offsets,
     store_attempt,
 )
-from streams.live.control import ControlReader, last_needed
 from streams.live.query import start
 from streams.live.report import Report
 from streams.spark import end, leave_signals_to_python, session

@@ -3,6 +3,7 @@
 The disk is a small tmpfs under a service's data, filled up by one file. Mounting one takes rights that few users have.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -43,6 +44,10 @@ class TinyDisk:
                         out.write(bytes(size))
                     except OSError:
                         break
+
+    def leave(self, size: int) -> None:
+        """Give so many bytes back, of what was filled."""
+        os.truncate(self._ballast, max(0, self._ballast.stat().st_size - size))
 
     def make_room(self) -> None:
         self._ballast.unlink()

@@ -8,7 +8,7 @@ from tests.cli.kit import Shell
 GROUPS = {
     "dlq": ("list", "show", "redrive"),
     "generation": ("list", "new"),
-    "lake": ("resume",),
+    "lake": ("resume", "barrier", "rebuild-topic"),
     "schemas": ("list", "check", "register"),
 }
 LEAVES = [(name, *sub) for name in COMMANDS for sub in ([(s,) for s in GROUPS.get(name, ())] or [()])]
@@ -43,6 +43,8 @@ def test_a_group_without_a_command_shows_its_help(group: str, shell: Shell) -> N
         ("tables", "orders", "--rows", "1"),
         ("verify",),
         ("lake", "resume"),
+        ("lake", "barrier"),
+        ("lake", "rebuild-topic", "orders", "--to", "x"),
         ("watch", "--once"),
         ("watch", "--json"),
     ],

@@ -9,14 +9,15 @@ from decimal import Decimal
 import psutil
 import pytest
 
-from dataflow.difference_text import documents, lines
+from dataflow.difference_text import lines
 from dataflow.lake_state import lake_text
 from dataflow.main import FAILED, OK, USAGE
 from infra.runtime.run_state import ADDRESSES, Run, write_run
 from infra.settings import Settings
 from infra.status import write_status
 from replay.verify.compare import compare
-from schemas.tables import TABLES
+from replay.verify.report import documents
+from schemas.tables import RELATIONS, TABLES
 from streams.lake.checkpoint import RESUME, Checkpoint
 from streams.lake.place import lake_root
 from tests.cli.kit import Shell
@@ -53,11 +54,13 @@ def process(state: str) -> dict:
 
 
 def test_what_a_tables_columns_mean_needs_nothing_that_runs(shell: Shell) -> None:
-    for name in TABLES:
+    for name in RELATIONS:
         assert shell.run("tables", name) == OK, shell.err
     assert shell.run("tables", "customers") == OK
     assert "customers (silver, of topic customers; one row a customer_id)" in shell.out
     assert "Personal: masked." in shell.out
+    assert shell.run("tables", "revenue_by_day") == OK
+    assert "revenue_by_day (view of fct_orders; one row a day)" in shell.out
     assert shell.run("tables", "daily_sales", "--json") == OK
     document = json.loads(shell.out)
     assert document["key"] == ["day", "product_id"]
@@ -75,6 +78,21 @@ def test_tables_are_listed_with_sizes_and_the_manifest_that_they_are_of(
     assert shell.out.splitlines()[-1] == "as of manifest 1, g1-10"
     assert shell.run("tables", "--json") == OK
     assert json.loads(shell.out)["as_of"]["manifest"] == 1
+
+
+def test_a_view_is_listed_and_its_rows_are_shown(shell: Shell, lake: SmallLake, api: Running) -> None:
+    lake.write({"daily_sales": [sales(day, 1) for day in (4, 5, 11)]})
+    assert shell.run("tables") == OK, shell.err
+    row = next(line.split() for line in shell.out.splitlines() if line.startswith("sales_by_week "))
+    assert row[:3] == ["sales_by_week", "view", "2"]
+    assert row[3].endswith("Z"), "a view has no size, files and version"
+    assert shell.run("tables", "sales_by_week", "--rows", "5", "--newest", "--columns", "week,revenue") == OK
+    header, *rows, _, as_of = shell.out.splitlines()
+    assert header.split() == ["WEEK", "REVENUE"]
+    assert [row.split() for row in rows] == [["2026-05-11", "10.00"], ["2026-05-04", "20.00"]]
+    assert as_of == "as of manifest 1, g1-10"
+    assert shell.run("tables", "sales_by_week", "--where", "week=2026-05-11", "--json") == OK
+    assert [row["units"] for row in json.loads(shell.out)["rows"]] == [1]
 
 
 def test_without_a_lake_the_list_says_so(shell: Shell, api: Running) -> None:
@@ -118,7 +136,9 @@ def test_verify_says_exact_or_what_differs(shell: Shell, lake: SmallLake) -> Non
     lake.write({}, position=0)
     assert shell.run("verify") == OK, shell.out + shell.err
     assert "customers: 0 rows, equal" in shell.out
-    assert shell.out.splitlines()[-1] == "exact: manifest 1 of g1, 0 records"
+    assert shell.out.splitlines()[-1].startswith(
+        "exact: manifest 1 of g1, 0 records; live numbers not compared: "
+    )
     # A row that no record in bronze gives.
     lake.write({"customers": [customer(1)]}, position=0)
     assert shell.run("verify") == FAILED
@@ -146,6 +166,7 @@ def test_a_row_that_differs_is_told_by_its_columns_and_personal_ones_are_not_sho
         "customers",
         [row("a", country="AT", email=SECRET), row("b", country="AT")],
         [row("a", country="DE", email="x@example.org"), row("c")],
+        names,
     )
     [document] = documents([difference])
     assert lines(document) == [
@@ -155,9 +176,12 @@ def test_a_row_that_differs_is_told_by_its_columns_and_personal_ones_are_not_sho
         "  customer_id=c: is missing",
     ]
     assert SECRET not in json.dumps(document)
-    [document] = documents([compare("counts", [("orders/0/changed", 3)], [("orders/0/changed", 4)])])
+    [document] = documents(
+        [compare("counts", [("orders/0/changed", 3)], [("orders/0/changed", 4)], ("of", "records"))]
+    )
     assert lines(document)[1] == "  of=orders/0/changed: records is 3, should be 4"
-    many = compare("daily_sales", [], [(1, n, 1, 1, Decimal("1.00")) for n in range(9)])
+    names = [column.name for column in TABLES["daily_sales"].columns]
+    many = compare("daily_sales", [], [(1, n, 1, 1, Decimal("1.00")) for n in range(9)], names)
     assert lines(documents([many])[0])[-1] == "  … and 4 more"
 
 
@@ -223,3 +247,16 @@ def test_the_line_about_the_lake_falls_back_on_what_the_job_said() -> None:
     assert lake_text(None, None, 100.0) is None
     api = {"batch": 7, "records_behind": 1_200, "stale": True, "freshness_ms": 2_500}
     assert lake_text(status, api, 100.0) == "batch 7, 1,200 behind (stale), freshness 2.5 s"
+
+
+def test_a_barrier_that_the_lake_has_reached_or_not(shell: Shell, lake: SmallLake) -> None:
+    # This lake says that it is beyond the end of the topics.
+    lake.write({}, position=5)
+    assert shell.run("lake", "barrier", "--patience", "0.3", "--json") == FAILED
+    assert json.loads(shell.out) == {"generation": "g1", "reached": False, "manifest": 1}
+    lake.write({}, position=0)
+    assert shell.run("lake", "barrier", "--patience", "0.3") == OK, shell.err
+    assert shell.out == "manifest 2 of g1 is of these offsets\n"
+    for wrong in ("orders/0=7", "orders=1", "bogus/0=0", "orders/0=x"):
+        assert shell.run("lake", "barrier", "--at", wrong) == USAGE
+        assert "--at: expected a source partition" in shell.err

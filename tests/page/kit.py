@@ -1,4 +1,4 @@
-"""A shop to look at: live state by the real fold, and the real API over it, which can be stopped and started."""
+"""A shop to look at: live state by the real fold, a small lake, and the real API over both, which can be stopped."""
 
 import itertools
 import threading
@@ -17,10 +17,12 @@ from schemas.topics import JUDGED, TOPICS
 from serving.api.app import create_app
 from serving.api.server import Server, server_of
 from serving.store.keys import place
+from streams.lake.place import lake_root
 from tests.helpers import wait_for
 from tests.serving.api.conftest import started
 from tests.serving.api.kit import free_port
 from tests.serving.kit import Folded, Verdict, verdicts
+from tests.serving.lake_kit import SmallLake, customer, sales
 from tests.sources.generator_kit import ALL_UP, history
 
 RUN = 500  # verdicts a commit, as the materializer takes them
@@ -46,6 +48,8 @@ class Shop:
         ensure_topics(admin(self.settings.kafka_bootstrap_servers), topics, 1, 1)
         wait_for(lambda: started(self.settings), what="the generation")
         self._numbers = itertools.count(1)
+        self.lake = SmallLake(lake_root(self.settings, "g1"), self.settings)
+        self.lake.write({"daily_sales": [sales(4, 1), sales(5, 2), sales(11, 1)], "customers": [customer(1)]})
         self.server: tuple[Server, threading.Thread] | None = None
         self.begin()
 
@@ -131,4 +135,5 @@ class Shop:
     def close(self) -> None:
         self.stop()
         self.http.close()
+        self.lake.close()
         self.folded.close()

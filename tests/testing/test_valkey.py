@@ -78,7 +78,7 @@ def twins(settings: Settings) -> Iterator[Twins]:
 def test_random_commits_leave_the_same(twins: Twins, seed: int) -> None:
     chance, at, refused = random.Random(seed), 0, 0
     hashes = [twins.keys.counts, twins.keys.bucket("revenue", "day", 0)]
-    for _ in range(150):
+    for step in range(150):
         operations: list[Operation] = []
         for _ in range(chance.randrange(4)):
             key, field = chance.choice(hashes), chance.choice(FIELDS)
@@ -97,8 +97,9 @@ def test_random_commits_leave_the_same(twins: Twins, seed: int) -> None:
         start = at if chance.random() < 0.9 else at + 1
         twins.commit({("orders", 0): (start, start + 2)}, operations, late=chance.random() < 0.05)
         at, refused = (at + 2, refused) if twins.outcome is None else (at, refused + 1)
-        held = twins.same()
-        assert held[twins.keys.fence] == {b"orders/0": b"%d" % at}
+        # It walks over all keys of a server that other tests have filled.
+        if step % 15 == 14:
+            assert twins.same()[twins.keys.fence] == {b"orders/0": b"%d" % at}
         twins.read("H", hashes[0], "", "L", twins.keys.newest("orders"), "2")
         twins.read("N", twins.keys.active("active", "x"), "newest:10")
     assert 0 < refused < 100

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from schemas.table import Column, Table
+from schemas.table import Column
+from schemas.view import Relation
 from serving.api.lake.cursor import Cursor, parse_cursor
 from serving.api.query_string import Parameters, moment, named, one, shown, whole_number, wrong
 from serving.lake.dictionary import is_personal
@@ -45,7 +46,7 @@ def parse_as_of(pairs: Pairs, zone: ZoneInfo) -> AsOfAsked:
     return _as_of(named(pairs, ("as_of",)), zone)
 
 
-def parse_rows(table: Table, pairs: Pairs, zone: ZoneInfo) -> RowsAsked:
+def parse_rows(table: Relation, pairs: Pairs, zone: ZoneInfo) -> RowsAsked:
     """The question of GET /v1/tables/{name}. Raises Problem."""
     columns = {column.name: column for column in table.columns}
     filters = {name: column for name, column in columns.items() if column.type not in ("binary", "headers")}

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from schemas.table import Table
 from schemas.validate import micros
+from schemas.view import Relation
 from serving.api.query_string import shown, wrong
 from serving.lake.dictionary import column_of, order_of
 
@@ -27,13 +27,13 @@ class Cursor:
     descending: bool
     after: tuple[Any, ...]
 
-    def text(self, table: Table) -> str:
+    def text(self, table: Relation) -> str:
         """As it stands in an answer."""
         body = [table.name, self.generation, self.manifest, self.descending, list(map(_packed, self.after))]
         return base64.urlsafe_b64encode(orjson.dumps(body)).rstrip(b"=").decode()
 
 
-def parse_cursor(table: Table, text: str | None) -> Cursor | None:
+def parse_cursor(table: Relation, text: str | None) -> Cursor | None:
     """The cursor of a query string. Raises Problem for one that no answer about this table had."""
     if text is None:
         return None
@@ -61,7 +61,7 @@ def _packed(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _unpacked(table: Table, values: Sequence[Any]) -> tuple[Any, ...]:
+def _unpacked(table: Relation, values: Sequence[Any]) -> tuple[Any, ...]:
     order = order_of(table)
     if not isinstance(values, list) or len(values) != len(order):
         raise ValueError

@@ -19,6 +19,7 @@ from serving.api.problems import RETRY_SOON, Problem
 from serving.api.threads import in_thread
 from serving.lake.facts import FactBook
 from serving.lake.reader import Gone, Lake, NoSuchManifest
+from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 
 SECONDS = 10.0
@@ -27,6 +28,7 @@ AGAIN = (
     0.1  # seconds after which it is called again: a statement that begins after the first does not hear it
 )
 AT_MOST = 2
+FRESH = 0.5  # seconds for which a look at the manifests serves everybody who asks
 MEMORY, DISK = "512MB", "4GB"
 
 Found = TypeVar("Found")
@@ -74,6 +76,7 @@ class LakeWork:
         self._running: set[Budget] = set()
         self._reapers: set[asyncio.Task] = set()
         self._book: tuple[str, FactBook] | None = None
+        self._look: tuple[tuple[str, int], float, asyncio.Task[list[Manifest]]] | None = None
 
     def lake(self, generation: str) -> Lake:
         return Lake(lake_root(self.settings, generation))
@@ -83,6 +86,15 @@ class LakeWork:
         if self._book is None or self._book[0] != generation:
             self._book = (generation, FactBook(self.lake(generation)))
         return self._book[1]
+
+    async def recent(self, generation: str, limit: int) -> list[Manifest]:
+        """The last manifests, newest first. Every open page asks for them; one look at the log serves them all."""
+        asked, now = (generation, limit), time.monotonic()
+        if self._look is None or self._look[0] != asked or now - self._look[1] > FRESH:
+            task = asyncio.create_task(self.run(lambda _: self.lake(generation).recent(limit)))
+            self._look = asked, now, task
+        # Who goes away does not take the look from the others.
+        return await asyncio.shield(self._look[2])
 
     async def run(self, work: Callable[[Budget], Found]) -> Found:
         """What `work` returns, which keeps within what it is given. Raises Problem, Unavailable."""

@@ -24,6 +24,21 @@ def state_answer(properties: Mapping[str, Schema], description: str) -> dict[int
 
 
 OBJECT: Schema = {"type": "object"}
+VERIFIED: Schema = objects(
+    {
+        "exact": or_null(BOOLEAN),
+        "at": TIME,
+        "age_ms": WHOLE,
+        "detail": or_null(STRING),
+        "manifest": or_null(WHOLE),
+        "records": WHOLE,
+        "at_barrier": BOOLEAN,
+        "live": BOOLEAN,
+        "whole_at": or_null(TIME),
+        "rows": WHOLE,
+        "differences": {"type": "array", "items": OBJECT},
+    }
+)
 STATUS: dict[int | str, Any] = {
     200: answers(
         objects(
@@ -35,6 +50,7 @@ STATUS: dict[int | str, Any] = {
                 "freshness": or_null(OBJECT),
                 "lag": or_null(OBJECT),
                 "exactness": or_null(OBJECT),
+                "verified": or_null(VERIFIED),
                 "live": OBJECT,
                 "as_of": or_null(AS_OF),
             }
@@ -59,8 +75,16 @@ LAG = state_answer(
     "Per source partition: the log's end, the next offset to count, and what lies between.",
 )
 EXACTNESS = state_answer(
-    {"exact": BOOLEAN, "offsets": WHOLE, "counts": OBJECT, "held": OBJECT, "partitions": _ROWS},
-    "Per source partition: every offset from the base to the next one has exactly one verdict.",
+    {
+        "exact": BOOLEAN,
+        "offsets": WHOLE,
+        "counts": OBJECT,
+        "held": OBJECT,
+        "partitions": _ROWS,
+        "verified": or_null(VERIFIED),
+    },
+    "Per source partition: every offset from the base to the next one has exactly one verdict. `verified`: what a "
+    "second computation found last, of the lake's tables and the live numbers; null before its first round.",
 )
 KEY: dict[int | str, Any] = {
     200: answers(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schemas.tables import TABLES as DECLARED
+from schemas.tables import RELATIONS
 from serving.api.lake.asked import LIMIT, LIMIT_AT_MOST, ORDERS
 from serving.api.openapi.parts import (
     AS_OF as LIVE_AS_OF,
@@ -40,9 +40,11 @@ _COLUMN = objects(
 )
 _DICTIONARY: dict[str, Schema] = {
     "name": STRING,
-    "layer": {"enum": ["bronze", "silver", "gold"]},
+    "layer": {"enum": ["bronze", "silver", "gold", "view"]},
     "doc": STRING,
     "topic": or_null(STRING),
+    "reads": {**STRINGS, "description": "Of a view: the tables that it is made of."},
+    "sql": {**or_null(STRING), "description": "Of a view: how, in DuckDB's dialect."},
     "key": STRINGS,
     "order": {**STRINGS, "description": "What names a row, by which rows are in order."},
     "href": STRING,
@@ -50,11 +52,14 @@ _DICTIONARY: dict[str, Schema] = {
 }
 _FACTS = objects(
     {
-        "version": {**WHOLE, "description": "Delta version."},
+        "version": {**or_null(WHOLE), "description": "Delta version; a view has none, and no files."},
         "rows": {**or_null(WHOLE), "description": "Null if they could not be counted in time."},
-        "stored_rows": {**WHOLE, "description": "With the older rows of each key, which the files hold too."},
-        "files": WHOLE,
-        "bytes": WHOLE,
+        "stored_rows": {
+            **or_null(WHOLE),
+            "description": "With the older rows of each key, which the files hold too.",
+        },
+        "files": or_null(WHOLE),
+        "bytes": or_null(WHOLE),
         "written_at": or_null(TIME),
     }
 )
@@ -71,13 +76,14 @@ _AS_OF_PARAMETER = _parameter(
         "description": "The number of a manifest, or a time: the last manifest without a later record.",
     },
 )
-_NAME = {"name": "name", "in": "path", "required": True, "schema": {**STRING, "enum": list(DECLARED)}}
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {**STRING, "enum": list(RELATIONS)}}
 TABLE_NAME = {"parameters": [_NAME]}
 _WRONG = {400: problem("A parameter is wrong; `errors` name it.")}
 _CHOICE = {
     404: problem("No such table, or no such manifest."),
     410: problem("The lake was so once; the files of that version are removed."),
 }
+_SAME = {304: {"description": "The manifest is that of If-None-Match."}}
 _BUSY = {
     503: problem(
         "There is no lake yet, or too many ask, or the answer would take too long or too much: see `type`."
@@ -93,8 +99,9 @@ TABLES: dict[int | str, Any] = {
                 "as_of": or_null(AS_OF),
             }
         ),
-        "All tables.",
+        "All tables and views.",
     ),
+    **_SAME,
     **_WRONG,
     **AUTH,
     **_CHOICE,
@@ -125,6 +132,7 @@ TABLE_ROWS: dict[int | str, Any] = {
         ),
         "Rows, in order.",
     ),
+    **_SAME,
     **_WRONG,
     **AUTH,
     **_CHOICE,

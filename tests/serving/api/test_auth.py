@@ -13,6 +13,7 @@ from tests.serving.api.kit import assert_problem, listening, serving
 KEYS = "dash:read-secret:read,shop:writer-sécret:write,both:both-secret:read+write,root:admin-secret:admin"
 OPEN = [
     "/",
+    "/tables",
     "/docs",
     "/static/app.js",
     "/static/style.css",

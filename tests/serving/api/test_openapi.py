@@ -19,11 +19,9 @@ from infra.runtime.platform import Platform
 from infra.settings import Settings
 from serving.api.app import create_app
 from sources.codec import EventCodec
-from streams.lake.place import lake_root
 from tests.cli.kit import DeadLetterWriter, customer, order
 from tests.page.kit import Shop, tape
-from tests.serving.lake_kit import SmallLake, raw_order, sales
-from tests.serving.lake_kit import customer as lake_customer
+from tests.serving.lake_kit import raw_order
 
 CHECKS = [
     not_a_server_error,
@@ -53,9 +51,7 @@ def filled(platform: Platform) -> Iterator[Shop]:
         letters.write((topic, 0, 10 + n), value[:40], ["undecodable"], key=key)
         letters.write((topic, 0, 20 + n), b"", ["null_key", "too_short"], key=None)
     letters.flush()
-    lake = SmallLake(lake_root(shop.settings, "g1"), shop.settings)
-    lake.write({"daily_sales": [sales(1, 1)], "customers": [lake_customer(1)], "raw_orders": [raw_order(0)]})
-    lake.close()
+    shop.lake.write({"raw_orders": [raw_order(0)]})
     shop.start()
     yield shop
     shop.close()

@@ -1,6 +1,7 @@
 """Status, freshness, lag and exactness tell the truth, also while there is nothing to show."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.generation import new_generation
 from schemas.contract import CONTRACTS
 from serving.store.keys import place
+from serving.verified import Found, verified_key
 from sources.producer import EventProducer
 from tests.helpers import wait_for
 from tests.serving.api.kit import MINUTE, State, assert_problem, places_of, serving
@@ -228,3 +230,27 @@ def test_the_newest_event_is_now_and_not_the_clock(api, state):
     body = api.get("/v1/metrics/revenue?grain=minute").json()
     assert body["to"] == "2026-05-17T09:31:00Z"
     assert body["as_of"]["age_ms"] == pytest.approx((time.time() - MINUTE) * 1000, abs=5_000)
+
+
+def test_what_a_second_computation_found_is_told_with_the_account(api, state):
+    assert api.get("/v1/exactness").json()["verified"] is None
+    assert api.get("/v1/status").json()["verified"] is None
+    assert "dataflow_verified" not in api.get("/metrics").text
+    key = verified_key(state.settings, "g1")
+    found = Found(
+        True, time.time() - 5, None, 7, 1_000, True, True, time.time() - 60, 250, [], {"orders": {"0": 9}}
+    )
+    state.redis.set(key, found.to_json())
+    verified = api.get("/v1/exactness").json()["verified"]
+    assert (verified["exact"], verified["manifest"], verified["offsets"]) == (True, 7, {"orders": {"0": 9}})
+    assert 5_000 <= verified["age_ms"] < 65_000
+    assert "offsets" not in api.get("/v1/status").json()["verified"]
+    assert "dataflow_verified_exact 1.0" in api.get("/metrics").text
+    wrong = replace(found, exact=False, differences=[{"table": "orders", "missing": 1, "unexpected": 0}])
+    state.redis.set(key, wrong.to_json())
+    assert api.get("/v1/exactness").json()["verified"]["differences"] == wrong.differences
+    assert "dataflow_verified_exact 0.0" in api.get("/metrics").text
+    assert "dataflow_verified_differences 1.0" in api.get("/metrics").text
+    state.redis.set(key, Found(None, time.time(), "there is no lake yet").to_json())
+    assert "dataflow_verified_exact" not in api.get("/metrics").text
+    assert api.get("/v1/exactness").json()["verified"]["detail"] == "there is no lake yet"

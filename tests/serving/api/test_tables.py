@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from infra.settings import Settings
-from schemas.tables import TABLES
+from schemas.tables import RELATIONS
+from schemas.views import VIEWS
 from serving.api.lake import work
 from streams.lake.place import lake_root
 from tests.helpers import wait_for
@@ -59,7 +60,7 @@ def asked(api: Running, path: str, **parameters) -> dict:
 
 def test_the_dictionary_is_told_without_a_lake_and_says_that_there_is_none(tables: Running) -> None:
     body = asked(tables, "/v1/tables")
-    assert [table["name"] for table in body["tables"]] == list(TABLES)
+    assert [table["name"] for table in body["tables"]] == list(RELATIONS)
     assert all(table["facts"] is None for table in body["tables"])
     assert body["as_of"] is None
     assert "dataflow up" in body["detail"]
@@ -93,6 +94,67 @@ def test_sizes_versions_and_progress_are_told_with_what_they_are_a_function_of(
     assert (progress["batch"], progress["records_behind"], progress["freshness_ms"]) == (2, 0, 0)
     assert progress["counts"] == {"orders/0/changed": 20}
     assert [each["number"] for each in progress["manifests"]] == [2]
+
+
+def test_views_are_listed_paged_and_filtered_like_tables(lake: SmallLake, tables: Running) -> None:
+    lake.write({"daily_sales": [sales(day, product) for day in (4, 11, 18) for product in (1, 2)]})
+    listed = {table["name"]: table for table in asked(tables, "/v1/tables")["tables"]}
+    assert [name for name, table in listed.items() if table["layer"] == "view"] == list(VIEWS)
+    week = listed["sales_by_week"]
+    assert (week["key"], week["reads"], week["topic"]) == (["week"], ["daily_sales"], None)
+    assert "date_trunc('week', day)" in week["sql"]
+    assert (week["facts"]["rows"], week["facts"]["version"], week["facts"]["files"]) == (3, None, None)
+    assert (listed["daily_sales"]["reads"], listed["daily_sales"]["sql"]) == ([], None)
+    path = "/v1/tables/sales_by_week"
+    first = asked(tables, path, limit=2)
+    lake.write({"daily_sales": [sales(18, 1, "99.00")]})
+    rest = asked(tables, path, cursor=first["next"])
+    assert [row["week"] for row in first["rows"] + rest["rows"]] == ["2026-05-04", "2026-05-11", "2026-05-18"]
+    assert (rest["rows"][0]["revenue"], rest["as_of"]["manifest"], rest["masked"]) == ("20.00", 1, [])
+    assert asked(tables, path, revenue="109.00", columns="week")["rows"] == [{"week": "2026-05-18"}]
+    assert asked(tables, "/v1/tables/sales_by_category")["rows"][0]["category"] == "unknown"
+    assert asked(tables, f"{path}/columns")["columns"][0]["type"] == "date"
+    # Every one of them, over tables without a row.
+    for name in VIEWS:
+        assert asked(tables, f"/v1/tables/{name}", as_of=1, limit=1)["table"] == name
+
+
+def test_an_answer_of_the_same_manifest_is_not_sent_again(lake: SmallLake, guarded: Running) -> None:
+    lake.write({"daily_sales": [sales(1, 1)], "customers": [customer(1)]})
+    tags = {}
+    for path in ("/v1/tables", "/v1/tables/daily_sales?limit=1", "/v1/tables/sales_by_week"):
+        first = guarded.get(path, headers=READ)
+        tags[path] = first.headers["etag"]
+        assert first.headers["cache-control"] == "no-cache"
+        again = guarded.get(path, headers={**READ, "If-None-Match": f'"x", {tags[path]}'})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tags[path])
+    lake.write({"daily_sales": [sales(1, 2)]})
+    for path, tag in tags.items():
+        newer = guarded.get(path, headers={**READ, "If-None-Match": tag})
+        assert (newer.status_code, newer.json()["as_of"]["manifest"]) == (200, 2)
+        assert newer.headers["etag"] != tag
+    # An older manifest goes on being what it was.
+    path, tag = "/v1/tables/sales_by_week?as_of=1", tags["/v1/tables/sales_by_week"]
+    assert guarded.get(path, headers={**READ, "If-None-Match": tag}).status_code == 304
+    # What is revealed is kept nowhere, and who may not see it learns nothing.
+    path = "/v1/tables/customers?reveal=true"
+    revealed = guarded.get(path, headers={**ADMIN, "If-None-Match": newer.headers["etag"]})
+    assert (revealed.status_code, revealed.headers["cache-control"]) == (200, "no-store")
+    assert "etag" not in revealed.headers
+    headers = {**READ, "If-None-Match": newer.headers["etag"]}
+    assert_problem(guarded.get(path, headers=headers), 403, "forbidden")
+
+
+def test_a_dictionary_that_was_not_counted_in_time_is_asked_for_again(
+    lake: SmallLake, tables: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write({"daily_sales": [sales(1, 1)]})
+    with monkeypatch.context() as patched:
+        patched.setattr(work.Budget, "may_go_on", lambda _: False)
+        first = tables.get("/v1/tables")
+    assert "etag" not in first.headers
+    assert None in [table["facts"]["rows"] for table in first.json()["tables"]]
+    assert tables.get("/v1/tables").headers["etag"]
 
 
 def test_pages_are_of_one_manifest_whatever_is_written_between_them(lake: SmallLake, tables: Running) -> None:
@@ -162,7 +224,7 @@ def test_a_wrong_question_names_the_parameter(shop_api: Running, query: str, par
 def test_what_is_not_there_says_what_is(lake: SmallLake, tables: Running) -> None:
     lake.write({"daily_sales": [sales(1, 1), sales(1, 2)]})
     lake.write({"daily_sales": [sales(1, 3)]})
-    assert assert_problem(tables.get("/v1/tables/sales"), 404, "unknown-table")["known"] == list(TABLES)
+    assert assert_problem(tables.get("/v1/tables/sales"), 404, "unknown-table")["known"] == list(RELATIONS)
     problem = assert_problem(tables.get("/v1/tables/daily_sales?as_of=7"), 404, "unknown-manifest")
     assert "1 to 2; saw 7" in problem["detail"]
     cursor = asked(tables, "/v1/tables/daily_sales", as_of=1, limit=1)["next"]

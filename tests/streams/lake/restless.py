@@ -17,8 +17,10 @@ def events(seed: int, count: int) -> list[tuple[str, dict]]:
     chance = random.Random(seed)
     shop = Restless(chance)
     made = [shop.event() for _ in range(count)]
-    # Each comes up to twenty places too late, and some twice.
-    late = sorted(range(count), key=lambda n: n + chance.uniform(0, 20))
+    # Each comes up to twenty places too late, a few much later than that, and some twice.
+    late = sorted(
+        range(count), key=lambda n: n + chance.uniform(0, count / 4 if chance.random() < 0.1 else 20)
+    )
     return [made[n] for n in late for _ in range(2 if chance.random() < 0.05 else 1)]
 
 
@@ -33,6 +35,8 @@ class Restless:
                                  ("review", 10), ("visitor", 5), ("session", 12))
         }  # fmt: skip
         self.versions: dict[str, int] = {}
+        self.last: dict[str, dict] = {}
+        self.clicks: list[dict] = []
 
     def uuid(self) -> str:
         return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
@@ -50,6 +54,8 @@ class Restless:
         topic = self.chance.choice(TOPICS)
         if topic == "clickstream":
             return topic, self.click()
+        if self.last and self.chance.random() < 0.04:
+            return self.renumbered()
         row = getattr(self, f"{topic}_row")()
         entity = next(iter(row.values()))
         # Versions have holes, and the same one may come with other content: a conflict.
@@ -61,7 +67,16 @@ class Restless:
             "version": self.versions[entity],
             "source": "test",
         }
+        self.last[entity] = row | change
         return topic, row | change
+
+    def renumbered(self) -> tuple[str, dict]:
+        """The last event of an entity under a higher version, as a source sends it that numbers anew: no news."""
+        entity = self.chance.choice(list(self.last))
+        self.versions[entity] += 1
+        event = {**self.last[entity], "version": self.versions[entity]}
+        [topic] = [topic for topic, contract in CONTRACTS.items() if contract.entity_id == next(iter(event))]
+        return topic, event
 
     def customers_row(self) -> dict:
         nothing = (
@@ -148,8 +163,11 @@ class Restless:
 
     def click(self) -> dict:
         """Close enough to others of the visitor that sessions join, and at times exactly half an hour later."""
+        if self.clicks and self.chance.random() < 0.08:
+            # The same id in another session is another event.
+            return {**self.chance.choice(self.clicks), "session_id": self.any("session")}
         kinds = ("page_view", "product_view", "search", "add_to_cart", "checkout", "purchase")
-        return {
+        click = {
             "event_id": self.uuid(),
             "session_id": self.any("session"),
             "visitor_id": self.any("visitor"),
@@ -163,3 +181,5 @@ class Restless:
             "country": None,
             "occurred_at": START + timedelta(minutes=15 * self.chance.randrange(200)),
         }
+        self.clicks.append(click)
+        return click

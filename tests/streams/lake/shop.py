@@ -13,6 +13,7 @@ from tests.sources.generator_kit import ALL_UP, ARRIVAL, CODEC, IDS, history
 PARTITIONS = 2
 KNOWN = {topic: [RegisteredSchema(IDS[topic], 1, c.avro_json)] for topic, c in CONTRACTS.items()}
 MAX_BYTES = 262_144
+FOREIGN_KEY_EVERY = 97  # a record that has not its own key: the generator makes none
 
 
 def judged_history(count: int, seed: int) -> dict[str, pl.DataFrame]:
@@ -21,8 +22,10 @@ def judged_history(count: int, seed: int) -> dict[str, pl.DataFrame]:
     offsets: dict[tuple[str, int], int] = {}
     arrival = micros(ARRIVAL)
     emissions, _ = history(ALL_UP, count, seed)
-    for emission in emissions:
+    for n, emission in enumerate(emissions):
         topic, key, value = emission.topic, emission.key, emission.value
+        if key and n % FOREIGN_KEY_EVERY == 0:
+            key = key[::-1]
         partition = sum(key or b"") % PARTITIONS
         offset = offsets.get((topic, partition), 0)
         offsets[topic, partition] = offset + 1
@@ -35,7 +38,7 @@ def judged_history(count: int, seed: int) -> dict[str, pl.DataFrame]:
 def _content(topic: str, event: dict) -> int:
     contract = CONTRACTS[topic]
     names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
-    return hash(tuple(event.get(name) for name in names))
+    return hash(tuple((name, event[name]) for name in names if event.get(name) is not None))
 
 
 def _frame(topic: str, rows: list[tuple]) -> pl.DataFrame:

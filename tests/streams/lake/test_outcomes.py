@@ -82,10 +82,11 @@ def test_a_fact_counts_once_in_a_batch_and_across_batches():
     ]
 
 
-@pytest.mark.parametrize("recent", [1, 7, 10_000])
-def test_an_index_holds_the_last_row_of_each_key(monkeypatch, recent):
-    monkeypatch.setattr("streams.lake.index.RECENT_ROWS", recent)
-    chance, expected = random.Random(recent), {}
+@pytest.mark.parametrize(("smallest", "growth"), [(1, 1), (1, 4), (10_000, 4)])
+def test_an_index_holds_the_last_row_of_each_key(monkeypatch, smallest, growth):
+    monkeypatch.setattr("streams.lake.index.SMALLEST_RUN", smallest)
+    monkeypatch.setattr("streams.lake.index.GROWTH", growth)
+    chance, expected = random.Random(smallest + growth), {}
     index = KeyIndex(("k",), pl.DataFrame(schema={"k": pl.String, "v": pl.Int64}))
     for value in range(200):
         keys = {f"k{chance.randrange(300)}" for _ in range(chance.randrange(6))}
@@ -105,17 +106,32 @@ def test_keys_that_share_a_hash_are_told_apart(monkeypatch):
     monkeypatch.setattr(
         index, "_hashed", lambda rows: rows.with_columns(pl.lit(7, pl.UInt64).alias("key_hash"))
     )
-    monkeypatch.setattr("streams.lake.index.RECENT_ROWS", 0)
     index.put(pl.DataFrame({"k": ["a", "b", "c"], "v": [1, 2, 3]}))
     assert index.find(pl.DataFrame({"k": ["b", "x"]})).rows() == [("b", 2)]
 
 
 def test_rows_are_found_by_other_columns_than_their_key_and_move_with_them(monkeypatch):
     schema = {"order": pl.Int64, "customer": pl.String}
-    for recent in (0, 10_000):
-        monkeypatch.setattr("streams.lake.index.RECENT_ROWS", recent)
+    for smallest in (1, 10_000):
+        monkeypatch.setattr("streams.lake.index.SMALLEST_RUN", smallest)
         index = KeyIndex(("order",), pl.DataFrame(schema=schema), by=("customer",))
         for rows in ([(1, "a"), (2, "a"), (3, "b")], [(2, "b"), (4, None)], [(1, None)]):
             index.put(pl.DataFrame(rows, schema=schema, orient="row"))
         found = index.find(pl.DataFrame({"customer": ["a", "b", None]}, schema={"customer": pl.String}))
         assert sorted(found.rows()) == [(2, "b"), (3, "b")]
+
+
+def test_rows_that_move_about_at_random_are_found_where_they_are_now(monkeypatch):
+    monkeypatch.setattr("streams.lake.index.SMALLEST_RUN", 1)
+    monkeypatch.setattr("streams.lake.index.GROWTH", 1)
+    schema = {"order": pl.Int64, "customer": pl.String, "value": pl.Int64}
+    chance, expected = random.Random(5), {}
+    index = KeyIndex(("order",), pl.DataFrame(schema=schema), by=("customer",))
+    for value in range(150):
+        orders = {chance.randrange(40) for _ in range(chance.randrange(12))}
+        rows = [(order, chance.choice(("a", "b", "c", None)), value) for order in orders]
+        index.put(pl.DataFrame(rows, schema=schema, orient="row"))
+        expected |= {row[0]: row for row in rows}
+        found = index.find(pl.DataFrame({"customer": ["a", "c", "a", "x"]}))
+        assert sorted(found.rows()) == sorted(row for row in expected.values() if row[1] in ("a", "c"))
+    assert sorted(index.rows().rows()) == sorted(expected.values())

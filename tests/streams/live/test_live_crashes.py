@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from infra.bootstrap import bootstrap
 from infra.failpoints import Failpoints
-from streams.live.control import request_repeat, tell_applied
+from streams.control import request_repeat, tell_applied
 from tests.helpers import wait_for
 from tests.streams.live.kit import Account, LiveProcess, ShopFeed
 
@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 KILLED = -9
 
 
+@pytest.mark.longhaul
 def test_kills_while_events_flow_repeat_verdicts_and_neither_lose_nor_disorder_one(settings):
     failpoint = "live.after_store_attempt"  # it has stored what it is to repeat and has not begun to
     settings = settings.replace(live_trigger_seconds=5, dataflow_failpoint=failpoint)

@@ -15,7 +15,7 @@ from infra.registry import Registry, subject
 from schemas.contract import CONTRACTS
 from sources.codec import HEADER, MAGIC
 from sources.generator.malformed import CLAIMED_BYTES, zigzag
-from streams.live.control import request_repeat
+from streams.control import request_repeat
 from tests.streams.live.kit import Account, LiveProcess, ShopFeed, against_plain_python, verdicts_of
 
 pytestmark = pytest.mark.slow

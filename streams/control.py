@@ -1,12 +1,17 @@
-"""What the materializer tells the live job, through the control topic.
+"""What the jobs are told through the control topic.
 
-A request: repeat the verdicts from these offsets. It asks when it stands at a hole, or when Redis has lost what it had,
-and again while it waits, so a request that nobody heard does no harm. And news: everything below these offsets is
-applied. A job that starts goes on from there; where that is too high after all, a hole shows, and a request follows.
+The live job, by the materializer. A request: repeat the verdicts from these offsets. It asks when it stands at a hole,
+or when Redis has lost what it had, and again while it waits, so a request that nobody heard does no harm. And news:
+everything below these offsets is applied. A job that starts goes on from there; where that is too high after all, a
+hole shows, and a request follows.
+
+The lake job, by whoever compares. A barrier: end a batch at exactly these offsets. It is answered by a manifest; who
+hears none in time asks again, with later offsets.
 """
 
 import json
 import logging
+from collections.abc import Iterator
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -18,7 +23,7 @@ from schemas.topics import CONTROL
 
 log = logging.getLogger(__name__)
 
-REPEAT, APPLIED = "repeat", "applied"
+REPEAT, APPLIED, BARRIER = "repeat", "applied", "barrier"
 NEWEST = 500  # control records among which the last word on a generation is looked for
 
 
@@ -42,6 +47,13 @@ def tell_applied(producer: Producer, settings: Settings, generation: str, fences
     producer.poll(0)
 
 
+def request_barrier(producer: Producer, settings: Settings, generation: str, offsets: Offsets) -> None:
+    """Ask the lake to end a batch at `offsets`. Raises Unavailable if the broker does not take it."""
+    _produce(producer, settings, BARRIER, generation, offsets)
+    if producer.flush(15):
+        raise Unavailable("the broker did not take a request for a barrier within 15 s")
+
+
 def last_needed(settings: Settings, generation: str) -> tuple[float, Offsets] | None:
     """From where on verdicts are needed, by the last word of either kind, and when (epoch seconds) that came."""
     found = None
@@ -58,32 +70,40 @@ def _produce(producer: Producer, settings: Settings, kind: str, generation: str,
 
 
 class ControlReader:
-    """Reads requests that arrive from now on."""
+    """Reads requests that arrive from now on, of the kinds that its reader looks for."""
 
     def __init__(self, settings: Settings, generation: str) -> None:
         topic = control_topic(settings)
         _, ends = log_bounds(admin(settings.kafka_bootstrap_servers), [(topic, 0)])
         self.generation = generation
-        self.reader: Consumer = consumer(settings.kafka_bootstrap_servers, f"{topic}-live")
+        self.reader: Consumer = consumer(settings.kafka_bootstrap_servers, f"{topic}-reader")
         self.reader.assign([TopicPartition(topic, 0, ends[topic, 0])])
 
     def repeat_requested(self, timeout: float) -> Offsets | None:
         """The lowest offsets asked for by the requests that wait, or None after `timeout` seconds without one."""
         wanted: Offsets | None = None
-        message = self.reader.poll(timeout)
-        while message is not None:
-            if not message.error():
-                asked = _offsets(message.value(), (REPEAT,), self.generation)
-                if asked is not None:
-                    before = wanted or {}
-                    both = before.keys() & asked.keys() if wanted is not None else asked.keys()
-                    # what one of them leaves out is wanted from its beginning
-                    wanted = {place: min(asked[place], before.get(place, asked[place])) for place in both}
-            message = self.reader.poll(0)
+        for asked in self._requests(REPEAT, timeout):
+            before = wanted or {}
+            both = before.keys() & asked.keys() if wanted is not None else asked.keys()
+            # what one of them leaves out is wanted from its beginning
+            wanted = {place: min(asked[place], before.get(place, asked[place])) for place in both}
         return wanted
+
+    def barriers_requested(self) -> list[Offsets]:
+        """The barriers that have been asked for since the last call."""
+        return list(self._requests(BARRIER, 0))
 
     def close(self) -> None:
         self.reader.close()
+
+    def _requests(self, kind: str, timeout: float) -> Iterator[Offsets]:
+        message = self.reader.poll(timeout)
+        while message is not None:
+            if not message.error():
+                asked = _offsets(message.value(), (kind,), self.generation)
+                if asked is not None:
+                    yield asked
+            message = self.reader.poll(0)
 
 
 def _offsets(value: bytes | None, kinds: tuple[str, ...], generation: str) -> Offsets | None:

@@ -1,0 +1,143 @@
+"""The live numbers as readers are told them, each answer with the offsets that it is a function of.
+
+Reads Redis through the API's own reader, in calls of few buckets: each is of its own moment, and the oracle is taken
+from one to the next.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from infra.generation import Generation
+from infra.kafka import Offsets
+from infra.settings import Settings
+from replay.verify.compare import Difference, compare
+from replay.verify.metrics import expected_rows
+from replay.verify.oracle import Oracle
+from schemas.errors import Unavailable
+from schemas.metric import AnyMetric
+from schemas.metrics import METRICS
+from serving.read import MetricQuery, Reader, Rebuilding
+from serving.read.query import SECONDS
+from serving.store.keys import Keys
+
+TOGETHER = 64  # buckets in one call
+DAY = 86_400
+
+Buckets = Mapping[tuple[str, str], Iterable[int]]  # metric and grain → starts of buckets
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was answered, as of the `offsets`, to one question."""
+
+    offsets: Offsets
+    query: MetricQuery
+    rows: Sequence[Mapping[str, Any]]
+
+
+class LiveNumbers:
+    """Reads one generation's numbers."""
+
+    def __init__(self, settings: Settings, generation: Generation) -> None:
+        password = settings.redis_password.get_secret_value() if settings.redis_password else None
+        self._redis = Redis(
+            host=settings.redis_host,
+            port=settings.redis_port,
+            db=settings.redis_db,
+            password=password,
+            socket_timeout=10,
+        )
+        self._keys = Keys.of(settings, generation.name)
+        self._starts = {at: generation.start(*at) for at in generation.partitions()}
+        self._reader = Reader(self._redis, self._keys, generation.name, settings.shop_timezone)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def buckets(self) -> dict[tuple[str, str], list[int]]:
+        """All that there are. Walks over all keys, and holds up nobody."""
+        found: dict[tuple[str, str], list[int]] = {}
+        async for key in self._redis.scan_iter(match=f"{self._keys.space}m:*", count=1_000):
+            metric, grain, start = key.decode().removeprefix(f"{self._keys.space}m:").split(":")
+            if metric in METRICS and grain != "all":
+                found.setdefault((metric, grain), []).append(int(start))
+        return found
+
+    async def ask(self, buckets: Buckets) -> list[Seen]:
+        """These buckets, and at last, of one moment, what every metric has in all.
+
+        Raises Rebuilding or Unavailable.
+        """
+        seen = []
+        for (metric, grain), starts in sorted(buckets.items()):
+            for start, end in ranges(sorted(starts), grain):
+                seen += await self._read([_question(METRICS[metric], grain, start, end)])
+        whole = [_question(metric, "all") for metric in METRICS.values()]
+        for metric in METRICS.values():
+            whole += [MetricQuery(metric, by=(r.name,)) for r in getattr(metric, "rollups", ())]
+        return seen + await self._read(whole)
+
+    async def _read(self, queries: Sequence[MetricQuery]) -> list[Seen]:
+        answer = await self._reader.read(queries)
+        offsets = {**self._starts, **answer.as_of.offsets}
+        return [Seen(offsets, query, rows) for query, rows in zip(queries, answer.rows, strict=True)]
+
+
+async def everything(numbers: LiveNumbers, buckets: Buckets | None = None) -> tuple[list[Seen], str | None]:
+    """These buckets (default: all that there are) and what every metric has in all; or nothing, and why."""
+    try:
+        return await numbers.ask(await numbers.buckets() if buckets is None else buckets), None
+    except (Rebuilding, Unavailable, RedisError, OSError) as error:
+        return [], str(error)
+    finally:
+        await numbers.close()
+
+
+def ranges(starts: Sequence[int], grain: str) -> list[tuple[int, int]]:
+    """Ranges of at most TOGETHER buckets that hold all of `starts`, which are in order."""
+    step = DAY if grain == "day" else SECONDS[grain]
+    found: list[tuple[int, int]] = []
+    for start in starts:
+        # A day may have 25 hours.
+        if found and start - found[-1][0] < (TOGETHER - 1) * step:
+            found[-1] = found[-1][0], start + 1
+        else:
+            found.append((start, start + 1))
+    return found
+
+
+def check_live(oracle: Oracle, seen: Seen) -> Difference:
+    """An answer against the oracle, which stands at its offsets."""
+    query = seen.query
+    measures = [measure.name for measure in query.metric.measures]
+    actual = {}
+    for row in seen.rows:
+        figures = tuple(Decimal(row[name]) for name in measures)
+        if any(figures):
+            actual[_key(query, row, oracle), *(row[name] for name in query.by)] = figures
+    expected = expected_rows(oracle, query)
+    return compare(
+        f"live {query.metric.name} {query.grain}",
+        ((*key, *figures) for key, figures in actual.items()),
+        ((*key, *map(Decimal, figures)) for key, figures in expected.items()),
+        ("start", *query.by, *measures),
+        1 + len(query.by),
+    )
+
+
+def _key(query: MetricQuery, row: Mapping[str, Any], oracle: Oracle) -> Any:
+    """The bucket of a row: of days the date."""
+    if query.grain == "all":
+        return 0
+    start = datetime.fromisoformat(row["start"])
+    return start.astimezone(oracle.zone).date() if query.grain == "day" else int(start.timestamp())
+
+
+def _question(metric: AnyMetric, grain: str, start: int = 0, end: int = 0) -> MetricQuery:
+    return MetricQuery(metric, grain, start, end, tuple(getattr(metric, "by", ())))

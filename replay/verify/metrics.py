@@ -1,0 +1,147 @@
+"""What a metric has to say at the oracle's offsets: one SELECT per question over the oracle's rows.
+
+Made from the same declarations as the live numbers and by nothing of their code: those add up what each event changes,
+this counts everything anew.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlglot
+
+from replay.verify.layout import day_column
+from replay.verify.oracle import Oracle
+from schemas.metric import Active, AnyMetric, Funnel, Metric, Verdicts
+from schemas.metrics import DIMENSIONS
+from serving.lake.views import quoted
+from serving.read import MetricQuery
+from serving.read.query import SECONDS, UNKNOWN
+
+Rows = Mapping[tuple, tuple]  # bucket and dimensions → the measures, in the order of the declaration
+
+
+def expected_rows(oracle: Oracle, query: MetricQuery) -> Rows:
+    """The rows of a question without `where`, `order` and `limit`, but those that are all zero."""
+    match query.metric:
+        case Active():
+            rows = [((0,), _active(oracle, query.metric))]
+        case Verdicts():
+            rows = list(_verdicts(oracle, query).items())
+        case _:
+            width = 1 + len(query.by)
+            found = oracle.database.execute(_sql(query, oracle)).fetchall()
+            rows = [(row[:width], row[width:]) for row in found]
+    return {key: measures for key, measures in rows if any(measures)}
+
+
+def bucket_of(oracle: Oracle, grain: str, seconds: int) -> int:
+    """The start of the bucket that a time lies in, both in seconds since 1970."""
+    if grain == "all":
+        return 0
+    if grain == "day":
+        local = datetime.fromtimestamp(seconds, UTC).astimezone(oracle.zone)
+        start = datetime(local.year, local.month, local.day, tzinfo=oracle.zone)
+        return int(start.timestamp())
+    return seconds - seconds % SECONDS[grain]
+
+
+def _sql(query: MetricQuery, oracle: Oracle) -> str:
+    metric = query.metric
+    rows = _firsts(metric) if isinstance(metric, Funnel) else _rows(metric)
+    dimensions = [_dimension(metric, name) for name in query.by]
+    joins = [join for _, join in dimensions if join]
+    keys = [_bucket(metric, query.grain), *(column for column, _ in dimensions)]
+    measures = [_measure(metric, measure) for measure in metric.measures]
+    where = ""
+    if query.grain == "day":
+        first, last = (datetime.fromtimestamp(at, oracle.zone).date() for at in (query.start, query.end - 1))
+        where = f"WHERE {quoted(day_column(metric.at))} BETWEEN DATE '{first}' AND DATE '{last}'"
+    elif query.grain != "all":
+        # Whole buckets, the last one too.
+        step = SECONDS[query.grain]
+        where = f"WHERE _at >= {query.start - query.start % step} AND _at < {-(-query.end // step) * step}"
+    return (
+        f"SELECT {', '.join([*keys, *measures])} FROM ({rows}) AS _r {' '.join(joins)} {where} "
+        f"GROUP BY {', '.join(str(n + 1) for n in range(len(keys)))}"
+    )
+
+
+def _rows(metric: Metric) -> str:
+    """The rows that it is a function of, whole numbers as decimals so that products stay exact."""
+    names = []
+    for name in metric.columns:
+        whole = metric.contract.fields[name].type in ("int", "long")
+        names.append(f"{quoted(name)}::DECIMAL(18, 0) AS {quoted(name)}" if whole else quoted(name))
+    return f"SELECT {', '.join(names)}, {_seconds(metric.at)} AS _at, {quoted(day_column(metric.at))} FROM {metric.of}"
+
+
+def _firsts(metric: Funnel) -> str:
+    """Each key's first event of each stage."""
+    day = quoted(day_column(metric.at))
+    return (
+        f"SELECT {metric.stage}, min({_seconds(metric.at)}) AS _at, min({day}) AS {day} FROM {metric.of} "
+        f"GROUP BY {metric.key}, {metric.stage}"
+    )
+
+
+def _seconds(column: str) -> str:
+    return f"(epoch_us({quoted(column)}) // 1000000)"
+
+
+def _bucket(metric: AnyMetric, grain: str) -> str:
+    if grain == "all":
+        return "0"
+    return (
+        f"{quoted(day_column(metric.at))}"
+        if grain == "day"
+        else f"_at // {SECONDS[grain]} * {SECONDS[grain]}"
+    )
+
+
+def _dimension(metric: AnyMetric, name: str) -> tuple[str, str]:
+    """Its column, and the join that it needs."""
+    for rollup in getattr(metric, "rollups", ()):
+        if rollup.name == name:
+            of = DIMENSIONS[rollup.dimension]
+            alias = f"_d_{name}"
+            join = f"LEFT JOIN {of.of} AS {alias} ON _r.{rollup.through} = {alias}.{of.contract.entity_id}"
+            return f"coalesce({alias}.{quoted(name)}::VARCHAR, '{UNKNOWN}')", join
+    return f"_r.{quoted(name)}::VARCHAR", ""
+
+
+def _measure(metric: AnyMetric, measure: Any) -> str:
+    if isinstance(metric, Funnel):
+        return f"count(*) FILTER (WHERE {metric.stage} = '{measure.name}')"
+    only = "" if measure.where is None else f" FILTER (WHERE {_translated(measure.where)})"
+    if measure.expression == "1":
+        return f"count(*){only}"
+    return f"coalesce(sum(({_translated(measure.expression)})::DECIMAL(38, 2)){only}, 0)"
+
+
+def _translated(expression: str) -> str:
+    """From Spark's SQL, in which declarations are written, to DuckDB's."""
+    [found] = sqlglot.transpile(expression, read="spark", write="duckdb")
+    return found
+
+
+def _active(oracle: Oracle, metric: Active) -> tuple:
+    distinct = ", ".join(f"count(DISTINCT {quoted(column)})" for column in metric.keys.values())
+    newest = f"SELECT max({metric.at}) FROM {metric.of}"
+    return oracle.database.execute(
+        f"SELECT {distinct} FROM {metric.of} "
+        f"WHERE epoch_us({metric.at}) > epoch_us(({newest})) - {metric.within_micros}"
+    ).fetchone()
+
+
+def _verdicts(oracle: Oracle, query: MetricQuery) -> dict[tuple, tuple]:
+    found: defaultdict[tuple, Counter[str]] = defaultdict(Counter)
+    for (topic, minute, outcome), number in oracle.minutes.items():
+        start = bucket_of(oracle, query.grain, minute)
+        if query.grain == "all" or query.start <= start < query.end:
+            key = (datetime.fromtimestamp(start, oracle.zone).date(),) if query.grain == "day" else (start,)
+            row = found[(*key, topic) if query.by else key]
+            row["records"] += number
+            row[outcome] += number
+    return {key: tuple(row[m.name] for m in query.metric.measures) for key, row in found.items()}

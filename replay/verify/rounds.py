@@ -1,0 +1,152 @@
+"""The continuous verifier: round after round it compares what has changed, and now and then everything.
+
+Each record is judged once, in this process, by the oracle that `dataflow verify` uses too. Reads the lake, Redis, the
+registry and the generations topic; asks the lake for barriers; writes what it found to Redis.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from infra.generation import Generation, current_generation
+from infra.kafka import Offsets
+from infra.settings import Settings
+from infra.status import write_status
+from replay.verify.live import Buckets, LiveNumbers, Seen, everything
+from replay.verify.report import documents
+from replay.verify.touched import InTurn
+from replay.verify.verify import Verdict, Verifier
+from schemas.errors import DataflowError, Transient
+from serving.store.store import connect
+from serving.verified import Found, verified_key
+from streams.stop import StopRequest
+
+PATIENCE = 30.0  # seconds for the lake to reach a barrier
+TICK_SECONDS = 0.5
+TOLD = 10  # tables and metrics that differ are told of in full
+
+log = logging.getLogger(__name__)
+
+
+class Rounds:
+    """One run of the verifier over one generation; ends with it."""
+
+    def __init__(self, settings: Settings, generation: Generation, redis: Redis) -> None:
+        self._settings, self._generation, self._redis = settings, generation, redis
+        self._verifier = Verifier(settings, generation)
+        self._touched: Buckets = {}
+        self._in_turn = InTurn()
+        self._whole_at: float | None = None
+        self._suspicious = False
+
+    def close(self) -> None:
+        self._verifier.close()
+
+    def once(self) -> Found:
+        """Compare, and write what was found."""
+        now = time.time()
+        due = self._whole_at is None or now - self._whole_at >= self._settings.verify_whole_seconds
+        # What was wrong and is not looked at again would seem to be right.
+        whole = due or self._suspicious
+        try:
+            seen, why = asyncio.run(self._seen(whole))
+            verdict = self._verifier.check(seen, whole=whole, patience=PATIENCE, live=why)
+        except DataflowError as error:
+            if not isinstance(error, Transient):
+                raise
+            found = Found(None, now, str(error), whole_at=self._whole_at)
+        else:
+            self._touched = self._verifier.touched
+            self._suspicious = not verdict.exact
+            if whole and verdict.exact and verdict.live is None:
+                self._whole_at = now
+            found = _found(verdict, now, self._whole_at)
+        self._tell(found)
+        return found
+
+    async def _seen(self, whole: bool) -> tuple[list[Seen], str | None]:
+        numbers = LiveNumbers(self._settings, self._generation)
+        if whole:
+            return await everything(numbers)
+        buckets: dict[tuple[str, str], set[int]] = {}
+        for some in (self._touched, self._in_turn.next(self._verifier.oracle)):
+            for of, starts in some.items():
+                buckets.setdefault(of, set()).update(starts)
+        return await everything(numbers, buckets)
+
+    def _tell(self, found: Found) -> None:
+        for each in found.differences:
+            log.error("%s differs: %s", each["table"], each)
+        try:
+            self._redis.set(verified_key(self._settings, self._generation.name), found.to_json())
+        except (RedisError, OSError) as error:
+            log.warning("Redis does not take what was found: %s", error)
+
+
+def run(settings: Settings, stop: StopRequest) -> None:
+    """Rounds until a stop is asked for; a generation that takes the place of another begins anew."""
+    redis = connect(settings)
+    rounds: Rounds | None = None
+    generation: Generation | None = None
+    try:
+        while not stop.asked:
+            began = time.monotonic()
+            current = current_generation(settings)
+            if generation is None or current.number != generation.number:
+                if rounds is not None:
+                    rounds.close()
+                rounds, generation = Rounds(settings, current, redis), current
+            write_status(settings.dataflow_status_file, "running", **_status(None))
+            found = rounds.once()
+            took = time.monotonic() - began
+            log.info(
+                "%s in %.1f s: %s",
+                _word(found),
+                took,
+                found.detail or f"manifest {found.manifest}, {found.rows} rows",
+            )
+            while not stop.asked and time.monotonic() - began < settings.verify_seconds:
+                write_status(settings.dataflow_status_file, "running", **_status(found))
+                time.sleep(TICK_SECONDS)
+    finally:
+        if rounds is not None:
+            rounds.close()
+        redis.close()
+
+
+def _found(verdict: Verdict, at: float, whole_at: float | None) -> Found:
+    manifest = verdict.manifest
+    wrong = [each for each in verdict.differences if not each.equal]
+    return Found(
+        verdict.exact,
+        at,
+        verdict.live,
+        manifest.number,
+        sum(manifest.counts.values()),
+        verdict.at_barrier,
+        verdict.live is None,
+        whole_at,
+        sum(each.expected for each in verdict.differences),
+        documents(wrong[:TOLD]),
+        _by_topic(manifest.until),
+    )
+
+
+def _by_topic(offsets: Offsets) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for (topic, partition), offset in sorted(offsets.items()):
+        found.setdefault(topic, {})[str(partition)] = offset
+    return found
+
+
+def _status(found: Found | None) -> Mapping[str, Any]:
+    return {} if found is None else {"exact": found.exact, "manifest": found.manifest, "found_at": found.at}
+
+
+def _word(found: Found) -> str:
+    return {None: "nothing compared", True: "exact", False: "NOT exact"}[found.exact]

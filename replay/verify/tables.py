@@ -1,0 +1,103 @@
+"""The lake's tables at a manifest against the oracle's, which stands at the manifest's offsets.
+
+All of each table, or what has changed since an earlier manifest: by the oracle's account and by the lake's own.
+"""
+
+from collections.abc import Sequence
+
+from deltalake import DeltaTable
+
+from infra.kafka import Offsets
+from replay.verify.compare import Difference, compare, compare_relations
+from replay.verify.gold import QUERIES, TOUCHED
+from replay.verify.layout import BOTH
+from replay.verify.oracle import Oracle
+from schemas.contract import CONTRACTS
+from schemas.table import BATCH, Column, Table
+from schemas.tables import QUARANTINE, TABLES, silver
+from serving.lake.views import parquet, quoted, select, sql_type
+from streams.lake.files import late_columns
+from streams.lake.manifest import Manifest
+
+# Which of these is said of damaged bytes depends on how far a decoder gets.
+DAMAGED = ("undecodable", "not_canonical", "invalid_utf8")
+REASONS = f"list_sort(list_transform(reasons, lambda r: if(r IN {DAMAGED}, 'damaged', r)))"
+
+
+def check_tables(
+    oracle: Oracle, root: str, manifest: Manifest, since: Manifest | None = None
+) -> list[Difference]:
+    """Every table that the oracle can compute, and the counts. Without `since` whole."""
+    found = []
+    for table in (*map(silver, CONTRACTS.values()), *(TABLES[name] for name in QUERIES)):
+        delta = DeltaTable(f"{root}/{table.name}", version=manifest.tables[table.name])
+        found.append(_check(oracle, table, delta.file_uris(), since, late_columns(table, delta)))
+    files = DeltaTable(f"{root}/{QUARANTINE.name}", version=manifest.tables[QUARANTINE.name]).file_uris()
+    found.append(_check_quarantine(oracle, files, since))
+    counts = ({name: n for name, n in each.items() if n} for each in (manifest.counts, oracle.counts))
+    found.append(compare("counts", *(each.items() for each in counts), ("of", "records"), 1))
+    return found
+
+
+def _check(
+    oracle: Oracle, table: Table, files: list[str], since: Manifest | None, late: Sequence[Column]
+) -> Difference:
+    names = [column.name for column in table.columns]
+    source = QUERIES.get(table.name) or f"SELECT {', '.join(map(quoted, names))} FROM {table.name}"
+    typed = ", ".join(f"{quoted(c.name)}::{sql_type(c)} AS {quoted(c.name)}" for c in table.columns)
+    expected = f"SELECT {typed} FROM ({source}) AS _q({', '.join(map(quoted, names))})"
+    if since is None or table.name not in since.tables or table.name not in _touched():
+        return compare_relations(
+            oracle.database, table.name, select(table, files, late=late), expected, names
+        )
+    key, touched = _touched()[table.name]
+    listed = ", ".join(map(quoted, key))
+    oracle.database.execute(
+        f"CREATE OR REPLACE TEMP TABLE _only AS SELECT DISTINCT * FROM ({touched}) AS _t({listed})"
+    )
+    if files:
+        oracle.database.execute(
+            f"INSERT INTO _only SELECT DISTINCT {listed} FROM {parquet(files, late)} WHERE {_claimed(table, since)}"
+        )
+    only = f"({listed}) IN (SELECT ({listed}) FROM _only)"
+    return compare_relations(
+        oracle.database,
+        table.name,
+        select(table, files, only, late),
+        f"SELECT * FROM ({expected}) WHERE {only}",
+        names,
+    )
+
+
+def _touched() -> dict[str, tuple[tuple[str, ...], str]]:
+    """What has changed by the oracle's account: table → the columns that tell, and a query for their values."""
+    identities = {
+        topic: ((contract.entity_id,), f"SELECT {contract.entity_id} FROM {BOTH}{topic}")
+        for topic, contract in CONTRACTS.items()
+    }
+    return identities | TOUCHED
+
+
+def _claimed(table: Table, since: Manifest) -> str:
+    """What the lake itself has written since."""
+    if table.is_keyed:
+        return f"{BATCH} > {since.number}"
+    return _beyond("_partition", "_offset", since.until, table.topic)
+
+
+def _beyond(partition: str, offset: str, since: Offsets, topic: str | None) -> str:
+    ranges = [f'({partition} = {p} AND "{offset}" >= {end})' for (of, p), end in since.items() if of == topic]
+    known = ", ".join(str(p) for of, p in since if of == topic)
+    return f"({' OR '.join([*ranges, f'{partition} NOT IN ({known})' if known else 'true'])})"
+
+
+def _check_quarantine(oracle: Oracle, files: Sequence[str], since: Manifest | None) -> Difference:
+    where = "true"
+    if since is not None:
+        topics = [f"(topic = '{t}' AND {_beyond('partition', 'offset', since.until, t)})" for t in CONTRACTS]
+        where = " OR ".join(topics)
+    columns = f'topic, partition, "offset", {REASONS} AS reasons'
+    actual = f"SELECT {columns} FROM ({select(QUARANTINE, list(files))}) WHERE {where}"
+    expected = f"SELECT {columns} FROM _refused WHERE {where}"
+    names = ("topic", "partition", "offset", "reasons")
+    return compare_relations(oracle.database, QUARANTINE.name, actual, expected, names)

@@ -1,0 +1,66 @@
+"""Which buckets of the live numbers a round looks at: those that changed, and a few of all others in turn."""
+
+from collections.abc import Iterator
+
+from replay.verify.layout import BOTH
+from replay.verify.metrics import bucket_of
+from replay.verify.oracle import Oracle
+from schemas.metric import GRAINS, AnyMetric, Funnel, Metric, Verdicts
+from schemas.metrics import METRICS
+from serving.lake.views import quoted
+
+MINUTES = 240  # of those that changed, the newest; the others come in turn
+IN_TURN = 64  # buckets of one metric and grain, each round
+
+Buckets = dict[tuple[str, str], set[int]]
+
+
+def touched_buckets(oracle: Oracle) -> Buckets:
+    """The buckets of what has changed since the oracle was told to forget changes."""
+    found: Buckets = {}
+    for metric in METRICS.values():
+        for minute in _minutes(oracle, metric, changed=True, limit=MINUTES):
+            for grain in GRAINS[:-1]:
+                found.setdefault((metric.name, grain), set()).add(bucket_of(oracle, grain, minute))
+    return found
+
+
+class InTurn:
+    """Walks over all buckets that the oracle knows, some each time."""
+
+    def __init__(self) -> None:
+        self._walk: Iterator[Buckets] = iter(())
+
+    def next(self, oracle: Oracle) -> Buckets:
+        found = next(self._walk, None)
+        if found is None:
+            self._walk = self._all(oracle)
+            found = next(self._walk, {})
+        return found
+
+    def _all(self, oracle: Oracle) -> Iterator[Buckets]:
+        for metric in METRICS.values():
+            for grain in GRAINS[:-1]:
+                minutes = _minutes(oracle, metric, changed=False, limit=None)
+                starts = sorted({bucket_of(oracle, grain, minute) for minute in minutes})
+                for n in range(0, len(starts), IN_TURN):
+                    yield {(metric.name, grain): set(starts[n : n + IN_TURN])}
+
+
+def _minutes(oracle: Oracle, metric: AnyMetric, *, changed: bool, limit: int | None) -> list[int]:
+    """The minutes (starts in seconds) in which a metric has something, or had before it changed; newest first."""
+    if isinstance(metric, Verdicts):
+        found = {minute for _, minute, _ in oracle.minutes}
+        known = sorted(found, reverse=True)
+        return known[: 3 if changed else None]
+    if not isinstance(metric, Metric | Funnel):
+        return []
+    source = f"{BOTH}{metric.of}" if changed else metric.of
+    if changed and isinstance(metric, Funnel):
+        # An event that comes late moves its session from the bucket of another one.
+        source = f"(SELECT * FROM {metric.of} SEMI JOIN {source} USING ({metric.key}))"
+    minute = f"epoch_us({quoted(metric.at)}) // 60000000 * 60"
+    rows = oracle.database.execute(
+        f"SELECT DISTINCT {minute} AS m FROM {source} ORDER BY m DESC" + (f" LIMIT {limit}" if limit else "")
+    ).fetchall()
+    return [minute for (minute,) in rows]

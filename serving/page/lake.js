@@ -1,0 +1,36 @@
+// The line about the lake: its newest manifest and what waits for the next, from /v1/lake while the numbers are live.
+
+import { count, duration } from "./format.js";
+import { ask } from "./rest.js";
+import { put } from "./rows.js";
+
+const PAUSE_MS = 10_000; // between two looks
+const AFTER_FAILURE_MS = 60_000; // there may be no lake at all
+
+export class LakeLine {
+  #headers;
+  #due = 0;
+
+  // headers: () => what a request must carry
+  constructor(headers) {
+    this.#headers = headers;
+  }
+
+  // now: ms of a clock that only grows. Called once a second.
+  async tick(now) {
+    if (now < this.#due || document.hidden) return;
+    this.#due = now + PAUSE_MS;
+    try {
+      put("lake", worded(await ask("/v1/lake?limit=1", this.#headers())));
+    } catch {
+      this.#due = now + AFTER_FAILURE_MS;
+      put("lake", "not known");
+    }
+  }
+}
+
+function worded({ batch, records_behind: behind, freshness_ms: freshness, stale }) {
+  const age = freshness === null ? "" : `, ${duration(freshness)} old`;
+  const waiting = behind === 0 ? "nothing waits" : `${count(behind)} wait${age}`;
+  return `manifest ${count(batch)}, ${waiting}${stale ? ", as far as is known" : ""}`;
+}

@@ -1,0 +1,55 @@
+"""What the continuous verifier last found, in Redis: it writes there and the API reads it.
+
+<env>:verified:<generation>   string   JSON, see `Found`
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import orjson
+
+from infra.settings import Settings
+
+
+def verified_key(settings: Settings, generation: str) -> str:
+    """Apart from the generation's own keys, which the materializer alone writes."""
+    return f"{settings.redis_prefix}verified:{generation}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The last round. Times are UTC seconds; `offsets` are those of the manifest that was compared."""
+
+    exact: bool | None  # None: nothing could be compared
+    at: float
+    detail: str | None = None  # what could not be compared, and why
+    manifest: int | None = None
+    records: int = 0  # that the tables and numbers are a function of
+    at_barrier: bool = False  # tables and live numbers were of the same offsets
+    live: bool = False  # live numbers were compared
+    whole_at: float | None = None  # when everything, not only what had changed, was last found equal
+    rows: int = 0  # compared in this round
+    differences: list[dict[str, Any]] = field(default_factory=list)  # the tables and metrics that differ
+    offsets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes | None) -> Self | None:
+        """None if nothing has been found yet."""
+        return None if text is None else cls(**orjson.loads(text))
+
+
+def document(found: Found | None, now: float) -> dict[str, Any] | None:
+    """As it stands in answers; `age_ms` is how long ago it was found."""
+    if found is None:
+        return None
+    body = asdict(found) | {"at": _iso(found.at), "whole_at": found.whole_at and _iso(found.whole_at)}
+    return body | {"age_ms": max(0, round((now - found.at) * 1000))}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,106 @@
+"""Gold and live are the same function of the same offsets: the verifier says so while all goes on, and after kills."""
+
+import pytest
+from confluent_kafka import KafkaException
+
+from infra.generation import current_generation
+from infra.runtime.platform import LIVE, Platform
+from replay.verify.report import documents
+from replay.verify.verify import verify
+from schemas.errors import Unavailable
+from serving.read import Rebuilding
+from serving.store.keys import Keys
+from serving.store.store import connect
+from serving.verified import Found, verified_key
+from tests.e2e.kit import Shop
+from tests.helpers import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+RATE = 150
+FAST = {"verify_seconds": 1, "verify_whole_seconds": 20, "lake_trigger_seconds": 1}
+PROCESSES = (*(name for name in LIVE if name != "api"), "lake", "verifier")
+
+
+def expect_exact(settings):
+    """Everything, at a barrier."""
+    verdict = verify(settings, patience=120)
+    wrong = [each for each in documents(verdict.differences) if not each["equal"]]
+    assert not wrong
+    if verdict.live is not None:
+        raise Unavailable(verdict.live)
+    assert verdict.at_barrier
+    rows = {each.table: each.rows for each in verdict.differences}
+    for name in ("orders", "fct_orders", "daily_sales", "sessions", "live revenue minute", "live funnel day"):
+        assert rows[name], f"{name} is equal because it is empty"
+    return verdict
+
+
+class Watched:
+    """What the verifier of a running platform says."""
+
+    def __init__(self, settings):
+        self.redis = connect(settings)
+        self._key = verified_key(settings, current_generation(settings).name)
+
+    def wait(self, what, after=-1, **wanted):
+        """What it found, as soon as it is of a manifest beyond `after`, and as wanted."""
+
+        def found():
+            last = Found.from_json(self.redis.get(self._key))
+            fits = last is not None and all(getattr(last, name) == value for name, value in wanted.items())
+            return last if fits and (last.manifest or 0) > after else None
+
+        return wait_for(found, 240, what)
+
+
+def test_gold_and_live_agree_at_barriers_while_events_flow_and_a_wrong_number_is_found(settings):
+    settings = settings.replace(**FAST)
+    with Platform(settings, PROCESSES, preferred_ports=False) as platform:
+        settings = platform.settings
+        shop = Shop(settings, 300_000, 31)
+        shop.produce(1_500)
+        watched = Watched(settings)
+        with shop.flowing(RATE):
+            watched.wait("a first round", exact=True, live=True, at_barrier=True)
+            expect_exact(settings)
+        # A number that is wrong in Redis alone.
+        redis, bucket = (
+            watched.redis,
+            Keys.of(settings, current_generation(settings).name).bucket("revenue", "all", 0),
+        )
+        [[field, _], *_] = redis.hgetall(bucket).items()
+        redis.hincrby(bucket, field, 1)
+        wrong = watched.wait("the wrong number to be found", exact=False)
+        assert {each["table"] for each in wrong.differences} == {"live revenue all"}
+        redis.hincrby(bucket, field, -1)
+        watched.wait("the right number to be found right", exact=True, live=True)
+        redis.close()
+
+
+@pytest.mark.longhaul
+@pytest.mark.chaos
+@pytest.mark.timeout(1_800)
+def test_gold_and_live_agree_at_barriers_after_every_process_was_killed(settings):
+    settings = settings.replace(**FAST)
+    with Platform(settings, PROCESSES, preferred_ports=False) as platform:
+        settings = platform.settings
+        shop = Shop(settings, 1_000_000, 32)
+        shop.produce(1_500)
+        watched = Watched(settings)
+        with shop.flowing(RATE):
+            for name in ("lake", "materializer", "live", "verifier", "valkey", "kafka", "registry"):
+                platform.kill(name)
+                number = wait_for(
+                    lambda: exact_number(settings), 300, f"an exact verdict after {name} was killed"
+                )
+            last = watched.wait("a round after the kills", number, exact=True, live=True)
+            assert last.whole_at is not None
+        watched.redis.close()
+
+
+def exact_number(settings):
+    """The manifest of an exact verdict; None while what was killed is not there again."""
+    try:
+        return expect_exact(settings).manifest.number
+    except (Unavailable, Rebuilding, KafkaException, OSError):
+        return None

@@ -1,0 +1,1 @@
+"""The second computation: that it says what is wrong, and only that."""

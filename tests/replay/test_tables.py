@@ -1,0 +1,129 @@
+"""The second computation of the lake, batch after batch: it agrees while all is right, and says what is not."""
+
+import random
+from dataclasses import replace
+
+import duckdb
+import polars as pl
+import pytest
+
+from replay.verify.oracle import Oracle
+from replay.verify.report import documents
+from replay.verify.tables import check_tables
+from serving.lake.views import connect
+from streams.lake.store import LakeStore
+from streams.plain_judge import PlainJudge
+from tests.streams.lake.restless import events
+from tests.streams.lake.shop import KNOWN, MAX_BYTES, judged_events, judged_history
+from tests.streams.lake.test_batches import Driver, cut
+
+JUDGE = PlainJudge(KNOWN, MAX_BYTES)
+
+
+class Checked:
+    """A lake that is compared after each batch, by what changed."""
+
+    def __init__(self, home, tz="UTC"):
+        self.driver = Driver(home, tz)
+        self.oracle = Oracle(tz, duckdb.connect())
+        self.verified = None
+
+    def check(self, *, whole=False):
+        """The tables that differ, as documents."""
+        manifest = self.driver.manifest
+        with connect(self.driver.root, manifest) as lake:
+            self.oracle.advance(lake, manifest.until, JUDGE)
+        differences = check_tables(self.oracle, self.driver.root, manifest, None if whole else self.verified)
+        self.verified = manifest
+        self.oracle.forget_changes()
+        self.compared = sum(each.expected for each in differences if each.table != "counts")
+        return {each["table"]: each for each in documents(differences) if not each["equal"]}
+
+    def add(self, table, row):
+        """A row that nothing justifies, in a batch of its own."""
+        driver = self.driver
+        number = driver.manifest.number + 1
+        driver.manifest = driver.store.write(replace(driver.manifest, number=number), {table: row(number)})
+
+
+@pytest.mark.parametrize(("seed", "size", "tz"), [(21, 60, "America/New_York"), (22, 400, "UTC")])
+def test_what_changed_is_compared_after_each_batch_and_everything_at_the_end(tmp_path, seed, size, tz):
+    chance = random.Random(seed)
+    checked = Checked(tmp_path, tz)
+    compared = []
+    for records in (judged_history(2_000, seed), None):
+        for batch in cut(records, chance, size) if records else ():
+            checked.driver.run(batch)
+            assert not checked.check()
+            compared.append(checked.compared)
+    assert not checked.check(whole=True)
+    assert checked.compared > 2 * compared[-1], "the last batch alone is less than everything"
+
+
+def test_restless_entities_are_compared_too(tmp_path):
+    checked = Checked(tmp_path)
+    for batch in cut(judged_events(events(23, 600)), random.Random(23), 60):
+        checked.driver.run(batch)
+        assert not checked.check()
+    assert not checked.check(whole=True)
+
+
+@pytest.fixture
+def filled(tmp_path):
+    checked = Checked(tmp_path)
+    checked.rest = {}
+    first = {}
+    for topic, records in judged_history(1_500, 24).items():
+        middle = pl.col("offset") < records["offset"].max() // 2
+        first[topic], checked.rest[topic] = records.filter(middle), records.filter(~middle)
+    checked.driver.run(first)
+    assert not checked.check()
+    return checked
+
+
+def test_a_row_that_nothing_justifies_is_found_by_the_batch_that_wrote_it(filled):
+    def wrong(number):
+        row = pl.read_delta(f"{filled.driver.root}/daily_sales").filter(~pl.col("_deleted")).head(1)
+        return row.with_columns(pl.col("units") + 1, pl.lit(number, pl.Int64).alias("_batch"))
+
+    filled.add("daily_sales", wrong)
+    found = filled.check()
+    assert found.keys() == {"daily_sales"}
+    [example] = found["daily_sales"]["examples"]
+    assert int(example["is"]["units"]) == int(example["should_be"]["units"]) + 1
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["orders", "fct_orders", "daily_sales", "dim_products", "conversion_funnel", "sessions", "clickstream"],
+)
+def test_rows_that_were_not_written_are_missed(filled, table, monkeypatch):
+    write = LakeStore.write
+
+    def forgetful(self, manifest, rows):
+        assert rows[table].height
+        return write(self, manifest, {name: frame for name, frame in rows.items() if name != table})
+
+    monkeypatch.setattr(LakeStore, "write", forgetful)
+    filled.driver.run(filled.rest)
+    assert filled.check().keys() == {table}
+
+
+def test_a_row_that_went_wrong_long_ago_is_found_by_looking_at_everything(filled):
+    filled.add("fct_orders", lambda number: _changed(filled, number))
+    filled.verified = filled.driver.manifest  # as if it had been looked at
+    assert not filled.check()
+    assert filled.check(whole=True).keys() == {"fct_orders"}
+
+
+def test_a_record_that_is_counted_twice_is_found(filled):
+    driver = filled.driver
+    name = next(iter(driver.manifest.counts))
+    counts = {**driver.manifest.counts, name: driver.manifest.counts[name] + 1}
+    driver.manifest = replace(driver.manifest, counts=counts)
+    assert filled.check().keys() == {"counts"}
+
+
+def _changed(filled, number):
+    row = pl.read_delta(f"{filled.driver.root}/fct_orders").filter(~pl.col("_deleted")).head(1)
+    return row.with_columns(pl.lit("refunded").alias("status"), pl.lit(number, pl.Int64).alias("_batch"))

@@ -1,0 +1,67 @@
+"""Mishaps that a lake meets: a disk that fails half-way, records whose key moves to another partition."""
+
+import random
+from itertools import pairwise
+
+import polars as pl
+import pytest
+from deltalake import write_deltalake
+
+from streams.lake.store import Unfinished
+from tests.streams.lake.restless import events
+from tests.streams.lake.shop import judged_events
+from tests.streams.lake.test_batches import Driver, content, cut, expect_right
+
+
+@pytest.mark.parametrize("failing", ["raw_orders", "orders", "_manifests"])
+def test_a_driver_whose_write_failed_half_way_writes_no_more(tmp_path, failing, monkeypatch):
+    """Tried again by the same driver, the batch would be in some tables twice."""
+    batches = list(cut(judged_events(events(11, 300)), random.Random(11), 40))
+    driver = Driver(tmp_path)
+    driver.run(batches[0])
+    before = content(driver.root, driver.manifest)
+
+    def full(table, *args, **options):
+        if str(table.table_uri).rstrip("/").endswith(failing):
+            raise OSError(28, "No space left on device")
+        write_deltalake(table, *args, **options)
+
+    monkeypatch.setattr("streams.lake.store.write_deltalake", full)
+    with pytest.raises(Unfinished, match=r"could not write batch 2 .*No space left"):
+        driver.run(batches[1])
+    monkeypatch.undo()
+    with pytest.raises(Unfinished, match="batch 2 is not"):
+        driver.run(batches[1])
+    driver = Driver(tmp_path)
+    assert (driver.manifest.number, content(driver.root, driver.manifest)) == (1, before)
+    for batch in batches[1:]:
+        driver.run(batch)
+    expect_right(driver.root, driver.manifest)
+
+
+@pytest.mark.parametrize("seed", [12, 13])
+def test_keys_that_move_to_other_partitions_are_taken_in_the_order_of_the_brokers_time(tmp_path, seed):
+    """As after partitions were added: newer records of a key lie in another partition than its older ones."""
+    driver = Driver(tmp_path)
+    moved = {topic: with_moved_keys(frame) for topic, frame in judged_events(events(seed, 900)).items()}
+    # The third of these batches has records from before and after.
+    for since, until in pairwise((0, 0.2, 0.4, 0.7, 0.9, 1)):
+        driver.run({topic: between(frame, since, until) for topic, frame in moved.items()})
+    expect_right(driver.root, driver.manifest)
+
+
+def with_moved_keys(records):
+    """From the middle on each key has another partition. The clock of one partition is put back once."""
+    n = pl.int_range(pl.len(), dtype=pl.Int64)
+    later = n >= records.height // 2
+    partition = pl.when(later).then(1 - pl.col("partition")).otherwise("partition").cast(pl.Int32)
+    put_back = pl.when((n > records.height // 4) & (pl.col("partition") == 1)).then(5_000_000).otherwise(0)
+    return records.with_columns(
+        partition.alias("partition"), (pl.col("kafka_time") + n * 1_000_000 - put_back).alias("kafka_time")
+    ).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).over("partition").alias("offset"))
+
+
+def between(records, since, until):
+    """The records of a part of the time."""
+    start = int(since * records.height)
+    return records[start : int(until * records.height)]
