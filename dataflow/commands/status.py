@@ -7,7 +7,8 @@ import click
 import httpx
 import psutil
 
-from dataflow.api import api_headers, check
+from dataflow.api import api_get, api_headers, check
+from dataflow.commands.tables import show_catalogue
 from dataflow.lake_state import lake_status, lake_text
 from dataflow.live_text import exactness_text, freshness_text, lag_text
 from dataflow.options import examples, json_option, print_json, print_table, printable, settings_option
@@ -22,10 +23,17 @@ API_TIMEOUT_S = 5.0
 LAKE = ("batch", "records_behind", "by_topic", "freshness_ms", "newest_record_time", "stale", "as_of")
 
 
-@click.command(epilog=examples("dataflow status", "dataflow status --json | jq .api.lag.records_behind"))
+@click.command(
+    epilog=examples(
+        "dataflow status", "dataflow status --tables", "dataflow status --json | jq .api.lag.records_behind"
+    )
+)
+@click.option(
+    "--tables", is_flag=True, help="Also each of the lake's tables: rows, size, version, when written."
+)
 @json_option
 @settings_option
-def command(settings: Settings, as_json: bool) -> None:
+def command(settings: Settings, tables: bool, as_json: bool) -> None:
     """What runs, and how it fares: processes, ports, restarts, CPU, memory; lag, freshness, exactness."""
     run = read_run(settings.state_dir)
     if run is None or not run.is_alive():
@@ -46,6 +54,7 @@ def command(settings: Settings, as_json: bool) -> None:
     processes = with_usage(processes + run.processes)
     api = api_status(settings, run) if run.url else None
     lake = {"job": lake_status(settings), **(api_lake(settings, run) or {})}
+    catalogue = api_get(settings, "/v1/tables") if tables else None
     if as_json:
         document = {
             "env": run.env,
@@ -53,7 +62,8 @@ def command(settings: Settings, as_json: bool) -> None:
             "started": run.started,
             "state_dir": str(settings.state_dir),
         }
-        print_json(document | {"addresses": run.addresses, "processes": processes, "api": api, "lake": lake})
+        document |= {"addresses": run.addresses, "processes": processes, "api": api, "lake": lake}
+        print_json(document | ({} if catalogue is None else {"tables": catalogue["tables"]}))
         return
     click.echo(f"environment {run.env}, {run.url or 'no API'}, up {_duration(time.time() - run.started)}\n")
     print_table(
@@ -76,6 +86,9 @@ def command(settings: Settings, as_json: bool) -> None:
         click.echo("\n" + ("the API does not answer" if api is None else "\n".join(api_lines(api))))
     if text := lake_text(lake["job"], lake if "batch" in lake else None, time.time()):
         click.echo(f"lake       {text}")
+    if catalogue is not None:
+        click.echo()
+        show_catalogue(catalogue, False)
 
 
 def with_usage(processes: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -234,6 +234,14 @@ def test_status_has_a_line_about_the_lake(
     assert shell.run("status") == OK, shell.err
     assert shell.out.splitlines()[-1] == "lake       batch 1, 0 behind, freshness 0.0 s"
     assert shell.run("status", "--json") == OK
+    assert shell.run("status", "--tables") == OK, shell.err
+    assert next(line.split()[:3] for line in shell.out.splitlines() if line.startswith("daily_sales ")) == [
+        "daily_sales",
+        "gold",
+        "1",
+    ]
+    assert shell.run("status", "--tables", "--json") == OK
+    assert {table["name"] for table in json.loads(shell.out)["tables"]} == set(RELATIONS)
     document = json.loads(shell.out)["lake"]
     assert (document["batch"], document["as_of"]["manifest"], document["job"]) == (1, 1, None)
 
@@ -249,14 +257,18 @@ def test_the_line_about_the_lake_falls_back_on_what_the_job_said() -> None:
     assert lake_text(status, api, 100.0) == "batch 7, 1,200 behind (stale), freshness 2.5 s"
 
 
-def test_a_barrier_that_the_lake_has_reached_or_not(shell: Shell, lake: SmallLake) -> None:
-    # This lake says that it is beyond the end of the topics.
+def test_a_barrier_that_the_lake_is_beyond_is_not_reached(shell: Shell, lake: SmallLake) -> None:
     lake.write({}, position=5)
     assert shell.run("lake", "barrier", "--patience", "0.3", "--json") == FAILED
     assert json.loads(shell.out) == {"generation": "g1", "reached": False, "manifest": 1}
+    assert shell.run("lake", "barrier", "--patience", "0.3") == FAILED
+    assert shell.out.startswith("not reached: the lake is at manifest 1 of g1.")
+
+
+def test_a_barrier_where_the_lake_is_names_its_manifest(shell: Shell, lake: SmallLake) -> None:
     lake.write({}, position=0)
     assert shell.run("lake", "barrier", "--patience", "0.3") == OK, shell.err
-    assert shell.out == "manifest 2 of g1 is of these offsets\n"
+    assert shell.out == "manifest 1 of g1 is of these offsets\n"
     for wrong in ("orders/0=7", "orders=1", "bogus/0=0", "orders/0=x"):
         assert shell.run("lake", "barrier", "--at", wrong) == USAGE
         assert "--at: expected a source partition" in shell.err
