@@ -20,6 +20,7 @@ from infra.failpoints import Failpoints
 from infra.registry import RegisteredSchema
 from schemas.contract import CONTRACTS
 from schemas.errors import DataflowError, GenerationError, Transient
+from schemas.extension import one_line
 from schemas.tables import TABLES, Table, bronze
 from streams.lake import evolution
 from streams.lake.commit import once
@@ -176,7 +177,7 @@ class LakeStore:
         try:
             yield
         except (OSError, DeltaError) as error:
-            raise Unfinished(f"could not write {what} to {self._root}: {error}. {AGAIN}") from error
+            raise Unfinished(f"could not write {what} to {self._root}: {one_line(error)}. {AGAIN}") from error
 
     def _seal(self, manifest: Manifest) -> Manifest:
         versions = {name: table.version() for name, table in self._tables.items() if name != MANIFESTS}
