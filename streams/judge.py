@@ -205,4 +205,6 @@ def _content(contract: Contract) -> list[Column]:
     """
     names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
     values = {name: _value(contract.fields[name]).cast("string") for name in names}
-    return [part for name, value in values.items() for part in (F.when(value.isNotNull(), F.lit(name)), value)]
+    return [
+        part for name, value in values.items() for part in (F.when(value.isNotNull(), F.lit(name)), value)
+    ]

@@ -21,7 +21,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def shop(chromium: Chromium, request: pytest.FixtureRequest) -> Iterator[Shop]:
     """A shop that has seen an hour and a half. Who stops it, or empties it, brings it back."""
     # Where there is no browser, nothing else is started.
@@ -33,7 +33,7 @@ def shop(chromium: Chromium, request: pytest.FixtureRequest) -> Iterator[Shop]:
     found.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def rest(shop: Shop) -> Iterator[Sequence[Verdict]]:
     """Runs of what happened next, to be counted while a page looks on."""
     later = tape()[COUNTED:]
