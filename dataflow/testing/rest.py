@@ -39,8 +39,11 @@ class Running:
         return self.http.post(path, **options)
 
     def wait_ready(self, timeout: float = 30) -> None:
-        """Until numbers can be read."""
-        wait_for(lambda: self.http.get("/readyz").status_code == 200, timeout, "readiness of the API")
+        """Until numbers can be read. Raises AssertionError with what the API answers instead."""
+        try:
+            wait_for(lambda: self.http.get("/readyz").status_code == 200, timeout, "readiness of the API")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: it says {self.http.get('/readyz').text}") from None
 
 
 def free_port() -> int:

@@ -179,7 +179,10 @@ def test_on_a_terminal_it_draws_and_leaves_the_terminal_as_it_was(api: Running, 
     reader = Thread(target=read, daemon=True)
     reader.start()
     try:
-        wait_for(lambda: b"1,234.56" in seen and b"exact" in seen, what="the picture")
+        try:
+            wait_for(lambda: b"1,234.56" in seen and b"exact" in seen, what="the picture")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: it drew {bytes(seen[-2000:])!r}") from None
         process.send_signal(signal.SIGINT)
         assert process.wait(15) == OK
     finally:

@@ -55,7 +55,10 @@ def tab(chromium: Chromium, shop: Shop) -> Iterator[Tab]:
 def page(tab: Tab, shop: Shop) -> Tab:
     """The page, live."""
     tab.open(shop.url + "/")
-    wait_live(tab)
+    try:
+        wait_live(tab)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: the API says {shop.http.get('/readyz').text}") from None
     return tab
 
 
