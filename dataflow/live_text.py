@@ -97,7 +97,7 @@ def line(view: View, now: float) -> str:
 
 
 def picture(view: View, env: str, now: float) -> RenderableType:
-    """For a terminal; dim where the numbers are not the newest."""
+    """For a terminal; dim where the numbers are not the newest. How far to trust them comes first: a small one cuts."""
     head = Text.assemble(
         (f"{env}  ", "bold"), (state_text(view, now), STYLES.get(view.state, "bold red")), overflow="ellipsis"
     )
@@ -106,19 +106,19 @@ def picture(view: View, env: str, now: float) -> RenderableType:
         return head
     dim = "" if view.state == LIVE else "dim"
     as_of = shot["as_of"]
-    foot = (
+    trust = (
         f"lag {lag_text(shot['lag'])}   freshness {freshness_text(shot['freshness'])}   "
         f"{exactness_text(shot['exactness'])}\nas of {view.event_id}, newest event {as_of['event_time'] or NONE}"
     )
     return Group(
         head,
+        Text(trust),
         Text(),
         _headline(shot, dim),
         _funnel(shot, dim),
         _products(shot, dim),
         *_own(shot, dim),
         _events(shot, dim),
-        Text(foot),
     )
 
 

@@ -161,7 +161,12 @@ def test_on_a_terminal_it_draws_and_leaves_the_terminal_as_it_was(api: Running, 
     state.order(123_456)
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        PROGRAM, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"}
+        PROGRAM,
+        cwd=ROOT,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "25"},
     )
     os.close(slave)
     seen = bytearray()
