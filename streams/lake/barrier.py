@@ -45,7 +45,7 @@ class Barriers:
                     since = barrier
         last = {at: max(offset, since[at]) for at, offset in planned.items()}
         if last != since:
-            yield last
+            yield from steps(since, last, most)
 
     def _ends(self) -> Offsets:
         """Where the source topics end."""

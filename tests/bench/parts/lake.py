@@ -31,8 +31,9 @@ PHASES_SECONDS = 400
 
 
 def measure(bench: Bench) -> Figures:
-    count = bench.pick(1_500_000, 40_000)
-    settings = bench.settings("lake").replace(lake_batch_records=bench.pick(250_000, 10_000))
+    count = bench.pick(3_000_000, 40_000)
+    settings = bench.settings("lake")
+    settings = settings.replace(lake_batch_records=bench.pick(settings.lake_batch_records, 10_000))
     with Platform(settings, (*SERVICES, "bootstrap", "lake"), preferred_ports=False) as platform:
         settings = platform.settings
         platform.stop_process("lake")
@@ -55,7 +56,7 @@ def measure(bench: Bench) -> Figures:
         status = wait_until(lambda: reported(settings, count), 30, "the job's account of its last batch")
         platform.stop_process("lake")
         bench.say("the steps")
-        batch = bench.pick(250_000, 10_000)
+        batch = settings.lake_batch_records
         with Worker(phases, settings, batch, bench.pick(3, 1)) as worker:
             steps = worker.result(PHASES_SECONDS)
     (first, at_first), (last, at_last) = batches[0], batches[-1]

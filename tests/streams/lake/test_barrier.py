@@ -66,6 +66,11 @@ def test_a_batch_ends_at_each_barrier_on_the_way(asked, ends):
     assert list(barriers.ends({A: 10, B: 10}, {A: 10, B: 10}, 1_000)) == []
 
 
+def test_what_is_planned_is_cut_too_so_that_one_part_is_read_while_the_one_before_is_written():
+    barriers = Asked([], {})
+    assert list(barriers.ends({A: 0, B: 0}, {A: 10, B: 10}, 10)) == [{A: 5, B: 5}, {A: 10, B: 10}]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_it_ends_a_batch_at_the_offsets_that_it_was_asked_for(settings):
