@@ -6,7 +6,8 @@ Run as `python -m infra.bootstrap`. Writes Kafka topics and registry subjects of
 import sys
 
 from infra.entry import run_process
-from infra.generation import Generation, current_generation, load_generation, start_generation
+from infra.generation import current_generation, first_generation, load_generation
+from infra.generations import Generation
 from infra.kafka import CONFIRM_SECONDS, admin, ensure_topics
 from infra.registry import register_contracts
 from infra.settings import Settings
@@ -26,7 +27,7 @@ def bootstrap(settings: Settings) -> Generation:
     # What was created just now is surely empty; of an older topic that has to be confirmed.
     new = settings.topic_prefix + GENERATIONS in created
     if load_generation(settings, 0.0 if new else CONFIRM_SECONDS) is None:
-        return start_generation(settings, 1)
+        return first_generation(settings)
     return current_generation(settings)
 
 

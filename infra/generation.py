@@ -1,19 +1,26 @@
-"""The generation: which topics, by id and partition count, everything derived is a function of.
+"""The generation that a process serves: which topics, by id and partition count, it is a function of.
 
 A topic can be deleted and created again, or get more partitions, while nobody looks; offsets then mean something else.
-So a generation records the identity of its source topics in a compacted Kafka topic, and every process compares before
-it trusts an offset. Reads and writes `<prefix>events.generations`.
+So a generation records the identity of its source topics (see `infra.generations`), and every process compares before
+it trusts an offset. Writes the log of generations, and creates their output topics.
 """
 
-import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from infra.generations import (
+    LIVE,
+    Archive,
+    Changes,
+    Generation,
+    Generations,
+    State,
+    change_generations,
+    read_generations,
+)
 from infra.kafka import (
     CONFIRM_SECONDS,
     LOOK_AGAIN_SECONDS,
@@ -25,37 +32,9 @@ from infra.kafka import (
     identities,
     log_bounds,
 )
-from infra.read_topic import read_topic
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 from schemas.topics import DEAD_LETTER, GENERATIONS, JUDGED, SOURCE_TOPICS, TOPICS
-
-KEY = b"live"
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One evaluation of the source topics. `topics` is keyed by the name without the environment's prefix."""
-
-    number: int
-    topics: Mapping[str, TopicIdentity]
-    starts: Mapping[str, Sequence[int]] = field(default_factory=dict)
-
-    def start(self, topic: str, partition: int) -> int:
-        """The first offset of a source partition when the generation began; 0 for one that was added since."""
-        starts = self.starts.get(topic, ())
-        return starts[partition] if partition < len(starts) else 0
-
-    @property
-    def name(self) -> str:
-        return f"g{self.number}"
-
-    def judged_topic(self, settings: Settings) -> str:
-        return f"{settings.topic_prefix}{self.name}.{JUDGED}"
-
-    def partitions(self) -> list[tuple[str, int]]:
-        """All source partitions, by topic name without prefix."""
-        return [(topic, p) for topic, identity in self.topics.items() for p in range(identity.partitions)]
 
 
 def source_identities(settings: Settings) -> dict[str, TopicIdentity]:
@@ -73,52 +52,17 @@ def load_generation(settings: Settings, patience: float = CONFIRM_SECONDS) -> Ge
     that there is none is said only after `patience` seconds.
     """
     until = time.monotonic() + patience
-    while (found := _newest_generation(settings)) is None and time.monotonic() < until:
+    while (found := read_generations(settings).live_generation) is None and time.monotonic() < until:
         time.sleep(LOOK_AGAIN_SECONDS)
     return found
 
 
-def _newest_generation(settings: Settings) -> Generation | None:
-    newest = None
-    try:
-        for message in read_topic(settings.kafka_bootstrap_servers, settings.topic_prefix + GENERATIONS):
-            if message.key() == KEY:
-                newest = json.loads(message.value())
-    except GenerationError:
-        return None  # there is no such topic: nothing was ever started
-    return newest and parse_generation(newest)
+def begin_generation(settings: Settings, number: int, archive: Archive | None = None) -> Generation:
+    """Generation `number` of the topics as they are now, with outputs of its own; it is not recorded yet.
 
-
-def parse_generation(body: Mapping[str, Any]) -> Generation:
-    """A generation from its record."""
-    topics = {topic: TopicIdentity(**identity) for topic, identity in body["topics"].items()}
-    return Generation(body["number"], topics, body.get("starts", {}))
-
-
-def store_generation(settings: Settings, generation: Generation) -> None:
-    """Make `generation` the live one."""
-    body = {
-        "number": generation.number,
-        "topics": {t: asdict(i) for t, i in generation.topics.items()},
-        "starts": {t: list(offsets) for t, offsets in generation.starts.items()},
-    }
-    producer = Producer(
-        {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 3}
-    )
-    failures: list[str] = []
-    producer.produce(
-        settings.topic_prefix + GENERATIONS,
-        json.dumps(body).encode(),
-        KEY,
-        on_delivery=lambda e, _: e and failures.append(str(e)),
-    )
-    if producer.flush(15) or failures:
-        raise Unavailable(f"the generation could not be recorded: {failures or 'no answer from the broker'}")
-
-
-def start_generation(settings: Settings, number: int) -> Generation:
-    """Record the topics as they are now as generation `number`, with a judged topic of its own."""
-    generation = Generation(number, source_identities(settings))
+    With an `archive` it begins where that does. Raises GenerationError if a source topic is missing.
+    """
+    generation = Generation(number, source_identities(settings), archive=archive)
     missing = [settings.topic_prefix + topic for topic in SOURCE_TOPICS if topic not in generation.topics]
     if missing:
         raise GenerationError(
@@ -134,8 +78,19 @@ def start_generation(settings: Settings, number: int) -> Generation:
     }
     generation = replace(generation, starts=starts)
     fit_output_topics(settings, generation)
-    store_generation(settings, generation)
     return generation
+
+
+def first_generation(settings: Settings) -> Generation:
+    """The live generation; where there is none, the topics as they are now become the first."""
+
+    def decide(now: Generations) -> Changes:
+        if now.live is not None:
+            return {}
+        generation = begin_generation(settings, now.next_number())
+        return {generation.name: generation.as_json(), LIVE: {"number": generation.number, "before": None}}
+
+    return change_generations(settings, decide).live_generation
 
 
 def source_bounds(
@@ -156,22 +111,28 @@ def _without_prefix(offsets: Offsets, prefix: str) -> Offsets:
 
 
 def new_generation(settings: Settings) -> Generation:
-    """Start over from the source topics as they are now, under the next number.
+    """Start over from the source topics as they are now, under the next number; the one before stands still.
 
     The live job and its readers see it and restart into it. Raises GenerationError if a source topic is missing.
     """
-    current = load_generation(settings)
-    return start_generation(settings, current.number + 1 if current else 1)
+
+    def decide(now: Generations) -> Changes:
+        generation = begin_generation(settings, now.next_number())
+        pointer = {LIVE: {"number": generation.number, "before": now.live}}
+        stopped = {} if now.live is None else {f"g{now.live}/state": {"state": State.PAUSED}}
+        return {generation.name: generation.as_json(), **stopped, **pointer}
+
+    return change_generations(settings, decide).live_generation
 
 
 def fit_output_topics(settings: Settings, generation: Generation) -> None:
-    """Create the judged topic, and grow it and the dead letters to the widest source topic.
+    """Create the judged topic and the dead letters, as wide as the widest source topic.
 
     What the live job writes keeps its source's partition number, so each output needs as many partitions.
     """
     client = admin(settings.kafka_bootstrap_servers)
     widest = max(identity.partitions for identity in generation.topics.values())
-    judged, dead_letter = generation.judged_topic(settings), settings.topic_prefix + DEAD_LETTER
+    judged, dead_letter = generation.judged_topic(settings), generation.dead_letter_topic(settings)
     outputs = {judged: TOPICS[JUDGED], dead_letter: TOPICS[DEAD_LETTER]}
     created = ensure_topics(client, outputs, widest, settings.kafka_replication_factor)
     for name in outputs.keys() - set(created):
@@ -179,7 +140,7 @@ def fit_output_topics(settings: Settings, generation: Generation) -> None:
 
 
 class GenerationWatch:
-    """Tells a running process that somebody has started a new generation. Keeps one client; a look is one request."""
+    """Tells a running process that its generation is no longer the one to serve. One client; a look is one request."""
 
     def __init__(self, settings: Settings, generation: Generation) -> None:
         self._settings, self._number = settings, generation.number
@@ -188,37 +149,46 @@ class GenerationWatch:
         self._seen: int | None = None
 
     def superseded_by(self) -> int | None:
-        """The number of the live generation if it is another one than this process serves."""
+        """The number of the live generation if that is another one and this process is not bound to its own.
+
+        Raises GenerationError if its generation is gone.
+        """
         end = log_bounds(self._client, [self._place])[1][self._place]
         if end == self._seen:
             return None
-        generation = load_generation(self._settings)
-        if generation is None:
+        now = read_generations(self._settings)
+        if now.live is None:
             raise Unavailable(f"topic {self._place[0]} has lost its records")
-        if generation.number != self._number:
-            return generation.number
+        if self._settings.dataflow_generation is not None:
+            now.of(self._number)
+        elif now.live != self._number:
+            return now.live
         self._seen = end
         return None
 
 
 def current_generation(settings: Settings) -> Generation:
-    """The live generation, compared with the broker. Added partitions are taken in; anything else is refused.
+    """The generation that this process serves, compared with the broker. Added partitions are taken in.
 
-    Raises GenerationError if a source topic is missing, was created again or has fewer partitions than recorded,
-    Unavailable if there is no generation.
+    That is the live one, or the one that DATAFLOW_GENERATION names.
+
+    Raises GenerationError if a source topic is missing, was created again or has fewer partitions than recorded, or the
+    generation is gone; Unavailable if there is none.
     """
-    generation = load_generation(settings)
+    number = settings.dataflow_generation
+    generation = (
+        load_generation(settings) if number is None else read_generations(settings).of(number).generation
+    )
     if generation is None:
         # Never final: a job that gave up for good because of a broker that starts slowly would stay down.
         raise Unavailable(
             "no generation has been started: run `dataflow up` or `python -m infra.bootstrap` first"
         )
     now = source_identities(settings)
-    grown = compare(generation, now)
-    if grown:
+    if compare(generation, now):
         generation = replace(generation, topics=now)
         fit_output_topics(settings, generation)
-        store_generation(settings, generation)
+        change_generations(settings, lambda _: {generation.name: generation.as_json()})
     return generation
 
 

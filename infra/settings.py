@@ -40,6 +40,7 @@ class Settings(BaseSettings):
 
     dataflow_env: str = "demo"
     dataflow_home: Path = Path(".dataflow")
+    dataflow_generation: int | None = Field(None, ge=1)  # that this process serves; else the live one
     dataflow_contracts: Path | None = None  # read by schemas.extension; here for the children
     kafka_bootstrap_servers: str | None = None
     kafka_schema_registry: str | None = None

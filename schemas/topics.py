@@ -53,6 +53,9 @@ TOPICS: dict[str, Topic] = {
         REDRIVEN, "Dead letters that were put back into their source topic.", {"cleanup.policy": "compact"}, 1
     ),
     GENERATIONS: Topic(
-        GENERATIONS, "Which topics the live generation is a function of.", {"cleanup.policy": "compact"}, 1
+        GENERATIONS,
+        "The generations, what each is a function of, and which is live.",
+        {"cleanup.policy": "compact"},
+        1,
     ),
 }

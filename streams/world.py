@@ -5,7 +5,8 @@ Reads the generations topic, topic metadata and the registry, with clients that 
 
 from typing import TYPE_CHECKING
 
-from infra.generation import Generation, GenerationWatch, compare
+from infra.generation import GenerationWatch, compare
+from infra.generations import Generation
 from infra.kafka import CONFIRM_SECONDS, admin, identities
 from infra.registry import TopicSchemas
 from infra.settings import Settings

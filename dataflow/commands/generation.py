@@ -10,26 +10,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-import orjson
 
 from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
-from infra.generation import (
-    KEY,
-    Generation,
-    compare,
-    load_generation,
-    new_generation,
-    parse_generation,
-    source_identities,
-)
+from infra.generation import compare, load_generation, new_generation, source_identities
+from infra.generations import Generation, read_generations
 from infra.kafka import TopicIdentity
-from infra.read_topic import read_topic
 from infra.runtime.errors import NotRunning
 from infra.runtime.platform import Platform
 from infra.runtime.run_state import START_FAILED, read_run, running_settings
 from infra.settings import Settings
 from schemas.errors import GenerationError
-from schemas.topics import GENERATIONS
 from serving.store.removal import remove_generation
 
 
@@ -44,10 +34,12 @@ def command() -> None:
 def list_generations(settings: Settings, as_json: bool) -> None:
     """The generations that are recorded, newest first, and whether the topics still fit them."""
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
-    recorded = recorded_generations(settings)
+    recorded = read_generations(settings)
     now = source_identities(settings)
-    live = recorded[-1].number if recorded else None
-    rows = [describe(settings, each, now, each.number == live) for each in reversed(recorded)]
+    rows = [
+        describe(settings, each.generation, now, number == recorded.live) | {"state": each.state}
+        for number, each in sorted(recorded.known.items(), reverse=True)
+    ]
     if as_json:
         print_json({"env": settings.dataflow_env, "generations": rows})
         return
@@ -57,7 +49,9 @@ def list_generations(settings: Settings, as_json: bool) -> None:
         )
         return
     for row in rows:
-        click.echo(f"{row['name']}{' (live)' if row['live'] else ''}, judged in {row['judged_topic']}")
+        click.echo(
+            f"{row['name']}{' (live)' if row['live'] else ''}, {row['state']}, judged in {row['judged_topic']}"
+        )
         click.echo("fits the topics as they are" if row["fits"] else f"does not fit: {row['misfit']}")
         if row["grown"]:
             click.echo(
@@ -144,23 +138,6 @@ def start_failed(settings: Settings) -> None:
     run = read_run(settings.state_dir)
     if run is not None and run.is_alive() and run.pid != os.getpid():
         os.kill(run.pid, START_FAILED)
-
-
-def recorded_generations(settings: Settings) -> list[Generation]:
-    """What the broker still knows of the generations, in the order of their start; the last one is live.
-
-    The topic is compacted, so older ones may be gone. A later record of a generation has the partitions added since.
-    """
-    found: dict[int, Generation] = {}
-    try:
-        for message in read_topic(settings.kafka_bootstrap_servers, settings.topic_prefix + GENERATIONS):
-            if message.key() == KEY and message.value():
-                body = orjson.loads(message.value())
-                found.pop(body["number"], None)
-                found[body["number"]] = parse_generation(body)
-    except GenerationError:
-        return []  # nothing was ever started
-    return list(found.values())
 
 
 def describe(

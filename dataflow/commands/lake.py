@@ -9,7 +9,8 @@ import click
 from dataflow.commands.generation import start_failed
 from dataflow.lake_state import lake_runs
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
-from infra.generation import Generation, current_generation, source_bounds
+from infra.generation import current_generation, source_bounds
+from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.runtime.errors import AlreadyRunning
 from infra.runtime.run_state import running_settings

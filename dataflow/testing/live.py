@@ -25,7 +25,8 @@ from dataflow.testing.rest import serving
 from dataflow.testing.services import Environment
 from dataflow.testing.stream import Stream
 from dataflow.testing.wait import wait_for
-from infra.generation import Generation, load_generation, source_bounds, source_identities
+from infra.generation import load_generation, source_bounds, source_identities
+from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.read_topic import read_topic
 from infra.runtime import jobs

@@ -16,7 +16,8 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 from dataflow.testing.judge import Judge, Verdict
 from dataflow.testing.letters import letter_of
 from infra.entry import run_process
-from infra.generation import Generation, current_generation, source_bounds
+from infra.generation import current_generation, source_bounds
+from infra.generations import Generation
 from infra.kafka import Offsets, consumer
 from infra.registry import schema_ids
 from infra.runtime.probes import status_file

@@ -20,7 +20,7 @@ from dataflow.testing.events import Events
 from dataflow.testing.kafka_log import KafkaLog
 from dataflow.testing.stream import Stream
 from infra.bootstrap import bootstrap
-from infra.generation import Generation
+from infra.generations import Generation
 from infra.registry import schema_ids
 from infra.runtime.platform import SERVICES, Platform
 from infra.settings import Settings

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from infra.generation import Generation
+from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.settings import Settings
 from replay.verify.compare import Difference, compare

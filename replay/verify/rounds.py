@@ -13,7 +13,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from infra.generation import Generation, current_generation
+from infra.generation import current_generation
+from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status

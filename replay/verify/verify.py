@@ -14,7 +14,8 @@ from typing import Self
 
 import duckdb
 
-from infra.generation import Generation, current_generation
+from infra.generation import current_generation
+from infra.generations import Generation
 from infra.registry import RegisteredSchema, TopicSchemas
 from infra.settings import Settings
 from replay.verify.barrier import Barrier

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from redis.exceptions import RedisError
 from starlette.requests import Request
 
-from infra.generation import Generation
+from infra.generations import Generation
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from serving.api.health import Health

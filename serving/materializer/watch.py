@@ -2,13 +2,8 @@
 
 import threading
 
-from infra.generation import (
-    Generation,
-    GenerationWatch,
-    compare,
-    source_bounds,
-    source_identities,
-)
+from infra.generation import GenerationWatch, compare, source_bounds, source_identities
+from infra.generations import Generation
 from infra.kafka import Offsets, admin
 from infra.settings import Settings
 from schemas.errors import DataflowError, Transient, Unavailable

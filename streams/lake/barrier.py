@@ -6,7 +6,8 @@ Reads the control topic. What has been asked for is kept in memory: who asked wa
 import logging
 from collections.abc import Iterator
 
-from infra.generation import Generation, source_bounds
+from infra.generation import source_bounds
+from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.settings import Settings
 from streams.control import ControlReader

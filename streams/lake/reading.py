@@ -8,7 +8,7 @@ from typing import TypeVar
 import polars as pl
 from pyspark.sql import DataFrame, SparkSession
 
-from infra.generation import Generation
+from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.registry import RegisteredSchema
 from infra.settings import Settings

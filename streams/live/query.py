@@ -11,7 +11,7 @@ from functools import reduce
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from infra.generation import Generation
+from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.registry import RegisteredSchema
 from infra.settings import Settings

@@ -44,7 +44,7 @@ def test_the_live_generation_is_shown_with_its_topics(shell: Shell, environment:
     }
     assert set(recorded) == set(CONTRACTS)
     assert shell.run("generation", "list") == OK
-    assert shell.out.startswith("g1 (live), judged in ")
+    assert shell.out.startswith("g1 (live), running, judged in ")
     assert "fits the topics as they are" in shell.out
 
 

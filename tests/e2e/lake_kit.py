@@ -4,7 +4,8 @@ import sys
 from dataclasses import replace
 
 from dataflow.testing.process import JobProcess
-from infra.generation import Generation, current_generation, source_bounds
+from infra.generation import current_generation, source_bounds
+from infra.generations import Generation
 from infra.runtime import jobs
 from infra.runtime.spec import ProcessSpec
 from infra.settings import Settings

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from infra.bootstrap import bootstrap
-from infra.generation import Generation, start_generation
+from infra.generation import first_generation
+from infra.generations import Generation
 from infra.kafka import admin, ensure_topics
 from infra.runtime.platform import Platform
 from infra.settings import Settings
@@ -18,7 +19,7 @@ from tests.serving.api.kit import Running, State, serving
 def started(settings: Settings) -> Generation | None:
     """Generation g1; None while the broker does not yet describe a topic that it has just created."""
     try:
-        return start_generation(settings, 1)
+        return first_generation(settings)
     except GenerationError:
         return None
 

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 
 from dataflow.testing.live import spark_live_spec
 from dataflow.testing.process import JobProcess
-from infra.generation import Generation
+from infra.generations import Generation
 from infra.kafka import admin, consumer, identities
 from infra.registry import schema_ids
 from infra.settings import Settings

@@ -13,7 +13,7 @@ from infra.entry import EXIT_TERMINAL, EXIT_TRANSIENT
 from infra.generation import load_generation, new_generation
 from infra.kafka import admin, await_leaders, ensure_topics, grow, identities
 from schemas.errors import GenerationError
-from schemas.topics import DEAD_LETTER, TOPICS
+from schemas.topics import TOPICS
 from tests.helpers import wait_for
 from tests.streams.live.kit import Account, LiveProcess, ShopFeed, against_plain_python, verdicts_of
 
@@ -48,7 +48,7 @@ def test_grown_and_recreated_topics_and_new_generations(settings):
             assert job.ended() == EXIT_TRANSIENT
             assert "reviews got more partitions" in job.log()
             job.start()
-            wide = [first.judged_topic(settings), settings.topic_prefix + DEAD_LETTER]
+            wide = [first.judged_topic(settings), first.dead_letter_topic(settings)]
             assert [i.partitions for i in identities(client, wide).values()] == [5, 5]
             producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
             key, value, _ = feed.good("reviews")
