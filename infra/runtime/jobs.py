@@ -4,6 +4,8 @@ They know nothing about being embedded: their settings come as environment varia
 """
 
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.runtime import probes
@@ -15,26 +17,59 @@ from infra.setup import Java, spark_java_home
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
+@dataclass(frozen=True)
+class Serves:
+    """Which generation a process serves: what its name ends with, and the variables that bind it when it starts."""
+
+    env: Callable[[], Mapping[str, str]] = dict
+    suffix: str = ""
+
+
+UNBOUND = Serves()  # the live one, whichever that is
+
+
 def bootstrap_spec(settings: Settings) -> ProcessSpec:
     """Creates topics, registers schemas; a task."""
     return _job(settings, "bootstrap", "infra.bootstrap", after=("kafka", "registry"), start_deadline=120)
 
 
-def live_spec(settings: Settings, java: Java) -> ProcessSpec:
+def live_spec(settings: Settings, java: Java, serves: Serves = UNBOUND) -> ProcessSpec:
     """The live Spark job."""
     env = _spark_env(settings, java)
-    return _job(settings, "live", "streams.live", env=env, start_deadline=240, stop_deadline=25)
+    return _job(
+        settings, "live", "streams.live", serves=serves, env=env, start_deadline=240, stop_deadline=25
+    )
 
 
-def lake_spec(settings: Settings, java: Java, after: tuple[str, ...] = ("bootstrap",)) -> ProcessSpec:
+def lake_spec(
+    settings: Settings, java: Java, after: tuple[str, ...] = ("bootstrap",), serves: Serves = UNBOUND
+) -> ProcessSpec:
     """The lake's Spark job."""
-    env = _spark_env(settings, java)
-    return _job(settings, "lake", "streams.lake", after=after, env=env, start_deadline=300, stop_deadline=60)
+    return _job(
+        settings,
+        "lake",
+        "streams.lake",
+        serves=serves,
+        after=after,
+        env=_spark_env(settings, java),
+        start_deadline=300,
+        stop_deadline=60,
+    )
 
 
-def verifier_spec(settings: Settings, after: tuple[str, ...] = ("bootstrap",)) -> ProcessSpec:
+def verifier_spec(
+    settings: Settings, after: tuple[str, ...] = ("bootstrap",), serves: Serves = UNBOUND
+) -> ProcessSpec:
     """Computes everything again and compares."""
-    return _job(settings, "verifier", "replay.verify", after=after, start_deadline=60, stop_deadline=60)
+    return _job(
+        settings,
+        "verifier",
+        "replay.verify",
+        serves=serves,
+        after=after,
+        start_deadline=60,
+        stop_deadline=60,
+    )
 
 
 def _spark_env(settings: Settings, java: Java) -> dict[str, str]:
@@ -46,20 +81,26 @@ def _spark_env(settings: Settings, java: Java) -> dict[str, str]:
     return env
 
 
-def materializer_spec(settings: Settings) -> ProcessSpec:
+def materializer_spec(settings: Settings, serves: Serves = UNBOUND) -> ProcessSpec:
     """Folds verdicts into Redis."""
     return _job(
-        settings, "materializer", "serving.materializer", after=("bootstrap", "valkey"), start_deadline=120
+        settings,
+        "materializer",
+        "serving.materializer",
+        serves=serves,
+        after=("bootstrap", "valkey"),
+        start_deadline=120,
     )
 
 
-def api_spec(settings: Settings) -> ProcessSpec:
+def api_spec(settings: Settings, serves: Serves = UNBOUND) -> ProcessSpec:
     """REST, push and page. Its liveness counts as ready: while Redis is rebuilt it answers 503 and that is right."""
     probe = probes.http(client_host(settings), settings.api_port, "/healthz")
     return _job(
         settings,
         "api",
         "serving.api",
+        serves=serves,
         after=("bootstrap", "valkey"),
         port=settings.api_port,
         probe=probe,
@@ -92,6 +133,7 @@ def _job(
     name: str,
     module: str,
     *,
+    serves: Serves = UNBOUND,
     after: tuple[str, ...] = ("bootstrap",),
     env: dict[str, str] | None = None,
     port: int | None = None,
@@ -99,10 +141,11 @@ def _job(
     start_deadline: float,
     stop_deadline: float = 15.0,
 ) -> ProcessSpec:
+    is_task = name == "bootstrap"
+    name += serves.suffix
     status = settings.state_dir / "status" / f"{name}.json"
     status.parent.mkdir(parents=True, exist_ok=True)
     own = settings.replace(dataflow_status_file=status).environ()
-    is_task = name == "bootstrap"
     return ProcessSpec(
         name,
         (sys.executable, "-m", module),
@@ -113,4 +156,5 @@ def _job(
         port,
         start_deadline,
         stop_deadline,
+        serves.env,
     )

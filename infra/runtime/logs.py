@@ -1,6 +1,7 @@
 """The log file of each process: `{state_dir}/logs/NAME.log`, the one before it `NAME.log.1`."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -21,6 +22,11 @@ class Logs:
         """A new run begins: what the run before wrote moves aside."""
         if self.path(name).exists():
             self.path(name).replace(self._previous(name))
+
+    def note(self, name: str, text: str) -> None:
+        """A line of the supervisor's own in a process's log, where it is looked for."""
+        with suppress(OSError), self.path(name).open("a", encoding="utf-8") as file:
+            file.write(f"--- {name}: {text}\n")
 
     def rotate(self, name: str) -> None:
         """Keep a file below MAX_BYTES. The process holds it open for appending, so it is copied and cut."""

@@ -16,7 +16,10 @@ from typing import Self
 
 import psutil
 
+from infra.code import keep
 from infra.runtime import jobs, services
+from infra.runtime.fleet import Fleet
+from infra.runtime.jobs import Serves
 from infra.runtime.logs import Logs
 from infra.runtime.ports import HOST, PortBook
 from infra.runtime.run_state import (
@@ -35,6 +38,7 @@ from infra.setup import checked_jars, find_java
 
 SERVICES = ("kafka", "registry", "valkey")
 JOBS = ("bootstrap", "live", "materializer", "api")
+BOUND = ("live", "materializer", "api", "lake", "verifier")  # each serves one generation
 LIVE = SERVICES + JOBS  # all that the live numbers need
 ALL = (*LIVE, "lake", "verifier")
 ROOT = Path(__file__).parents[2]
@@ -57,8 +61,10 @@ class Platform:
         preferred_ports: bool = True,
         start_timeout: float = 300.0,
         on_change: Callable[[list[ProcessInfo]], None] = lambda _: None,
+        on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
+        self._on_notice = on_notice
         self.url: str | None = None
         self._wanted, self._demo, self._preferred_ports = processes, demo, preferred_ports
         self._start_timeout, self._on_change = start_timeout, on_change
@@ -85,7 +91,8 @@ class Platform:
         log = self._own_log(stack)
         if left:
             log.warning("killed what the run before left behind: %s", left)
-        specs = self._specs()
+        self._fleet: Fleet | None = None
+        specs = self._specs(log)
         for spec in specs:
             self._logs.begin(spec.name)
         self._run_id, self._started = uuid.uuid4().hex, time.time()
@@ -97,6 +104,9 @@ class Platform:
         self._thread.start()
         stack.callback(self._thread.join)
         stack.callback(self.supervisor.stop)
+        if self._fleet is not None:
+            self._fleet.start(self.supervisor)
+            stack.callback(self._fleet.stop)
 
     def wait_end(self) -> None:
         """Wait until nothing is supervised any more. Raises SupervisionEnded if that was not asked for."""
@@ -145,7 +155,7 @@ class Platform:
         """Where a process writes its output."""
         return self._logs.path(name)
 
-    def _specs(self) -> list[ProcessSpec]:
+    def _specs(self, log: logging.Logger) -> list[ProcessSpec]:
         given, wanted = self.settings, set(self._wanted)
         java = find_java(given.java_home)
         ports = PortBook(given.state_dir / "ports.json", use_preferred=self._preferred_ports)
@@ -172,20 +182,34 @@ class Platform:
             self.url = jobs.api_url(self.settings)
         if "bootstrap" in wanted:
             specs.append(jobs.bootstrap_spec(self.settings))
-        if "live" in wanted:
-            specs.append(jobs.live_spec(self.settings, java))
-        if "materializer" in wanted:
-            specs.append(jobs.materializer_spec(self.settings))
-        if "api" in wanted:
-            specs.append(jobs.api_spec(self.settings))
-        if "lake" in wanted:
-            # The second Spark starts when the live numbers are there: both at once would delay them.
-            specs.append(jobs.lake_spec(self.settings, java, tuple(wanted & {"bootstrap", "live"})))
-        if "verifier" in wanted:
-            specs.append(jobs.verifier_spec(self.settings, tuple(wanted & {"bootstrap", "lake"})))
+        base = [name for name in BOUND if name in wanted]
+        if base:
+            self._fleet = Fleet(
+                self.settings, keep(self.settings), base, self._specs_beside, log, self._on_notice
+            )
+            specs += self._bound(Serves(self._fleet.base_env))
         if self._demo:
             specs.append(jobs.demo_spec(self.settings, self._demo))
         return specs
+
+    def _bound(self, serves: Serves) -> list[ProcessSpec]:
+        """The processes of one generation."""
+        wanted, java = set(self._wanted), find_java(self.settings.java_home)
+        # The second Spark starts when the live numbers are there: both at once would delay them.
+        after_lake, after_verifier = wanted & {"bootstrap", "live"}, wanted & {"bootstrap", "lake"}
+        made = {
+            "live": lambda: jobs.live_spec(self.settings, java, serves),
+            "materializer": lambda: jobs.materializer_spec(self.settings, serves),
+            "api": lambda: jobs.api_spec(self.settings, serves),
+            "lake": lambda: jobs.lake_spec(self.settings, java, tuple(after_lake), serves),
+            "verifier": lambda: jobs.verifier_spec(self.settings, tuple(after_verifier), serves),
+        }
+        return [make() for name, make in made.items() if name in wanted]
+
+    def _specs_beside(self, number: int) -> list[ProcessSpec]:
+        """The processes of a generation that runs beside the one that this platform was started with."""
+        serves = Serves(lambda: self._fleet.env_of(number), f"@g{number}")
+        return [spec for spec in self._bound(serves) if not spec.name.startswith("api@")]
 
     def _child_env(self) -> dict[str, str]:
         """The user's environment without what are settings: each job gets those whole, a service gets none."""

@@ -42,6 +42,8 @@ class ProcessSpec:
     port: int | None = None
     start_deadline: float = 60.0
     stop_deadline: float = 10.0
+    # Variables that are only known when it starts; a DataflowError is tried again like a process that ended.
+    late_env: Callable[[], Mapping[str, str]] = dict
 
     @property
     def is_task(self) -> bool:

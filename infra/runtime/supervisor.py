@@ -21,6 +21,7 @@ from infra.runtime.child import Child, Watchdog, group_members, signal_group
 from infra.runtime.errors import StartFailed, SupervisionEnded
 from infra.runtime.logs import Logs
 from infra.runtime.spec import ProcessSpec, State
+from schemas.errors import DataflowError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 STABLE_S = 60.0
@@ -151,6 +152,15 @@ class Supervisor:
         """Let a stopped or failed process run again; returns at once."""
         self._call(lambda: self._let_go(self._units[name]))
 
+    def add(self, spec: ProcessSpec) -> None:
+        """Supervise one process more."""
+        self._call(lambda: self._take_in(spec))
+
+    def remove(self, name: str) -> None:
+        """Stop one process in an orderly way and forget it."""
+        self.stop_process(name)
+        self._call(lambda: self._forget(name))
+
     def kill(self, name: str) -> None:
         """SIGKILL for the process and all it started, as a crash would; it is then restarted."""
         self._call(lambda: self._kill(self._units[name]))
@@ -237,11 +247,11 @@ class Supervisor:
         if any(self._units[name].info.state not in UP for name in unit.spec.after if name in self._units):
             return
         try:
-            unit.child = Child(
-                unit.spec, {**self._env, **unit.spec.env}, self._logs.path(unit.spec.name), watchdog
-            )
-        except OSError as error:
+            env = {**self._env, **unit.spec.env, **unit.spec.late_env()}
+            unit.child = Child(unit.spec, env, self._logs.path(unit.spec.name), watchdog)
+        except (OSError, DataflowError) as error:
             self._log.error("%s cannot be started: %s", unit.spec.name, error)
+            self._logs.note(unit.spec.name, f"cannot be started: {error}")
             self._back_off(unit, now)
             return
         unit.ending, unit.probe, unit.deadline = False, None, now + unit.spec.start_deadline
@@ -311,6 +321,19 @@ class Supervisor:
         unit.child.forget()
         unit.child, unit.probe = None, None
 
+    def _take_in(self, spec: ProcessSpec) -> None:
+        self._units[spec.name] = _Unit(spec)
+        self._learn()
+
+    def _forget(self, name: str) -> None:
+        del self._units[name]
+        self._learn()
+
+    def _learn(self) -> None:
+        """There are other processes than before."""
+        self._needed_by = {name: self._dependents(name) for name in self._units}
+        self._tell()
+
     def _hold(self, unit: _Unit) -> None:
         unit.held = True
         if unit.child is None:
@@ -332,12 +355,15 @@ class Supervisor:
             changes |= {"pid": None, "create_time": None}
         unit.info = replace(unit.info, state=state, since=time.time(), **changes)
         self._log.info("%s: %s", unit.spec.name, state)
+        self._tell()
+
+    def _tell(self) -> None:
         infos = [each.info for each in self._units.values()]
         try:
             self._on_change(infos)
         except Exception:  # noqa: BLE001 it is the code of others
             # A full disk or a closed terminal: who watches sees less, but what runs stays supervised.
-            self._log.exception("a change of %s could not be reported", unit.spec.name)
+            self._log.exception("a change could not be reported")
         with self._changed:
             self._published = infos
             self._changed.notify_all()

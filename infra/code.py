@@ -1,0 +1,165 @@
+"""The code of a generation: what it is made by, as a copy that stays, and what of it decides about a derived value.
+
+A generation is a function of topics and code. So its processes run from a copy of DataFlow, and of the user's own
+contracts, that was taken when it began: whoever edits a declaration meanwhile, or kills a process, changes nothing.
+Reads the packages that are running; writes `{state_dir}/code/<digest>/`.
+"""
+
+import ast
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.settings import Settings
+from schemas.contract import CONTRACTS, OWN_DIRECTORY
+from schemas.errors import GenerationError
+from schemas.metrics import DIMENSIONS, METRICS
+from schemas.tables import TABLES
+from schemas.views import VIEWS
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("schemas", "infra", "sources", "streams", "serving", "replay", "dataflow")
+OWN = "contracts"  # where a copy has the directory that DATAFLOW_CONTRACTS names
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+
+# What decides about derived values beside the declarations, by what it makes.
+DECIDING = {
+    "judge": (
+        "schemas/expression.py",
+        "schemas/evolution.py",
+        "streams/judge.py",
+        "streams/reading.py",
+        "streams/plain_judge.py",
+        "streams/limits.py",
+        "streams/live/outputs.py",
+    ),
+    "fold": ("serving/fold/*.py", "serving/materializer/admission.py", "serving/materializer/writer.py"),
+    "lake": (
+        "streams/lake/batch.py",
+        "streams/lake/outcomes.py",
+        "streams/lake/sessions.py",
+        "streams/lake/known.py",
+        "streams/lake/index.py",
+        "streams/lake/change.py",
+        "streams/lake/gold/*.py",
+    ),
+}
+SAID_ONLY = ("doc", "description", "unit")  # of a declaration: what changes no value
+
+
+@dataclass(frozen=True)
+class Code:
+    """A copy. `declared` has, by what it is about, a digest of what decides: two equal ones make equal values."""
+
+    digest: str
+    declared: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"digest": self.digest, "declared": dict(self.declared)}
+
+
+def keep(settings: Settings) -> Code:
+    """A copy of what this process runs, made unless there is one already."""
+    sources = [*(ROOT / package for package in PACKAGES), *([OWN_DIRECTORY] if OWN_DIRECTORY else [])]
+    digest = _digest(_contents(sources))
+    target = directory(settings, digest)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, draft / package, ignore=LEFT_OUT)
+        if OWN_DIRECTORY:
+            shutil.copytree(OWN_DIRECTORY, draft / OWN, ignore=LEFT_OUT)
+        try:
+            draft.rename(target)
+        except OSError:  # somebody else was faster
+            shutil.rmtree(draft)
+    return Code(digest, declared(settings))
+
+
+def directory(settings: Settings, digest: str) -> Path:
+    return settings.state_dir / "code" / digest
+
+
+def environment(settings: Settings, digest: str) -> dict[str, str]:
+    """The environment variables by which a Python process runs a copy. Raises GenerationError if it is not here."""
+    found = directory(settings, digest)
+    if not found.is_dir():
+        raise GenerationError(
+            f"expected the code of the generation in {found}, and there is none: it is kept where the generation was "
+            "started. Bring that directory, or make the numbers anew by the code here: `dataflow generation new`"
+        )
+    own = found / OWN
+    inherited = [
+        part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and Path(part) != ROOT
+    ]
+    return {
+        "PYTHONPATH": os.pathsep.join([str(found), *inherited]),
+        "DATAFLOW_CONTRACTS": str(own) if own.is_dir() else "",
+    }
+
+
+def declared(settings: Settings) -> dict[str, str]:
+    """What decides about derived values in the code that this process runs: what it is about → digest."""
+    found = {
+        "setting SHOP_TIMEZONE": settings.shop_timezone,
+        "setting MAX_EVENT_BYTES": str(settings.max_event_bytes),
+    }
+    for contract in CONTRACTS.values():
+        found[f"contract {contract.topic}"] = _digest(
+            [(contract.avro_json, contract.key, contract.entity_id)]
+        )
+        found[f"rules {contract.topic}"] = _digest([_said(contract.rules)])
+    for kind, each in (("metric", METRICS), ("dimension", DIMENSIONS), ("table", TABLES), ("view", VIEWS)):
+        found |= {f"{kind} {name}": _digest([_said(declaration)]) for name, declaration in each.items()}
+    for what, patterns in DECIDING.items():
+        files = sorted({file for pattern in patterns for file in ROOT.glob(pattern)})
+        found[f"code {what}"] = _digest((file.name, _meaning(file)) for file in files)
+    return found
+
+
+def changed(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """What decides otherwise in one of them, or is only in one."""
+    return sorted(what for what in one.keys() | other.keys() if one.get(what) != other.get(what))
+
+
+def _contents(sources: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    for source in sources:
+        for file in sorted(source.rglob("*")):
+            inside = file.relative_to(source)
+            hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
+            if file.is_file() and not hidden and file.suffix != ".pyc":
+                yield f"{source.name}/{inside.as_posix()}", file.read_bytes()
+
+
+def _said(value: Any) -> Any:
+    """A declaration without what is only said about it."""
+    if is_dataclass(value):
+        return [(f.name, _said(getattr(value, f.name))) for f in fields(value) if f.name not in SAID_ONLY]
+    if isinstance(value, Mapping):
+        return [(name, _said(each)) for name, each in value.items()]
+    return [_said(each) for each in value] if isinstance(value, tuple | list) else value
+
+
+def _meaning(file: Path) -> str:
+    """A module without its comments and docstrings."""
+    tree = ast.parse(file.read_text("utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                del body[0]
+    return ast.dump(tree)
+
+
+def _digest(parts: Iterable[Any]) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(repr(part).encode())
+    return found.hexdigest()[:16]
