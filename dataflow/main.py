@@ -25,6 +25,7 @@ COMMANDS = {
     "dlq": "The dead letters: what was refused, and why.",
     "tables": "The lake's tables: sizes, columns, rows.",
     "lake": "What the lake's operator may have to do.",
+    "replay": "Run the topics through the code again beside the live numbers, see the difference, cut over.",
     "verify": "Compute the lake again by another road, and compare.",
     "schemas": "Which schemas records are written with, and whether another would do.",
     "topics": "The Kafka topics of this environment.",

@@ -14,8 +14,8 @@ from infra.settings import Settings
 from schemas.topics import GENERATIONS, JUDGED, TOPICS
 
 
-def bootstrap(settings: Settings) -> Generation:
-    """Topics, schemas, generation: returns the live one. Raises GenerationError if the topics no longer fit it."""
+def prepare(settings: Settings) -> list[str]:
+    """Topics and schemas that are declared and not there yet; returns the full names of the topics it created."""
     topics = {settings.topic_prefix + name: topic for name, topic in TOPICS.items() if name != JUDGED}
     created = ensure_topics(
         admin(settings.kafka_bootstrap_servers),
@@ -24,6 +24,12 @@ def bootstrap(settings: Settings) -> Generation:
         settings.kafka_replication_factor,
     )
     register_contracts(settings)
+    return created
+
+
+def bootstrap(settings: Settings) -> Generation:
+    """Topics, schemas, generation: returns the live one. Raises GenerationError if the topics no longer fit it."""
+    created = prepare(settings)
     # What was created just now is surely empty; of an older topic that has to be confirmed.
     new = settings.topic_prefix + GENERATIONS in created
     if load_generation(settings, 0.0 if new else CONFIRM_SECONDS) is None:

@@ -63,11 +63,16 @@ class Code:
         return {"digest": self.digest, "declared": dict(self.declared)}
 
 
-def keep(settings: Settings) -> Code:
-    """A copy of what this process runs, made unless there is one already."""
+def here(settings: Settings) -> Code:
+    """What this process runs, as it is on disk now."""
     sources = [*(ROOT / package for package in PACKAGES), *([OWN_DIRECTORY] if OWN_DIRECTORY else [])]
-    digest = _digest(_contents(sources))
-    target = directory(settings, digest)
+    return Code(_digest(_contents(sources)), declared(settings))
+
+
+def keep(settings: Settings) -> Code:
+    """The same, copied unless there is a copy already."""
+    found = here(settings)
+    target = directory(settings, found.digest)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
@@ -79,7 +84,7 @@ def keep(settings: Settings) -> Code:
             draft.rename(target)
         except OSError:  # somebody else was faster
             shutil.rmtree(draft)
-    return Code(digest, declared(settings))
+    return found
 
 
 def directory(settings: Settings, digest: str) -> Path:

@@ -1,0 +1,50 @@
+"""Plans and progress of replays as text. Pure."""
+
+from replay.plan import Plan, Span
+from replay.progress import Progress
+
+
+def plan_text(plan: Plan) -> str:
+    """What the plan does, for a person."""
+    archived = sum(span.archived for span in plan.spans)
+    lines = [
+        f"Replay of all source topics into generation {plan.name}, beside g{plan.base}, which stays live.",
+        "",
+        "Changes: " + (", ".join(plan.changed) or "none; it should give the same, row by row"),
+    ]
+    for kind, names in plan.affects.items():
+        if names:
+            lines.append(f"  affects {kind}: {', '.join(names)}")
+    lines += ["", f"Records: {plan.records:,}" + (f", of which {archived:,} from bronze" if archived else "")]
+    for topic in dict.fromkeys(span.topic for span in plan.spans):
+        mine = [span for span in plan.spans if span.topic == topic]
+        parts = ", ".join(map(_span_text, mine))
+        lines.append(f"  {topic:<12} {sum(s.archived + s.from_kafka for s in mine):>12,}   {parts}")
+    minutes, seconds = divmod(round(plan.estimate.seconds), 60)
+    throttle = f"at most {plan.throttle:,} records a second" if plan.throttle else "as fast as it goes"
+    free = "" if plan.estimate.free is None else f", {plan.estimate.free / 1e9:,.1f} GB are free"
+    lines += [
+        "",
+        f"Time: about {minutes} min {seconds} s, {throttle}. Room: about {plan.estimate.disk / 1e9:,.2f} GB{free}.",
+        "",
+        "Stages:",
+        *(f"  {n}. {stage.name:<9} {stage.doc}" for n, stage in enumerate(plan.stages, 1)),
+    ]
+    return "\n".join(lines)
+
+
+def _span_text(span: Span) -> str:
+    bronze = f" (bronze below {span.seam:,})" if span.archived else ""
+    return f"{span.partition}: {span.start:,}–{span.end:,}{bronze}"
+
+
+def progress_text(progress: Progress, behind_at_first: int, seconds: float) -> str:
+    """One line."""
+    done = progress.records - progress.behind
+    share = 1.0 if not progress.records else done / progress.records
+    rate = (behind_at_first - progress.behind) / seconds if seconds > 0 else 0.0
+    left = f", about {progress.behind / rate:,.0f} s to go" if rate > 0 and progress.behind else ""
+    return (
+        f"{progress.generation}: {done:,} of {progress.records:,} records ({share:.0%}), numbers "
+        f"{progress.numbers_behind:,} and lake {progress.lake_behind:,} behind, {max(0, rate):,.0f} records/s{left}"
+    )

@@ -1,0 +1,133 @@
+"""Removes what generations have made that nobody needs: topics, Redis keys, tables, checkpoints, code.
+
+What is removed is recorded as gone first, so that nothing starts to fill it again; then each part goes, and whoever is
+killed half-way leaves the rest to the next run, which finds the same list.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka import KafkaError, KafkaException
+
+from infra.code import directory
+from infra.failpoints import Failpoints
+from infra.generations import Generation, Generations, State, change_generations, read_generations
+from infra.kafka import TIMEOUT, admin
+from infra.runtime.run_state import read_run
+from infra.settings import Settings
+from replay.errors import ReplayError
+from schemas.errors import Unavailable
+from serving.store.removal import remove_generation
+from streams.lake.place import lake_root
+
+ENDING_SECONDS = 90.0  # for a generation's processes
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What went: Redis keys, topics, directories."""
+
+    generation: str
+    keys: int
+    topics: tuple[str, ...]
+    directories: tuple[str, ...]
+
+
+def collectable(now: Generations) -> list[int]:
+    """Generations that are given up, and those that pause and are not what a rollback goes back to."""
+    return [
+        number
+        for number, each in sorted(now.known.items())
+        if number != now.live
+        and (each.state is State.GONE or (each.state is State.PAUSED and number != now.before))
+    ]
+
+
+def collect(settings: Settings, numbers: Iterable[int]) -> list[Removed]:
+    """Remove these generations. Raises ReplayError for one that is live or still needed, Unavailable."""
+    failpoints, found = Failpoints(settings), []
+    for number in numbers:
+        now = change_generations(settings, lambda now, number=number: _gone(now, number))
+        generation = now.known[number].generation
+        failpoints.hit("replay.after_gone")
+        _await_end(settings, generation)
+        keys = remove_generation(settings, generation.name, None)
+        failpoints.hit("replay.after_keys")
+        topics = _delete_topics(settings, generation)
+        failpoints.hit("replay.after_topics")
+        directories = _delete_directories(settings, generation, now)
+        found.append(Removed(generation.name, keys, topics, directories))
+    return found
+
+
+def _gone(now: Generations, number: int) -> dict[str, dict[str, str]]:
+    if number == now.live:
+        raise ReplayError(f"expected a generation that nobody reads, and g{number} is the live one")
+    if number not in now.known:
+        raise ReplayError(f"expected a generation that was started, saw g{number}")
+    for other in now.known.values():
+        archive = other.generation.archive
+        if archive and archive.number == number and other.state is not State.GONE:
+            raise ReplayError(
+                f"expected a generation that no other one needs, and {other.generation.name} was begun from the bronze "
+                f"tables of g{number}: they hold what the topics no longer do"
+            )
+    return {} if now.known[number].state is State.GONE else {f"g{number}/state": {"state": State.GONE}}
+
+
+def _await_end(settings: Settings, generation: Generation) -> None:
+    """Raises Unavailable while its processes do not end: they would make again what is removed."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while left := _processes(settings, generation):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the processes {', '.join(left)} have not ended: try again when they have")
+        time.sleep(POLL_SECONDS)
+
+
+def _processes(settings: Settings, generation: Generation) -> list[str]:
+    run = read_run(settings.state_dir)
+    if run is None or not run.is_alive():
+        return []
+    return [
+        row["name"] for row in run.processes if row["name"].endswith(f"@{generation.name}") and row["pid"]
+    ]
+
+
+def _delete_topics(settings: Settings, generation: Generation) -> tuple[str, ...]:
+    client = admin(settings.kafka_bootstrap_servers)
+    names = [generation.judged_topic(settings), generation.dead_letter_topic(settings)]
+    gone = []
+    for name, future in client.delete_topics(names, operation_timeout=TIMEOUT).items():
+        try:
+            future.result(TIMEOUT)
+            gone.append(name)
+        except (KafkaException, TimeoutError) as error:
+            code = error.args[0].code() if isinstance(error, KafkaException) else None
+            if code != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise Unavailable(f"topic {name} could not be removed: {error}") from error
+    return tuple(gone)
+
+
+def _delete_directories(settings: Settings, generation: Generation, now: Generations) -> tuple[str, ...]:
+    checkpoints = settings.state_dir / "checkpoints"
+    places = [checkpoints / generation.name, checkpoints / f"{generation.name}-lake"]
+    root = lake_root(settings, generation.name)
+    if "://" not in root:
+        places.append(Path(root))
+    code = now.known[generation.number].code
+    used = {each.code["digest"] for each in now.known.values() if each.code and each.state is not State.GONE}
+    if code and code["digest"] not in used:
+        places.append(directory(settings, code["digest"]))
+    gone = [place for place in places if place.exists()]
+    for place in gone:
+        shutil.rmtree(place)
+    return tuple(str(place) for place in gone)
+
+
+def known_gone(settings: Settings) -> list[int]:
+    """What `collect` would take by itself."""
+    return collectable(read_generations(settings))

@@ -1,0 +1,131 @@
+"""The plan of a replay: what would be run again, from where to where, by which code, and what that changes. Pure.
+
+`replay.planning` makes one out of what there is, without side effects. The same plan goes to whoever explains it and to
+`replay.run`, which carries it out: so a dry run tells what a run does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from infra.generations import Archive
+
+
+@dataclass(frozen=True)
+class Span:
+    """The records of one source partition from `start` to before `end`; those below `seam` are read from bronze."""
+
+    topic: str
+    partition: int
+    start: int
+    seam: int
+    end: int
+
+    @property
+    def archived(self) -> int:
+        """Offsets that bronze has to give."""
+        return max(0, min(self.seam, self.end) - self.start)
+
+    @property
+    def from_kafka(self) -> int:
+        return max(0, self.end - max(self.start, self.seam))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About how long it takes (seconds), and how much room (bytes), of which so much is free."""
+
+    seconds: float
+    disk: int
+    free: int | None  # None: the lake is not on this machine's disks
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the run, in words; `records` are offsets that it goes through."""
+
+    name: str
+    doc: str
+    records: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A replay of all source topics into generation `number`, beside the live one `base`.
+
+    `changed` is what decides otherwise in this code (see `infra.code`); `affects` what may have other rows by that, by
+    kind: tables, views, metrics, routes. `throttle` is in records a second, 0 for none.
+    """
+
+    number: int
+    base: int
+    code: str
+    changed: tuple[str, ...]
+    affects: Mapping[str, Sequence[str]]
+    spans: tuple[Span, ...]
+    archive: Archive | None
+    throttle: int
+    estimate: Estimate
+    stages: tuple[Stage, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        return f"g{self.number}"
+
+    @property
+    def records(self) -> int:
+        """Offsets in all: how many records, but for those that transactions leave empty."""
+        return sum(span.archived + span.from_kafka for span in self.spans)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "records": self.records}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        known = {name: value for name, value in body.items() if name != "records"}
+        archive = known["archive"]
+        return cls(
+            **known
+            | {
+                "changed": tuple(known["changed"]),
+                "spans": tuple(Span(**each) for each in known["spans"]),
+                "archive": archive and Archive(**archive),
+                "estimate": Estimate(**known["estimate"]),
+                "stages": tuple(Stage(**each) for each in known["stages"]),
+            }
+        )
+
+
+def stages(plan: Plan) -> tuple[Stage, ...]:
+    """What a run of the plan does, in order."""
+    archived = sum(span.archived for span in plan.spans)
+    from_kafka = sum(span.from_kafka for span in plan.spans)
+    found = [
+        Stage("keep", f"a copy of this code, {plan.code}, in the state directory"),
+        Stage("register", "topics and schemas that this code declares and the environment lacks"),
+        Stage(
+            "begin",
+            f"generation {plan.name}, with topics of its own for verdicts and dead letters",
+        ),
+    ]
+    if archived:
+        found.append(
+            Stage(
+                "archive",
+                f"judged from bronze of g{plan.archive.number}, up to each partition's seam",
+                archived,
+            )
+        )
+    found += [
+        Stage(
+            "judge",
+            "from the source topics, into its verdicts, its numbers in Redis and its lake",
+            from_kafka,
+        ),
+        Stage("verify", "computed a second time, and compared, all the time"),
+        Stage(
+            "follow",
+            f"once caught up it keeps following, until `dataflow replay promote {plan.name}` or cancel",
+        ),
+    ]
+    return tuple(found)

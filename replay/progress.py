@@ -1,0 +1,91 @@
+"""How far a generation is: what its numbers in Redis and its lake are functions of, held against where the topics end.
+
+Reads Redis, the newest manifest, the source topics' ends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from infra.generation import source_bounds
+from infra.generations import Generation
+from infra.kafka import Offsets
+from infra.settings import Settings
+from schemas.errors import Unavailable
+from serving.lake.reader import Lake, NoLake
+from serving.store.keys import Keys, parse_place
+from serving.store.store import connect
+from serving.verified import Found, verified_key
+from streams.lake.place import lake_root
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`numbers` and `lake` are the next offsets of each source partition; `starts` and `ends` those of the topics."""
+
+    generation: str
+    starts: Offsets
+    numbers: Offsets
+    lake: Offsets
+    ends: Offsets
+    manifest: int | None
+    verified: Found | None
+
+    @property
+    def records(self) -> int:
+        """Offsets in all."""
+        return _sum(self.ends) - _sum(self.starts)
+
+    @property
+    def numbers_behind(self) -> int:
+        return _behind(self.numbers, self.ends)
+
+    @property
+    def lake_behind(self) -> int:
+        return _behind(self.lake, self.ends)
+
+    @property
+    def behind(self) -> int:
+        """Of the slower of the two."""
+        return max(self.numbers_behind, self.lake_behind)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "generation": self.generation,
+            "records": self.records,
+            "numbers_behind": self.numbers_behind,
+            "lake_behind": self.lake_behind,
+            "manifest": self.manifest,
+            "verified": None if self.verified is None else self.verified.exact,
+        }
+
+
+def read_progress(settings: Settings, generation: Generation) -> Progress:
+    """As it is now. Raises Unavailable."""
+    _, ends = source_bounds(settings, generation)
+    starts = {at: generation.start(*at) for at in generation.partitions()}
+    keys, redis = Keys.of(settings, generation.name), connect(settings)
+    try:
+        fences = redis.hgetall(keys.fence)
+        verified = Found.from_json(redis.get(verified_key(settings, generation.name)))
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"Redis does not answer: {error}") from error
+    finally:
+        redis.close()
+    numbers = starts | {parse_place(at.decode()): int(offset) for at, offset in fences.items()}
+    try:
+        manifest = Lake(lake_root(settings, generation.name)).newest()
+        lake, batch = starts | dict(manifest.until), manifest.number
+    except NoLake:
+        lake, batch = starts, None
+    return Progress(generation.name, starts, numbers, lake, ends, batch, verified)
+
+
+def _sum(offsets: Mapping[tuple[str, int], int]) -> int:
+    return sum(offsets.values())
+
+
+def _behind(reached: Offsets, ends: Offsets) -> int:
+    return sum(max(0, end - reached.get(at, 0)) for at, end in ends.items())

@@ -1,0 +1,62 @@
+"""Carries out a plan: begins the generation, and from then on its processes do the rest. Cancels and pauses it.
+
+Writes topics and schemas that are missing, a copy of the code, and the log of generations: one transaction, which is
+the moment at which the replay exists. What is killed before has begun nothing that matters, and may be run again.
+"""
+
+from infra.bootstrap import prepare
+from infra.code import keep
+from infra.failpoints import Failpoints
+from infra.generation import begin_generation
+from infra.generations import Changes, Generation, Generations, State, change_generations
+from infra.settings import Settings
+from replay.errors import ReplayError
+from replay.plan import Plan
+from replay.planning import check_room, live_of, refuse_second
+
+
+def run_plan(settings: Settings, plan: Plan) -> Generation:
+    """Begin the generation of `plan`. Raises ReplayError if what it was made for is no longer so."""
+    check_room(plan)
+    failpoints = Failpoints(settings)
+    code = keep(settings)
+    if code.digest != plan.code:
+        raise ReplayError(
+            f"expected the code that was planned for ({plan.code}), and it was edited since ({code.digest}): plan again"
+        )
+    prepare(settings)
+    failpoints.hit("replay.before_begin")
+
+    def decide(now: Generations) -> Changes:
+        if live_of(now).number != plan.base or now.next_number() != plan.number:
+            raise ReplayError(
+                f"expected g{plan.base} to be live and {plan.name} to be the next, as planned, and now g{now.live} is "
+                f"live, g{now.next_number()} the next: plan again"
+            )
+        refuse_second(now)
+        generation = begin_generation(settings, plan.number, plan.archive)
+        failpoints.hit("replay.before_record")
+        return {
+            generation.name: generation.as_json(),
+            f"{generation.name}/code": code.as_json(),
+            f"{generation.name}/plan": plan.as_json(),
+            f"{generation.name}/state": {"state": State.RUNNING},
+        }
+
+    now = change_generations(settings, decide)
+    failpoints.hit("replay.after_record")
+    return now.known[plan.number].generation
+
+
+def set_state(settings: Settings, number: int, state: State) -> None:
+    """Pause a generation, let it go on, or give it up. Raises ReplayError for the live one, GenerationError."""
+
+    def decide(now: Generations) -> Changes:
+        found = now.of(number)
+        if number == now.live:
+            raise ReplayError(
+                f"expected a generation that is not live, and g{number} is: promote another one first"
+            )
+        return {} if found.state is state else {f"g{number}/state": {"state": state}}
+
+    change_generations(settings, decide)

@@ -1,0 +1,185 @@
+"""Promote and roll back: one record in the log of generations names the live one, and all who read follow it.
+
+Before it is written, what would make a reader see a wrong number, or go back, is refused. Killed before, nothing has
+changed; killed after, it is done.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from infra.failpoints import Failpoints
+from infra.generations import (
+    LIVE,
+    Changes,
+    Generation,
+    Generations,
+    Recorded,
+    State,
+    change_generations,
+    read_generations,
+)
+from infra.settings import Settings
+from replay.differences import Kept, kept_difference
+from replay.errors import ReplayError
+from replay.planning import live_of
+from replay.progress import Progress, read_progress
+
+# A generation that follows is some hundred records behind at a high rate, and its lake some seconds.
+NUMBERS_BEHIND = 5_000
+LAKE_BEHIND_SECONDS = 60
+POLL_SECONDS = 0.5
+VERIFIED_WITHIN = 3600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What a promote goes without, because somebody said so.
+
+    `unverified`: the second computation need not have found it exact. `most_differing`: at most this share of all
+    compared rows differs from the live generation's. `unexpected`: also where the plan expects no difference.
+    """
+
+    unverified: bool = False
+    most_differing: float = 0.05
+    unexpected: bool = False
+    undiffed: bool = False
+
+
+def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = False) -> Generations:
+    """Make generation `number` the live one. Raises ReplayError where a guard says no."""
+    now = read_generations(settings)
+    found = now.of(number)
+    base = live_of(now)
+    if number == base.number:
+        raise ReplayError(f"expected a generation that is not live yet, and g{number} is")
+    check_running(found)
+    check_caught_up(read_progress(settings, found.generation))
+    if not guards.unverified:
+        check_verified(read_progress(settings, found.generation), time.time())
+    if not guards.undiffed:
+        check_difference(kept_difference(settings, base.number, number), found, guards)
+    return switch(settings, base.number, number, pause_old)
+
+
+def rollback(
+    settings: Settings,
+    patience: float,
+    pause_old: bool = False,
+    told: Callable[[Progress], None] = lambda _: None,
+) -> Generations:
+    """Make the generation live again that was before the last switch; one that pauses catches up first.
+
+    `told` hears how far it is. Raises ReplayError.
+    """
+    now = read_generations(settings)
+    base = live_of(now)
+    if now.before is None or now.known[now.before].state is State.GONE:
+        raise ReplayError(
+            f"expected a generation to go back to, and there was none before g{base.number}, or it is gone: "
+            "`dataflow replay run` makes one anew"
+        )
+    before = now.of(now.before)
+    if before.state is State.PAUSED:
+        change_generations(settings, lambda _: {f"g{now.before}/state": {"state": State.RUNNING}})
+    deadline = time.monotonic() + patience
+    while True:
+        progress = read_progress(settings, before.generation)
+        told(progress)
+        try:
+            check_caught_up(progress)
+            return switch(settings, base.number, now.before, pause_old)
+        except ReplayError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+def switch(settings: Settings, base: int, number: int, pause_old: bool) -> Generations:
+    """The one write. Raises ReplayError if another generation has become the live one meanwhile."""
+    failpoints = Failpoints(settings)
+
+    def decide(now: Generations) -> Changes:
+        if now.live != base:
+            raise ReplayError(
+                f"expected g{base} to be live, and g{now.live} is by now: look again, then decide"
+            )
+        check_running(now.of(number))
+        failpoints.hit("replay.before_switch")
+        paused = {f"g{base}/state": {"state": State.PAUSED}} if pause_old else {}
+        return {LIVE: {"number": number, "before": base}, **paused}
+
+    now = change_generations(settings, decide)
+    failpoints.hit("replay.after_switch")
+    return now
+
+
+def check_running(recorded: Recorded) -> None:
+    if recorded.state is not State.RUNNING:
+        name = recorded.generation.name
+        raise ReplayError(
+            f"expected generation {name} to follow the topics, and it is {recorded.state}: `dataflow replay resume "
+            f"{name}`, wait until it has caught up, then try again"
+        )
+
+
+def check_caught_up(progress: Progress) -> None:
+    """A reader that was told of a record must not be told of fewer."""
+    if progress.numbers_behind > NUMBERS_BEHIND or progress.manifest is None:
+        raise ReplayError(
+            f"expected {progress.generation} to have caught up with the topics, and its numbers are "
+            f"{progress.numbers_behind:,} records behind, its lake {progress.lake_behind:,}: `dataflow replay status` "
+            "tells how fast it comes"
+        )
+    if progress.lake_behind > max(NUMBERS_BEHIND, progress.records // 10):
+        raise ReplayError(
+            f"expected the lake of {progress.generation} to have caught up with the topics, and it is "
+            f"{progress.lake_behind:,} records behind: wait until it has"
+        )
+
+
+def check_verified(progress: Progress, now: float) -> None:
+    found = progress.verified
+    name = progress.generation
+    if found is None or found.exact is None:
+        why = found.detail if found else "its verifier has not finished a round"
+        raise ReplayError(
+            f"expected {name} to have been computed a second time and found exact, and it was not yet ({why}): wait "
+            f"for the process verifier@{name}, or `dataflow verify --generation {name}`; --unverified goes without"
+        )
+    if not found.exact:
+        raise ReplayError(
+            f"expected {name} to be exact, and the second computation differs in "
+            f"{', '.join(each['table'] for each in found.differences)}: do not promote it; `dataflow verify "
+            f"--generation {name}` shows the rows"
+        )
+    if now - found.at > VERIFIED_WITHIN:
+        raise ReplayError(
+            f"expected {name} to have been verified within the last hour, and that was {(now - found.at) / 3600:.1f} "
+            "hours ago: is its verifier running? --unverified goes without"
+        )
+
+
+def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards) -> None:
+    name = recorded.generation.name
+    if kept is None:
+        raise ReplayError(
+            f"expected somebody to have looked at the difference between the live generation and {name}: `dataflow "
+            "replay diff` shows it; --undiffed goes without"
+        )
+    affects = (recorded.plan or {}).get("affects", {})
+    expected = {*affects.get("tables", ()), *affects.get("views", ()), *affects.get("metrics", ())}
+    surprising = sorted(set(kept.differing) - expected)
+    if surprising and not guards.unexpected:
+        raise ReplayError(
+            f"expected differences only where the plan has changes ({', '.join(sorted(expected)) or 'nowhere'}), and "
+            f"there are some in {', '.join(surprising)}: look at `dataflow replay diff`; --unexpected goes without"
+        )
+    if kept.share > guards.most_differing:
+        raise ReplayError(
+            f"expected at most {guards.most_differing:.1%} of the rows of a table or metric to differ, and of "
+            f"{kept.worst} it is {kept.share:.1%}: if that is meant, --max-difference {kept.share:.3f}"
+        )
+
+
+__all__ = ["Generation", "Guards", "promote", "rollback", "switch"]
