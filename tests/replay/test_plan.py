@@ -1,0 +1,202 @@
+"""Plans of replays and what a promote is refused for: values only, nothing runs."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from dataflow.replay_text import plan_text, progress_text
+from infra.generations import Archive, Generation, Generations, Recorded, State
+from infra.kafka import TopicIdentity
+from replay.affected import affected
+from replay.collect import collectable
+from replay.differences import Kept, keep_difference, kept_difference
+from replay.errors import ReplayError
+from replay.plan import Estimate, Plan, Span, stages
+from replay.planning import check_room, live_of, refuse_second
+from replay.progress import Progress
+from replay.switch import (
+    NUMBERS_BEHIND,
+    Guards,
+    check_caught_up,
+    check_difference,
+    check_running,
+    check_verified,
+)
+from schemas.metrics import METRICS
+from schemas.tables import TABLES
+from serving.verified import Found
+from tests.helpers import isolated_settings
+
+SPANS = (Span("orders", 0, 0, 40, 100), Span("orders", 1, 5, 0, 25), Span("reviews", 0, 0, 0, 0))
+PLAN = Plan(
+    2,
+    1,
+    "abc",
+    ("metric revenue",),
+    affected(["metric revenue"]),
+    SPANS,
+    Archive(1, 9, {"orders": [40, 0]}),
+    2_000,
+    Estimate(60.0, 10**9, 2 * 10**9),
+)
+
+
+def generation(number: int, archive: Archive | None = None) -> Generation:
+    return Generation(number, {"orders": TopicIdentity("id", 2)}, archive=archive)
+
+
+def world(live: int | None, before: int | None = None, **states: State) -> Generations:
+    known = {int(name[1:]): Recorded(generation(int(name[1:])), state) for name, state in states.items()}
+    return Generations(live, before, known)
+
+
+def test_a_span_is_split_at_its_seam():
+    assert [(span.archived, span.from_kafka) for span in SPANS] == [(40, 60), (0, 20), (0, 0)]
+    assert Span("orders", 0, 0, 120, 100).archived == 100
+    assert Span("orders", 0, 0, 120, 100).from_kafka == 0
+    assert PLAN.records == 120
+
+
+def test_a_plan_is_the_same_after_it_was_recorded():
+    whole = replace(PLAN, stages=stages(PLAN))
+    assert Plan.from_json(whole.as_json()) == whole
+
+
+def test_the_text_says_what_is_read_from_where():
+    text = plan_text(replace(PLAN, stages=stages(PLAN)))
+    assert "generation g2, beside g1" in text
+    assert "Changes: metric revenue" in text
+    assert "affects routes: /v1/metrics/revenue" in text
+    assert "Records: 120, of which 40 from bronze" in text
+    assert "0: 0–100 (bronze below 40), 1: 5–25" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("  ") and line[2].isdigit()] == [
+        "keep",
+        "register",
+        "begin",
+        "archive",
+        "judge",
+        "verify",
+        "follow",
+    ]
+
+
+def test_unchanged_code_is_expected_to_give_the_same():
+    assert affected([]) == {"tables": (), "views": (), "metrics": (), "routes": ()}
+    assert "it should give the same" in plan_text(replace(PLAN, changed=(), affects=affected([])))
+
+
+@pytest.mark.parametrize(
+    ("changed", "tables", "metrics"),
+    [
+        (["metric items"], set(), {"items"}),
+        (["dimension products"], set(), {"items", "reviews"}),
+        (["table daily_sales"], {"daily_sales"}, set()),
+        (["view revenue_by_day"], set(), set()),
+        (["metric that_is_no_more"], set(), set()),
+        (["code fold"], set(), set(METRICS)),
+        (["setting SHOP_TIMEZONE"], {n for n, t in TABLES.items() if t.layer != "bronze"}, set(METRICS)),
+    ],
+)
+def test_what_a_change_affects(changed, tables, metrics):
+    found = affected(changed)
+    assert (set(found["tables"]), set(found["metrics"])) == (tables, metrics)
+
+
+def test_rules_of_a_topic_affect_what_is_made_of_it():
+    found = affected(["rules reviews"])
+    assert {"reviews", "quarantine", "product_performance"} <= set(found["tables"])
+    assert not {"orders", "raw_reviews"} & set(found["tables"])
+    assert set(found["metrics"]) == {"reviews", "events"}
+    assert "product_rates" in found["views"]
+
+
+def test_one_replay_at_a_time():
+    refuse_second(world(1, g1=State.RUNNING))
+    refuse_second(world(2, 1, g1=State.RUNNING, g2=State.RUNNING, g3=State.GONE))
+    with pytest.raises(ReplayError, match=r"generation g3 is one: `dataflow replay promote g3`.*cancel"):
+        refuse_second(world(2, 1, g1=State.RUNNING, g2=State.RUNNING, g3=State.RUNNING))
+    with pytest.raises(ReplayError, match="dataflow up"):
+        live_of(Generations())
+
+
+def test_too_little_room_is_said_before_anything_is_begun():
+    check_room(PLAN)
+    check_room(replace(PLAN, estimate=Estimate(1.0, 10, None)))
+    with pytest.raises(ReplayError, match=r"expected 3.0 GB of room for g2, and 2.0 GB are free"):
+        check_room(replace(PLAN, estimate=Estimate(1.0, 3 * 10**9, 2 * 10**9)))
+
+
+def test_what_gc_takes_by_itself():
+    now = world(3, 2, g1=State.PAUSED, g2=State.PAUSED, g3=State.RUNNING, g4=State.GONE, g5=State.RUNNING)
+    assert collectable(now) == [1, 4]
+
+
+# --- what a promote is refused for
+
+ENDS = {("orders", 0): 10_000, ("orders", 1): 2_000}
+
+
+def progress(
+    numbers: int = 0, lake: int = 0, verified: Found | None = None, manifest: int | None = 7
+) -> Progress:
+    """So many records behind."""
+    starts = dict.fromkeys(ENDS, 0)
+    reached = [{**ENDS, ("orders", 0): 10_000 - behind} for behind in (numbers, lake)]
+    return Progress("g2", starts, *reached, ENDS, manifest, verified)
+
+
+def test_a_generation_that_is_behind_is_not_promoted():
+    check_caught_up(progress(NUMBERS_BEHIND, NUMBERS_BEHIND))
+    for behind in (progress(NUMBERS_BEHIND + 1), progress(0, NUMBERS_BEHIND + 1), progress(manifest=None)):
+        with pytest.raises(ReplayError, match="caught up"):
+            check_caught_up(behind)
+
+
+def test_a_generation_that_pauses_is_not_promoted():
+    check_running(Recorded(generation(2)))
+    with pytest.raises(ReplayError, match="it is paused: `dataflow replay resume g2`"):
+        check_running(Recorded(generation(2), State.PAUSED))
+
+
+def test_a_generation_that_is_not_verified_is_not_promoted():
+    now = time.time()
+    check_verified(progress(verified=Found(True, now - 60)), now)
+    for found, why in (
+        (None, "not finished a round"),
+        (Found(None, now, detail="no lake yet"), "no lake yet"),
+        (Found(False, now, differences=[{"table": "orders"}]), r"differs in orders.*do not promote"),
+        (Found(True, now - 7_200), "2.0 hours ago"),
+    ):
+        with pytest.raises(ReplayError, match=why):
+            check_verified(progress(verified=found), now)
+
+
+def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
+    recorded = Recorded(generation(2), plan=PLAN.as_json())
+    seen = Kept(1, 2, time.time(), {"revenue": 0.04})
+    check_difference(Kept(1, 2, time.time(), {}), recorded, Guards())
+    check_difference(seen, recorded, Guards())
+    with pytest.raises(ReplayError, match="looked at the difference"):
+        check_difference(None, recorded, Guards())
+    with pytest.raises(ReplayError, match=r"only where the plan has changes \(revenue\).*in orders"):
+        check_difference(Kept(1, 2, 0.0, {"revenue": 0.01, "orders": 0.01}), recorded, Guards())
+    with pytest.raises(ReplayError, match=r"at most 5.0%.*revenue it is 60.0%.*--max-difference 0.600"):
+        check_difference(Kept(1, 2, 0.0, {"revenue": 0.6}), recorded, Guards())
+    check_difference(Kept(1, 2, 0.0, {"orders": 0.6}), recorded, Guards(most_differing=1.0, unexpected=True))
+
+
+def test_a_difference_is_kept_for_who_promotes(tmp_path):
+    settings = isolated_settings(tmp_path)
+    assert kept_difference(settings, 1, 2) is None
+    kept = Kept(1, 2, 1.0, {"revenue": 0.25, "items": 0.1})
+    keep_difference(settings, kept)
+    assert kept_difference(settings, 1, 2) == kept
+    assert kept_difference(settings, 2, 1) is None
+    assert (kept.worst, kept.share) == ("revenue", 0.25)
+
+
+def test_progress_tells_rate_and_time_to_go():
+    assert progress_text(progress(2_000, 6_000), 9_000, 3.0) == (
+        "g2: 6,000 of 12,000 records (50%), numbers 2,000 and lake 6,000 behind, 1,000 records/s, about 6 s to go"
+    )
