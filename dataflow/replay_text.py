@@ -1,7 +1,15 @@
-"""Plans and progress of replays as text. Pure."""
+"""Plans and progress of replays as text."""
+
+import time
+from collections.abc import Callable
+
+import click
 
 from replay.plan import Plan, Span
 from replay.progress import Progress
+from replay.switch import NUMBERS_BEHIND
+
+TELL_SECONDS = 5.0
 
 
 def plan_text(plan: Plan) -> str:
@@ -48,3 +56,18 @@ def progress_text(progress: Progress, behind_at_first: int, seconds: float) -> s
         f"{progress.generation}: {done:,} of {progress.records:,} records ({share:.0%}), numbers "
         f"{progress.numbers_behind:,} and lake {progress.lake_behind:,} behind, {max(0, rate):,.0f} records/s{left}"
     )
+
+
+class Told:
+    """Says how far a generation is, when that has changed, with rate and time to go."""
+
+    def __init__(self, show: Callable[[str], None] = click.echo) -> None:
+        self._show, self._first = show, None
+        self._last = float("-inf")
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        self._first = self._first or (now, progress.behind)
+        if now - self._last >= TELL_SECONDS or progress.behind <= NUMBERS_BEHIND:
+            self._show(progress_text(progress, self._first[1], now - self._first[0]))
+            self._last = now

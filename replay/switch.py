@@ -36,8 +36,9 @@ VERIFIED_WITHIN = 3600.0  # seconds
 class Guards:
     """What a promote goes without, because somebody said so.
 
-    `unverified`: the second computation need not have found it exact. `most_differing`: at most this share of all
-    compared rows differs from the live generation's. `unexpected`: also where the plan expects no difference.
+    `unverified`: the second computation need not have been made; one that differs is no matter of taste.
+    `most_differing`: at most this share of a table's or metric's rows differs from the live generation's.
+    `unexpected`: also where the plan expects no difference. `undiffed`: nobody need have looked.
     """
 
     unverified: bool = False
@@ -55,8 +56,7 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
         raise ReplayError(f"expected a generation that is not live yet, and g{number} is")
     check_running(found)
     check_caught_up(read_progress(settings, found.generation))
-    if not guards.unverified:
-        check_verified(read_progress(settings, found.generation), time.time())
+    check_verified(read_progress(settings, found.generation), time.time(), guards.unverified)
     if not guards.undiffed:
         check_difference(kept_difference(settings, base.number, number), found, guards)
     return switch(settings, base.number, number, pause_old)
@@ -138,20 +138,22 @@ def check_caught_up(progress: Progress) -> None:
         )
 
 
-def check_verified(progress: Progress, now: float) -> None:
+def check_verified(progress: Progress, now: float, may_be_missing: bool = False) -> None:
     found = progress.verified
     name = progress.generation
+    if found is not None and found.exact is False:
+        raise ReplayError(
+            f"expected {name} to be exact, and the second computation differs in "
+            f"{', '.join(each['table'] for each in found.differences)}: do not promote it; `dataflow verify "
+            f"--generation {name}` shows the rows"
+        )
+    if may_be_missing:
+        return
     if found is None or found.exact is None:
         why = found.detail if found else "its verifier has not finished a round"
         raise ReplayError(
             f"expected {name} to have been computed a second time and found exact, and it was not yet ({why}): wait "
             f"for the process verifier@{name}, or `dataflow verify --generation {name}`; --unverified goes without"
-        )
-    if not found.exact:
-        raise ReplayError(
-            f"expected {name} to be exact, and the second computation differs in "
-            f"{', '.join(each['table'] for each in found.differences)}: do not promote it; `dataflow verify "
-            f"--generation {name}` shows the rows"
         )
     if now - found.at > VERIFIED_WITHIN:
         raise ReplayError(

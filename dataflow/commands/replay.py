@@ -1,6 +1,6 @@
 """`dataflow replay`: run the topics through the code again, beside the live numbers; look at the difference; cut over.
 
-Reads the log of generations, topics, lakes and Redis; writes the log of generations, and removes what is given up.
+`plan`, `run` and `status` are here. Reads the log of generations, topics, lakes and Redis; `run` begins a generation.
 """
 
 import time
@@ -8,39 +8,24 @@ from collections.abc import Callable
 
 import click
 
+from dataflow.commands.replay_acts import ACTS
 from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
-from dataflow.replay_text import plan_text, progress_text
+from dataflow.replay_text import Told, plan_text
 from infra.code import here
 from infra.generations import State, read_generations
 from infra.runtime.errors import NotRunning
 from infra.runtime.run_state import read_run, running_settings
 from infra.settings import Settings
-from replay.collect import collect, known_gone
 from replay.plan import Plan
 from replay.planning import check_room, plan_replay
-from replay.progress import Progress, read_progress
-from replay.run import run_plan, set_state
-from replay.switch import NUMBERS_BEHIND, Guards, promote, rollback
+from replay.progress import read_progress
+from replay.run import run_plan
+from replay.switch import NUMBERS_BEHIND
 
 LOOK_SECONDS = 1.0
 NEEDS = ("kafka_bootstrap_servers", "redis_host", "kafka_schema_registry")
 
 
-class GenerationName(click.ParamType):
-    """A generation, `g2` or `2`."""
-
-    name = "generation"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        digits = str(value).removeprefix("g")
-        if not digits.isdecimal() or not int(digits):
-            self.fail(f"expected a generation, such as g2; saw {value!r}", param, ctx)
-        return int(digits)
-
-
-generation_argument = click.argument("number", metavar="GENERATION", type=GenerationName())
 throttle_option = click.option(
     "--throttle",
     type=click.IntRange(0),
@@ -154,109 +139,6 @@ def status_command(settings: Settings, as_json: bool) -> None:
     )
 
 
-@command.command("pause", epilog=examples("dataflow replay pause g2"))
-@generation_argument
-@settings_option
-def pause_command(settings: Settings, number: int) -> None:
-    """Have a generation stand still, to save the machine; it keeps what it has."""
-    set_state(running_settings(settings, needs=NEEDS[:1]), number, State.PAUSED)
-    click.echo(f"g{number} pauses; `dataflow replay resume g{number}` lets it go on from there")
-
-
-@command.command("resume", epilog=examples("dataflow replay resume g2"))
-@generation_argument
-@settings_option
-def resume_command(settings: Settings, number: int) -> None:
-    """Let a generation that pauses go on from where it is."""
-    set_state(running_settings(settings, needs=NEEDS[:1]), number, State.RUNNING)
-    click.echo(f"g{number} goes on; `dataflow replay status` tells how far it is")
-
-
-@command.command("cancel", epilog=examples("dataflow replay cancel g2"))
-@generation_argument
-@yes_option
-@settings_option
-def cancel_command(settings: Settings, number: int, yes: bool) -> None:
-    """Give a generation up, and remove what it has made."""
-    settings = running_settings(settings, needs=NEEDS)
-    read_generations(settings).of(number)
-    if not yes:
-        click.confirm(f"Remove everything that g{number} has made?", abort=True, err=True)
-    remove(settings, [number])
-
-
-@command.command(
-    "promote", epilog=examples("dataflow replay promote g2", "dataflow replay promote g2 --pause-old")
-)
-@generation_argument
-@click.option(
-    "--pause-old", is_flag=True, help="The generation before stands still; going back to it takes longer."
-)
-@click.option("--max-difference", type=click.FloatRange(0, 1), default=0.05, show_default=True)
-@click.option("--unexpected", is_flag=True, help="Also if rows differ where the plan expects none to.")
-@click.option("--undiffed", is_flag=True, help="Also if nobody has looked at the difference.")
-@click.option("--unverified", is_flag=True, help="Also if the second computation has not found it exact.")
-@settings_option
-def promote_command(
-    settings: Settings,
-    number: int,
-    pause_old: bool,
-    max_difference: float,
-    unexpected: bool,
-    undiffed: bool,
-    unverified: bool,
-) -> None:
-    """Make a generation the live one, for numbers and lake at once."""
-    settings = running_settings(settings, needs=NEEDS)
-    guards = Guards(unverified, max_difference, unexpected, undiffed)
-    now = promote(settings, number, guards, pause_old)
-    old = "stands still" if pause_old else "keeps following"
-    click.echo(f"g{now.live} is live. g{now.before} {old}; `dataflow replay rollback` goes back to it")
-
-
-@command.command(
-    "rollback", epilog=examples("dataflow replay rollback", "dataflow replay rollback --patience 600")
-)
-@click.option("--pause-old", is_flag=True, help="The generation that is left stands still.")
-@click.option(
-    "--patience", type=click.FloatRange(0), default=300.0, show_default=True, help="Seconds to catch up."
-)
-@settings_option
-def rollback_command(settings: Settings, pause_old: bool, patience: float) -> None:
-    """Go back to the generation that was live before. One that pauses catches up first."""
-    settings = running_settings(settings, needs=NEEDS)
-    told = Told()
-    now = rollback(settings, patience, pause_old, told)
-    click.echo(
-        f"g{now.live} is live again; g{now.before} {'stands still' if pause_old else 'keeps following'}"
-    )
-
-
-@command.command("gc", epilog=examples("dataflow replay gc", "dataflow replay gc g1 --yes"))
-@click.argument("numbers", metavar="[GENERATION]…", nargs=-1, type=GenerationName())
-@yes_option
-@settings_option
-def gc_command(settings: Settings, numbers: tuple[int, ...], yes: bool) -> None:
-    """Remove what generations have made that are given up, or pause and are not what a rollback goes back to."""
-    settings = running_settings(settings, needs=NEEDS)
-    chosen = list(numbers) or known_gone(settings)
-    if not chosen:
-        click.echo("nothing to remove")
-        return
-    if not yes:
-        names = ", ".join(f"g{number}" for number in chosen)
-        click.confirm(f"Remove everything that {names} made?", abort=True, err=True)
-    remove(settings, chosen)
-
-
-def remove(settings: Settings, numbers: list[int]) -> None:
-    for each in collect(settings, numbers):
-        click.echo(
-            f"{each.generation}: {each.keys:,} Redis keys, topics {', '.join(each.topics) or '–'}, directories "
-            f"{', '.join(each.directories) or '–'} removed"
-        )
-
-
 def check_supervised(settings: Settings) -> None:
     """Raise NotRunning if the platform of this machine does not run: nobody would start the processes."""
     run = read_run(settings.state_dir)
@@ -278,16 +160,5 @@ def follow(settings: Settings, number: int, show: Callable[[str], None]) -> None
         time.sleep(LOOK_SECONDS)
 
 
-class Told:
-    """Says how far a generation is, when that has changed, with rate and time to go."""
-
-    def __init__(self, show: Callable[[str], None] = click.echo) -> None:
-        self._show, self._first = show, None
-        self._last = float("-inf")
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        self._first = self._first or (now, progress.behind)
-        if now - self._last >= 5 * LOOK_SECONDS or progress.behind <= NUMBERS_BEHIND:
-            self._show(progress_text(progress, self._first[1], now - self._first[0]))
-            self._last = now
+for act in ACTS:
+    command.add_command(act)

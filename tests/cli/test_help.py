@@ -9,6 +9,7 @@ GROUPS = {
     "dlq": ("list", "show", "redrive"),
     "generation": ("list", "new"),
     "lake": ("resume", "barrier", "rebuild-topic"),
+    "replay": ("plan", "run", "status", "pause", "resume", "cancel", "promote", "rollback", "gc"),
     "schemas": ("list", "check", "register"),
 }
 LEAVES = [(name, *sub) for name in COMMANDS for sub in ([(s,) for s in GROUPS.get(name, ())] or [()])]
@@ -37,6 +38,12 @@ def test_a_group_without_a_command_shows_its_help(group: str, shell: Shell) -> N
         ("dlq", "redrive"),
         ("schemas", "list"),
         ("generation", "list"),
+        ("replay", "plan"),
+        ("replay", "run", "--yes"),
+        ("replay", "status"),
+        ("replay", "promote", "g2"),
+        ("replay", "rollback"),
+        ("replay", "gc", "--yes"),
         ("generation", "new", "--yes"),
         ("metrics", "revenue"),
         ("tables",),

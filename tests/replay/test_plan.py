@@ -170,6 +170,11 @@ def test_a_generation_that_is_not_verified_is_not_promoted():
     ):
         with pytest.raises(ReplayError, match=why):
             check_verified(progress(verified=found), now)
+    check_verified(progress(verified=None), now, may_be_missing=True)
+    with pytest.raises(ReplayError, match="differs in orders"):
+        check_verified(
+            progress(verified=Found(False, now, differences=[{"table": "orders"}])), now, may_be_missing=True
+        )
 
 
 def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
