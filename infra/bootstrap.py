@@ -6,7 +6,7 @@ Run as `python -m infra.bootstrap`. Writes Kafka topics and registry subjects of
 import sys
 
 from infra.entry import run_process
-from infra.generation import current_generation, first_generation, load_generation
+from infra.generation import current_generation, first_generation, fit_output_topics, load_generation
 from infra.generations import Generation
 from infra.kafka import CONFIRM_SECONDS, admin, ensure_topics
 from infra.registry import register_contracts
@@ -34,7 +34,10 @@ def bootstrap(settings: Settings) -> Generation:
     new = settings.topic_prefix + GENERATIONS in created
     if load_generation(settings, 0.0 if new else CONFIRM_SECONDS) is None:
         return first_generation(settings)
-    return current_generation(settings)
+    generation = current_generation(settings)
+    # One that began when all generations shared a topic for their dead letters has none of its own yet.
+    fit_output_topics(settings, generation)
+    return generation
 
 
 if __name__ == "__main__":

@@ -167,23 +167,30 @@ class GenerationWatch:
         return None
 
 
-def current_generation(settings: Settings) -> Generation:
-    """The generation that this process serves, compared with the broker. Added partitions are taken in.
+def served_generation(settings: Settings, patience: float = CONFIRM_SECONDS) -> Generation:
+    """The generation that this process serves, as it is recorded: the live one, or the one of DATAFLOW_GENERATION.
 
-    That is the live one, or the one that DATAFLOW_GENERATION names.
-
-    Raises GenerationError if a source topic is missing, was created again or has fewer partitions than recorded, or the
-    generation is gone; Unavailable if there is none.
+    Raises GenerationError if that is gone; Unavailable if there is none, after `patience` seconds.
     """
-    number = settings.dataflow_generation
-    generation = (
-        load_generation(settings) if number is None else read_generations(settings).of(number).generation
-    )
+    if settings.dataflow_generation is None:
+        generation = load_generation(settings, patience)
+    else:
+        generation = read_generations(settings).served(settings)
     if generation is None:
         # Never final: a job that gave up for good because of a broker that starts slowly would stay down.
         raise Unavailable(
             "no generation has been started: run `dataflow up` or `python -m infra.bootstrap` first"
         )
+    return generation
+
+
+def current_generation(settings: Settings) -> Generation:
+    """The generation that this process serves, compared with the broker. Added partitions are taken in.
+
+    Raises what `served_generation` raises, and GenerationError if a source topic is missing, was created again or has
+    fewer partitions than recorded.
+    """
+    generation = served_generation(settings)
     now = source_identities(settings)
     if compare(generation, now):
         generation = replace(generation, topics=now)

@@ -147,6 +147,14 @@ class Generations:
             )
         return found
 
+    def served(self, settings: Settings) -> Generation | None:
+        """The one that a process serves: DATAFLOW_GENERATION names it, else it is the live one; None before the first.
+
+        Raises GenerationError if the named one was never recorded, or is gone.
+        """
+        number = settings.dataflow_generation
+        return self.live_generation if number is None else self.of(number).generation
+
     def next_number(self) -> int:
         return max(self.known, default=0) + 1
 

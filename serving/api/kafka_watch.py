@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from confluent_kafka.admin import AdminClient
 
 from infra.generation import source_bounds
-from infra.generations import Generation, Generations, read_generations
+from infra.generations import Generation, read_generations
 from infra.kafka import Offsets, admin, log_bounds
 from infra.settings import Settings
 from schemas.errors import DataflowError
@@ -71,7 +71,7 @@ class KafkaWatch:
     def look(self) -> None:
         """Once. Raises Unavailable while the broker does not answer."""
         if self.view.generation is None:
-            generation = self._served(read_generations(self._settings))
+            generation = read_generations(self._settings).served(self._settings)
             if generation is None:
                 self.view = replace(self.view, error=None)
                 return
@@ -80,17 +80,12 @@ class KafkaWatch:
         # On its own, and first: while a topic of the old generation lacks a partition its ends cannot be listed.
         newest = log_bounds(self._client, [self._generations])[1][self._generations]
         if newest != self._generations_end:
-            generation = self._served(read_generations(self._settings))
+            generation = read_generations(self._settings).served(self._settings)
             self._generations_end = newest
             if generation is not None and generation != self.view.generation:
                 self._take(generation)
         _, ends = source_bounds(self._settings, self.view.generation, self._client)
         self.view = KafkaView(self.view.generation, ends, time.monotonic(), None)
-
-    def _served(self, now: Generations) -> Generation | None:
-        """The generation that this process serves; None if there is none yet. Raises GenerationError if it is gone."""
-        number = self._settings.dataflow_generation
-        return now.live_generation if number is None else now.of(number).generation
 
     def _take(self, generation: Generation) -> None:
         self.view = replace(self.view, generation=generation)
