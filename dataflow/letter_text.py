@@ -19,7 +19,7 @@ def _lines(document: dict[str, Any], everything: bool) -> list[str]:
         "generation": document["generation"],
         "key": "*** (not an id; --bytes shows it)" if document["key"] == "***" else document["key"],
         "size": _size(document),
-        "copies": _copies(document),
+        "copies": None if document["copies"] == 1 else f"{document['copies']}, this is the newest",
     }
     lines = [document["id"], ""]
     lines += [f"  {name:<10}  {value}" for name, value in facts.items() if value is not None]
@@ -46,15 +46,6 @@ def _source(document: dict[str, Any]) -> str:
 def _size(document: dict[str, Any]) -> str:
     size = f"{document['size']:,} bytes" + ("" if "file" in document else " with its key")
     return f"{size}, of which {document['bytes']['kept']:,} are kept" if document["truncated"] else size
-
-
-def _copies(document: dict[str, Any]) -> str | None:
-    if document["copies"] == 1:
-        return None
-    text = f"{document['copies']}, this is the newest"
-    if document["other_bytes_in"]:
-        text += f"; other bytes in {', '.join(document['other_bytes_in'])}: the topic was created again since"
-    return text
 
 
 def _content_lines(content: dict[str, Any]) -> list[str]:

@@ -41,7 +41,7 @@ TOPICS: dict[str, Topic] = {
         {"retention.ms": str(7 * DAY_MS)},
     ),
     DEAD_LETTER: Topic(
-        DEAD_LETTER, "Refused records: original bytes and the reasons.", {"retention.ms": "-1"}
+        DEAD_LETTER, "What was refused: original bytes and the reasons.", {"retention.ms": "-1"}
     ),
     CONTROL: Topic(
         CONTROL,

@@ -1,6 +1,6 @@
-"""`dataflow dlq`: the dead letters of an environment, without personal data unless it is asked for.
+"""`dataflow dlq`: the dead letters of the generation that is served, and of imports; personal data only if asked for.
 
-Reads `<env>.events.dead_letter` and, to decode, the registry.
+Reads `<env>.g1.events.dead_letter`, `<env>.events.dead_letter` and, to decode, the registry.
 """
 
 import click
@@ -13,12 +13,14 @@ from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from schemas.errors import DataflowError, Terminal
 from serving.dead_letters import (
+    LetterTopics,
     Wanted,
     content_of,
     copies_of,
     letter_document,
     newest,
     read_letters,
+    served_letters,
     summarize,
     summary_rows,
 )
@@ -71,12 +73,14 @@ def list_letters(
 ) -> None:
     """The newest dead letters, newest first. Repeats of one letter are shown once."""
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    topics = served_letters(settings)
     if summary:
-        _show_summary(settings, wanted, as_json)
+        _show_summary(settings, topics, wanted, as_json)
         return
-    letters, more = newest(lambda: read_letters(settings), wanted, limit)
+    letters, more = newest(lambda: read_letters(settings, topics), wanted, limit)
     if as_json:
-        print_json({"letters": [letter.as_json() for letter in letters], "more": more})
+        found = [letter.as_json() for letter in letters]
+        print_json({"generation": topics.generation, "letters": found, "more": more})
         return
     if not letters:
         click.echo(f"environment {settings.dataflow_env} has no such dead letters")
@@ -93,13 +97,15 @@ def list_letters(
     click.echo("\n" + "\n".join([*notes, f"dataflow dlq show {letters[0].id}   tells all about one"]))
 
 
-def _show_summary(settings: Settings, wanted: Wanted, as_json: bool) -> None:
-    total, counts = summarize(read_letters(settings), wanted)
+def _show_summary(settings: Settings, topics: LetterTopics, wanted: Wanted, as_json: bool) -> None:
+    total, counts = summarize(read_letters(settings, topics), wanted)
     rows = summary_rows(counts)
     if as_json:
-        print_json({"letters": total, "summary": rows})
+        print_json({"generation": topics.generation, "letters": total, "summary": rows})
         return
-    click.echo(f"{total:,} dead letters in environment {settings.dataflow_env}")
+    click.echo(
+        f"{total:,} dead letters in environment {settings.dataflow_env}, generation {topics.generation}"
+    )
     if rows:
         click.echo()
         print_table(
@@ -128,10 +134,12 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
     Personal data is masked, and of bytes that cannot be decoded only the first 16 are shown, unless --bytes is given.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
-    copies = copies_of(settings, letter_id)
+    topics = served_letters(settings)
+    copies = copies_of(settings, topics, letter_id)
     if not copies:
         raise NoSuchLetter(
-            f"environment {settings.dataflow_env!r} has no dead letter {letter_id!r}. Expected an id such as "
+            f"generation {topics.generation} of environment {settings.dataflow_env!r} has no dead letter "
+            f"{letter_id!r}. Expected an id such as "
             "orders/0/1234 (topic/partition/offset) or file:line; `dataflow dlq list` shows them."
         )
     letter = copies[-1]

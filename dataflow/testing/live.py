@@ -34,7 +34,6 @@ from infra.runtime.spec import ProcessSpec
 from infra.settings import Settings
 from infra.setup import find_java
 from schemas.errors import GenerationError
-from schemas.topics import DEAD_LETTER
 from serving.read.query import iso
 from serving.store.keys import Keys
 from serving.store.store import connect
@@ -191,7 +190,7 @@ class Live:
         return [found[at] for at in sorted(found) if topic in (None, at.topic)]
 
     def dead_letters(self, topic: str | None = None) -> list[Letter]:
-        name = self.settings.topic_prefix + DEAD_LETTER
+        name = self._generation().dead_letter_topic(self.settings)
         return letters_in(read_topic(self.settings.kafka_bootstrap_servers, name), topic)
 
     def get(self, path: str, **parameters: Any) -> dict[str, Any]:

@@ -43,15 +43,23 @@ log = logging.getLogger("dataflow.api")
     openapi_extra=openapi.LETTERS_PARAMETERS,
 )
 async def letters(request: Request) -> Response:
-    """Each once, however often it was written. `next` is the cursor of the next page, null on the last."""
+    """Those of the generation that is served, and of imports. Each once, however often it was written.
+
+    `next` is the cursor of the next page, null on the last.
+    """
     service = service_of(request)
     page = parse_page(request.query_params.multi_items(), service.zone)
-    found, more, redriven = await service.scans.read(
-        lambda within: service.letters.newest(page.wanted, page.limit, page.before, within)
+    before = page.before and page.before.order
+    found = await service.scans.read(
+        lambda within: service.letters.newest(page.wanted, page.limit, before, within)
     )
-    rows = [masked(each, {**each.as_json(), "redriven": each.id in redriven}) for each in found]
-    next_page = cursor(found[-1]) if more else None
-    return answer({"letters": rows, "next": next_page, "as_of": await service.as_of()})
+    if page.before is not None and page.before.generation != found.generation:
+        detail = f"the pages before were of generation {page.before.generation}, and now {found.generation} is served"
+        raise Problem(410, "gone", f"{detail}: begin at the first page again")
+    rows = [masked(each, {**each.as_json(), "redriven": each.id in found.redriven}) for each in found.letters]
+    next_page = cursor(found.generation, found.letters[-1]) if found.more else None
+    body = {"generation": found.generation, "letters": rows, "next": next_page}
+    return answer({**body, "as_of": await service.as_of()})
 
 
 @router.get(
@@ -64,8 +72,9 @@ async def summary(request: Request) -> Response:
     """A letter with several reasons counts under each, and once in `letters`."""
     service = service_of(request)
     wanted = parse_filters(request.query_params.multi_items(), service.zone)
-    total, counts = await service.scans.read(lambda within: service.letters.summarize(wanted, within))
-    return answer({"letters": total, "summary": summary_rows(counts), "as_of": await service.as_of()})
+    found = await service.scans.read(lambda within: service.letters.summarize(wanted, within))
+    body = {"generation": found.generation, "letters": found.letters, "summary": summary_rows(found.counts)}
+    return answer({**body, "as_of": await service.as_of()})
 
 
 @router.get(

@@ -27,9 +27,6 @@ def letter_document(
         ],
         "key": key_text(letter, everything=everything),
         "copies": len(copies),
-        "generations": list(dict.fromkeys(copy.generation for copy in copies if copy.generation)),
-        # The same place of another topic: it was created again between two generations.
-        "other_bytes_in": sorted({copy.generation or "" for copy in copies if copy.value != letter.value}),
         "content": content and content.as_json(),
         "bytes": {"kept": kept, "shown": len(shown), "hex": shown.hex()},
     }

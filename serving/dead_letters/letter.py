@@ -14,6 +14,10 @@ from serving.read.reader import iso_micros
 
 IMPORT = "import:"
 
+At = tuple[str, int]  # topic that holds letters (full name), partition
+Place = tuple[str, int, int]  # the same, offset
+Order = tuple[int, int, int, int, str]  # see DeadLetter.order
+
 # What is wrong with a record before any rule of a contract is asked, and what only later stages can tell.
 REASONS = {
     "null_value": "The record has no value; a deletion is an event with op d.",
@@ -51,6 +55,7 @@ class DeadLetter:
     size: int
     truncated: bool
     null_value: bool
+    topic: str  # where the letter is, full name; so are partition and offset
     partition: int
     offset: int
     key: bytes | None
@@ -67,7 +72,7 @@ class DeadLetter:
         return cls(
             id=name.decode("utf-8", "backslashreplace")
             if name
-            else f"@{message.partition()}/{message.offset()}",
+            else f"@{message.topic()}/{message.partition()}/{message.offset()}",
             source_topic=_text(headers, "source_topic") or "unknown",
             source_partition=_number(headers, "source_partition"),
             source_offset=_number(headers, "source_offset"),
@@ -81,6 +86,7 @@ class DeadLetter:
             size=size if size is not None else cut_from if cut_from is not None else len(value or b""),
             truncated=headers.get("truncated") == b"true" or cut_from is not None,
             null_value=headers.get("null_value") == b"true" or value is None,
+            topic=message.topic(),
             partition=message.partition(),
             offset=message.offset(),
             key=headers.get("source_key") if keep_bytes else None,
@@ -93,9 +99,13 @@ class DeadLetter:
         return self.written if self.kafka_time is None else self.kafka_time
 
     @property
-    def order(self) -> tuple[int, int, int, int]:
+    def order(self) -> Order:
         """Grows with the time, and is the same for no two letters."""
-        return self.time, self.written, self.partition, self.offset
+        return self.time, self.written, self.partition, self.offset, self.topic
+
+    @property
+    def place(self) -> Place:
+        return self.topic, self.partition, self.offset
 
     @property
     def is_import(self) -> bool:
@@ -120,7 +130,7 @@ class DeadLetter:
             "size": self.size,
             "truncated": self.truncated,
             "null_value": self.null_value,
-            "dead_letter": {"partition": self.partition, "offset": self.offset},
+            "dead_letter": {"topic": self.topic, "partition": self.partition, "offset": self.offset},
         }
 
 

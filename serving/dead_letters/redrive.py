@@ -1,9 +1,10 @@
 """Puts dead letters back into their source topics, each exactly once, whatever is killed when.
 
-Reads `<env>.events.dead_letter`, the registry and, for letters that keep only a beginning, the source topics. Writes
-source topics and `<env>.events.redriven`, both in one Kafka transaction, so that a letter is marked if and only if its
-record is in. A record put back is a new one at a new offset: the verdict on the old one stands, and versions and event
-ids decide what the new one changes.
+Reads the dead letters of the generation that it serves, the registry and, for letters that keep only a beginning, the
+source topics. Writes source topics and `<env>.events.redriven`, both in one Kafka transaction, so that a letter is
+marked if and only if its record is in. The marks are of the source topics, and so the same for all generations. A
+record put back is a new one at a new offset: the verdict on the old one stands, and versions and event ids decide what
+the new one changes.
 """
 
 import json
@@ -25,8 +26,9 @@ from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from schemas.errors import Unavailable
 from schemas.topics import REDRIVEN
-from serving.dead_letters.letter import DeadLetter
+from serving.dead_letters.letter import DeadLetter, Place
 from serving.dead_letters.scan import Read, Wanted, read_letters
+from serving.dead_letters.topics import LetterTopics
 from serving.materializer.prober import Prober
 from streams.plain_judge import PlainJudge
 
@@ -37,13 +39,7 @@ TRANSACTION_MS = 15_000
 ABORT_SECONDS = 5.0
 
 # Why a letter is not put back.
-ALREADY, OBSOLETE, LINE, LOST, HOPELESS = (
-    "already_redriven",
-    "judged_again_since",
-    "line_of_a_file",
-    "bytes_lost",
-    "still_refused",
-)
+ALREADY, LINE, LOST, HOPELESS = ("already_redriven", "line_of_a_file", "bytes_lost", "still_refused")
 
 
 @dataclass
@@ -51,7 +47,7 @@ class Redrive:
     """What a re-drive is to do, or has done. `left` counts what stays by why, `refused` the reasons it would have."""
 
     wanted: int = 0
-    ready: dict[str, tuple[int, int]] = field(default_factory=dict)  # id → where its newest copy is
+    ready: dict[str, Place] = field(default_factory=dict)  # id → where its newest copy is
     topics: Counter[str] = field(default_factory=Counter)  # of the ready ones
     left: Counter[str] = field(default_factory=Counter)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)  # topic, reason
@@ -72,12 +68,12 @@ class Redrive:
 
 
 class Redriver:
-    """Plans and carries out re-drives of one environment. A context manager."""
+    """Plans and carries out re-drives of one generation's letters. A context manager."""
 
     def __init__(self, settings: Settings, read: Read = read_letters) -> None:
         self.settings = settings
         self._read = read
-        self.generation = current_generation(settings).name
+        self.topics = LetterTopics.of(settings, current_generation(settings))
         schemas = TopicSchemas(settings)
         try:
             known = {topic: schemas.of(topic) for topic in CONTRACTS}
@@ -99,10 +95,10 @@ class Redriver:
         Raises Unavailable, GenerationError.
         """
         done, plan = self._redriven(), Redrive()
-        newest: dict[str, str | tuple[int, int]] = {}  # of the wanted ones: why it is left, or where it is
-        for letter in self._read(self.settings):
+        newest: dict[str, str | Place] = {}  # of the wanted ones: why it is left, or where it is
+        for letter in self._read(self.settings, self.topics):
             if wanted.matches(letter):
-                newest[letter.id] = self._left(letter, done) or (letter.partition, letter.offset)
+                newest[letter.id] = self._left(letter, done) or letter.place
             else:
                 newest.pop(letter.id, None)
         plan.wanted = len(newest)
@@ -145,18 +141,16 @@ class Redriver:
     def _left(self, letter: DeadLetter, done: set[str]) -> str | None:
         if letter.is_import or letter.source_topic not in CONTRACTS:
             return LINE
-        if letter.id in done:
-            return ALREADY
-        return OBSOLETE if letter.generation != self.generation else None
+        return ALREADY if letter.id in done else None
 
     def _records(
-        self, places: dict[str, tuple[int, int]]
+        self, places: dict[str, Place]
     ) -> Iterator[tuple[DeadLetter, tuple[bytes | None, bytes | None] | None]]:
         """The letters at `places` with their records' key and value, whole; None for one that is nowhere any more."""
         if not places:
             return
-        for letter in self._read(self.settings, keep_bytes=True):
-            if places.get(letter.id) != (letter.partition, letter.offset):
+        for letter in self._read(self.settings, self.topics, keep_bytes=True):
+            if places.get(letter.id) != letter.place:
                 continue
             if letter.truncated:
                 yield letter, self._source_record(letter)

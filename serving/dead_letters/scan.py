@@ -1,7 +1,7 @@
 """Look through the dead letters: the newest that somebody wants, how many there are of which kind, one by its id.
 
-Reads `<env>.events.dead_letter` from its beginning to where it ended when the reading began. A restart of the live job
-and a new generation repeat letters under the same id; the newest copy stands for all.
+Reads the topics of one generation's letters (see `topics`) from their beginning to where they ended when the reading
+began. A restart of the live job repeats letters under the same id; the newest copy stands for all.
 """
 
 from collections import Counter
@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 from infra.read_topic import read_topic
 from infra.settings import Settings
-from schemas.topics import DEAD_LETTER
-from serving.dead_letters.letter import IMPORT, DeadLetter
+from serving.dead_letters.letter import IMPORT, At, DeadLetter, Order
+from serving.dead_letters.topics import LetterTopics
 
 KEPT_AT_LEAST = 10_000  # letters without their bytes, some 1 kB each
-
-Order = tuple[int, int, int, int]  # see DeadLetter.order
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,18 @@ class Wanted:
 
 
 def read_letters(
-    settings: Settings, partitions: Iterable[int] | None = None, *, keep_bytes: bool = False
+    settings: Settings, topics: LetterTopics, where: Sequence[At] | None = None, *, keep_bytes: bool = False
 ) -> Iterator[DeadLetter]:
-    """Every letter there is, copies too, each partition in its order. Raises what `read_topic` raises."""
-    topic = settings.topic_prefix + DEAD_LETTER
-    for message in read_topic(settings.kafka_bootstrap_servers, topic, partitions):
-        yield DeadLetter.of(message, keep_bytes=keep_bytes)
+    """Every letter of a generation and of imports, copies too: topic by topic, each partition in its order.
+
+    `where` None means everywhere. Raises what `read_topic` raises.
+    """
+    for name in topics.names:
+        partitions = None if where is None else [p for topic, p in where if topic == name]
+        for message in read_topic(settings.kafka_bootstrap_servers, name, partitions):
+            letter = DeadLetter.of(message, keep_bytes=keep_bytes)
+            if topics.hold(letter):
+                yield letter
 
 
 # `read_letters`, or the same within bounds of somebody's own.
@@ -118,17 +122,24 @@ def summarize(letters: Iterable[DeadLetter], wanted: Wanted) -> tuple[int, Count
     return len(kinds), counts
 
 
-def copies_of(settings: Settings, letter_id: str, read: Read = read_letters) -> Sequence[DeadLetter]:
+def copies_of(
+    settings: Settings, topics: LetterTopics, letter_id: str, read: Read = read_letters
+) -> Sequence[DeadLetter]:
     """Every copy of one letter with its bytes, oldest first; empty if there is none.
 
     What the live job and the materializer write keeps its source's partition number, so one partition is enough for it.
     """
     partition, copies = partition_of(letter_id), []
-    for where in (None,) if partition is None else ([partition], None):
-        copies = [each for each in read(settings, where, keep_bytes=True) if each.id == letter_id]
+    for where in (None,) if partition is None else ([(name, partition) for name in topics.names], None):
+        copies = [each for each in read(settings, topics, where, keep_bytes=True) if each.id == letter_id]
         if copies:
             break
-    return sorted(copies, key=lambda each: (each.written, each.partition, each.offset))
+    return sorted(copies, key=by_age)
+
+
+def by_age(copy: DeadLetter) -> tuple[int, str, int, int]:
+    """Grows from the oldest copy of a letter to the one that stands for all."""
+    return copy.written, *copy.place
 
 
 def partition_of(letter_id: str) -> int | None:

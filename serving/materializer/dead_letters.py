@@ -1,16 +1,17 @@
 """Writes the dead letters: refused records as the live job hands them on, and those that only the fold can refuse.
 
-The live job puts a refused record on the judged topic right before its verdict. It is written to
-`<env>.events.dead_letter` before the refusal is applied, so that whatever is counted as refused can be found there.
+The live job puts a refused record on the judged topic right before its verdict. It is written to the generation's own
+topic, `<env>.g1.events.dead_letter`, before the refusal is applied, so that whatever is counted as refused can be found
+there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from infra.generations import Generation
 from infra.settings import Settings
 from schemas.errors import Unavailable
-from schemas.topics import DEAD_LETTER
 
 TIMEOUT = 15.0
 EXCERPT_BYTES = 4096  # of a letter that the broker does not take whole; its source offset names the rest
@@ -20,9 +21,9 @@ Headers = Sequence[tuple[str, bytes | None]]
 class DeadLetters:
     """The dead letters of one generation. A repeat has the same key, `topic/partition/offset`."""
 
-    def __init__(self, settings: Settings, generation: str) -> None:
-        self._topic = settings.topic_prefix + DEAD_LETTER
-        self._prefix, self._generation = settings.topic_prefix, generation
+    def __init__(self, settings: Settings, generation: Generation) -> None:
+        self._topic = generation.dead_letter_topic(settings)
+        self._prefix, self._generation = settings.topic_prefix, generation.name
         self._awaited: dict[bytes, Message] = {}  # letters whose verdict has not been read yet, by key
         self._producer = Producer(
             {

@@ -56,7 +56,7 @@ class Materializer:
         self.failpoints = Failpoints(settings)
         self.judged = JudgedReader(settings, self.generation.judged_topic(settings))
         self.prober = Prober(settings)
-        self.letters = DeadLetters(settings, self.generation.name)
+        self.letters = DeadLetters(settings, self.generation)
         self.refusals = Refusals(settings)
         _, ends = source_bounds(settings, self.generation)
         self.watch = Watch(settings, self.generation, ends)

@@ -7,7 +7,6 @@ import { setText } from "./rows.js";
 
 const LEFT = {
   already_redriven: "put back before",
-  judged_again_since: "judged again since, by another generation",
   line_of_a_file: "lines of files: import the file again",
   bytes_lost: "no longer kept whole",
   still_refused: "would be refused again",

@@ -20,7 +20,7 @@ from infra.kafka import admin, await_leaders, ensure_topics, grow, identities
 from infra.read_topic import read_topic
 from infra.runtime.spec import State
 from schemas.contract import CONTRACTS
-from schemas.topics import DEAD_LETTER, TOPICS
+from schemas.topics import TOPICS
 from sources.codec import EventCodec
 from sources.generator import Dials, Emission, ShopSimulator, moments
 from sources.generator.emission import Intent
@@ -123,12 +123,11 @@ def send(world: World, *emissions: Emission, partition: int | None = None) -> li
 def dead_letters(world: World) -> dict[tuple[str, int, int], tuple[str, bytes | None]]:
     """The live generation's dead letters: where the record lies → reasons and bytes."""
     settings, found = world.settings, {}
-    generation = load_generation(settings).name.encode()
-    for message in read_topic(settings.kafka_bootstrap_servers, settings.topic_prefix + DEAD_LETTER):
-        headers = dict(message.headers())
-        if headers["generation"] == generation:
-            topic, partition, offset = message.key().decode().split("/")
-            found[topic, int(partition), int(offset)] = (headers["reasons"].decode(), message.value())
+    name = load_generation(settings).dead_letter_topic(settings)
+    for message in read_topic(settings.kafka_bootstrap_servers, name):
+        topic, partition, offset = message.key().decode().split("/")
+        reasons = dict(message.headers())["reasons"].decode()
+        found[topic, int(partition), int(offset)] = (reasons, message.value())
     return found
 
 

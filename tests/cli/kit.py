@@ -57,10 +57,14 @@ def order(n: int = 1, **fields: Any) -> dict[str, Any]:
 
 
 class DeadLetterWriter:
-    """Writes dead letters with the live job's key, headers and partition."""
+    """Writes dead letters with the live job's key, headers and partition, to a generation's topic or to the shared one.
 
-    def __init__(self, settings: Settings) -> None:
-        self.topic = settings.topic_prefix + DEAD_LETTER
+    Into the shared one all went before generations had topics of their own.
+    """
+
+    def __init__(self, settings: Settings, generation: str = "g1", *, shared: bool = False) -> None:
+        self.generation = generation
+        self.topic = settings.topic_prefix + (DEAD_LETTER if shared else f"{generation}.{DEAD_LETTER}")
         self.producer = Producer(
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 2}
         )
@@ -73,7 +77,6 @@ class DeadLetterWriter:
         *,
         key: bytes | None = b"",
         at: int = T0,
-        generation: str = "g1",
         size: int | None = None,
     ) -> str:
         """Queue the letter of the source record at (topic, partition, offset); returns its id."""
@@ -87,7 +90,7 @@ class DeadLetterWriter:
             "source_offset": offset,
             "reasons": ",".join(reasons),
             "kafka_time": at,
-            "generation": generation,
+            "generation": self.generation,
             "size": size,
             "truncated": str(size > len(kept) + len(key or b"")).lower(),
             "null_value": str(value is None).lower(),

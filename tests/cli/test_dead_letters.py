@@ -32,6 +32,7 @@ BLANK = DeadLetter(
     size=0,
     truncated=False,
     null_value=False,
+    topic="demo.g1.events.dead_letter",
     partition=0,
     offset=0,
     key=None,

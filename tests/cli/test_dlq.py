@@ -7,26 +7,27 @@ from confluent_kafka import Producer
 
 from dataflow.main import OK, USAGE
 from infra.settings import Settings
-from schemas.topics import DEAD_LETTER
 from sources.codec import EventCodec
 from tests.cli.kit import T0, DeadLetterWriter, Shell, listed, order, shown
+from tests.generation_kit import begin_beside
 
 MINUTE = 60_000_000
 
 
 def test_the_newest_come_first_each_once_however_often_it_was_written(
-    shell: Shell, letters: DeadLetterWriter
+    shell: Shell, environment: Settings, letters: DeadLetterWriter
 ) -> None:
     for _ in range(3):
         for n in range(5):
             letters.write(("orders", n % 2, n), b"x", ["too_short"], at=T0 + n * MINUTE)
-    letters.write(("orders", 0, 2), b"x", ["too_short"], at=T0 + 2 * MINUTE, generation="g2")
+    letters.write(("orders", 0, 2), b"x", ["too_short"], at=T0 + 2 * MINUTE)
     letters.flush()
     assert listed(shell) == ["orders/0/4", "orders/1/3", "orders/0/2", "orders/1/1", "orders/0/0"]
     assert listed(shell, "--limit", "2") == ["orders/0/4", "orders/1/3"]
     assert json.loads(shell.out)["more"] is True
-    assert shown(shell, "orders/0/2")["generations"] == ["g1", "g2"]
-    assert json.loads(shell.out)["copies"] == 4
+    assert shown(shell, "orders/0/2")["copies"] == 4
+    place = {"topic": f"{environment.dataflow_env}.g1.events.dead_letter", "partition": 0, "offset": 9}
+    assert json.loads(shell.out)["dead_letter"] == place
 
 
 def test_filters_and_summary_agree(shell: Shell, letters: DeadLetterWriter) -> None:
@@ -34,7 +35,7 @@ def test_filters_and_summary_agree(shell: Shell, letters: DeadLetterWriter) -> N
     letters.write(("orders", 0, 2), b"x", ["status_allowed", "op_allowed"], at=T0 + MINUTE)
     letters.write(("payments", 1, 3), b"x", ["status_allowed"], at=T0 + 2 * MINUTE)
     # judged again under other rules: the newer verdict stands
-    letters.write(("orders", 0, 1), b"x", ["wrong_magic_byte"], at=T0, generation="g2")
+    letters.write(("orders", 0, 1), b"x", ["wrong_magic_byte"], at=T0)
     letters.flush()
     assert listed(shell, "--topic", "orders") == ["orders/0/2", "orders/0/1"]
     assert listed(shell, "--reason", "status_allowed") == ["payments/1/3", "orders/0/2"]
@@ -116,14 +117,37 @@ def test_transactions_of_somebody_else_neither_stop_nor_fool_the_reading(
         }
     )
     producer.init_transactions(30)
-    topic = environment.topic_prefix + DEAD_LETTER
     for name, end in (
         (b"orders/0/2", producer.commit_transaction),
         (b"orders/0/3", producer.abort_transaction),
     ):
         producer.begin_transaction()
-        producer.produce(topic, b"x", name, 0, headers=[("source_topic", b"orders")])
+        producer.produce(letters.topic, b"x", name, 0, headers=[("source_topic", b"orders")])
         producer.flush(30)
         end(30)
     # without the headers of a time its own is taken, which is newer
     assert listed(shell) == ["orders/0/2", "orders/0/1"]
+
+
+def test_letters_from_when_all_were_in_one_topic_are_those_of_the_generation_that_they_name(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, monkeypatch
+) -> None:
+    begin_beside(environment)
+    for n, writer in enumerate(
+        (
+            letters,
+            DeadLetterWriter(environment, "g1", shared=True),
+            DeadLetterWriter(environment, "g2", shared=True),
+        )
+    ):
+        writer.write(("orders", 1, n), b"x", ["too_short"], at=T0 + n)
+        writer.flush()
+    assert listed(shell) == ["orders/1/1", "orders/1/0"]
+    assert json.loads(shell.out)["generation"] == "g1"
+    assert (
+        shown(shell, "orders/1/1")["dead_letter"]["topic"] == f"{environment.dataflow_env}.events.dead_letter"
+    )
+    monkeypatch.setenv("DATAFLOW_GENERATION", "2")
+    assert listed(shell) == ["orders/1/2"]
+    assert shell.run("dlq", "list", "--summary") == OK
+    assert shell.out.startswith(f"1 dead letters in environment {environment.dataflow_env}, generation g2")

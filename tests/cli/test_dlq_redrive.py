@@ -18,7 +18,8 @@ from infra.runtime.platform import ROOT
 from infra.settings import Settings
 from sources.codec import EventCodec
 from sources.producer import EventProducer
-from tests.cli.kit import T0, DeadLetterWriter, Shell, order
+from tests.cli.kit import T0, DeadLetterWriter, Shell, listed, order
+from tests.generation_kit import begin_beside, go_live
 from tests.helpers import wait_for
 
 MINUTE = 60_000_000
@@ -51,14 +52,13 @@ def test_what_would_pass_now_goes_back_once_and_the_rest_says_why_not(
     key, value = codec.encode("orders", order(8, total_amount=Decimal(-1)))
     letters.write(("orders", 0, 8), value, ["total_amount_minimum"], key=key)
     letters.write(("orders", 1, 9), value[:30], ["undecodable"], key=key)
-    letters.write(("orders", 1, 10), good[0][1], ["unknown_schema_id"], key=good[0][0], generation="g0")
     letters.write(("orders", 1, 11), b"x" * 100, ["too_large"], key=key, size=900_000)
     letters.flush()
 
     plan = redriven(shell, "--dry-run")
-    assert (plan["wanted"], plan["ready"], plan["redriven"]) == (7, 3, 0)
+    assert (plan["wanted"], plan["ready"], plan["redriven"]) == (6, 3, 0)
     assert plan["ready_by_topic"] == {"orders": 3}
-    assert plan["left"] == {"still_refused": 2, "judged_again_since": 1, "bytes_lost": 1}
+    assert plan["left"] == {"still_refused": 2, "bytes_lost": 1}
     assert plan["still_refused"] == [
         {"topic": "orders", "reason": "total_amount_minimum", "letters": 1},
         {"topic": "orders", "reason": "undecodable", "letters": 1},
@@ -74,6 +74,44 @@ def test_what_would_pass_now_goes_back_once_and_the_rest_says_why_not(
     # one that would be refused again goes back only if it is told to
     assert redriven(shell, "--reason", "total_amount_minimum", "--all")["redriven"] == 1
     expect(environment, "orders", Counter([*good, (key, value)]))
+
+
+def test_letters_of_another_generation_go_back_once_whoever_puts_them_back(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec, monkeypatch
+) -> None:
+    """What is back is back for all generations: it is a fact about the source topics."""
+    second = begin_beside(environment)
+    good = [codec.encode("orders", order(n)) for n in range(4)]
+    # The first and the second are refused by both generations, the third by one only, as is the last.
+    theirs, before = DeadLetterWriter(environment, "g2"), DeadLetterWriter(environment, shared=True)
+    for writer, offsets in ((letters, (0, 1)), (theirs, (0, 1, 2)), (before, (3,))):
+        for n in offsets:
+            writer.write(("orders", 0, n), good[n][1], ["unknown_schema_id"], key=good[n][0])
+        writer.flush()
+    assert redriven(shell, "--topic", "orders", "--partition", "0", "--offsets", "0")["redriven"] == 1
+
+    monkeypatch.setenv("DATAFLOW_GENERATION", str(second.number))
+    assert listed(shell) == ["orders/0/2", "orders/0/1", "orders/0/0"]
+    found = redriven(shell)
+    assert (found["wanted"], found["redriven"], found["left"]) == (3, 2, {"already_redriven": 1})
+    expect(environment, "orders", Counter(good[:3]))
+    assert redriven(shell)["redriven"] == 0
+
+    monkeypatch.delenv("DATAFLOW_GENERATION")
+    found = redriven(shell)
+    assert (found["wanted"], found["redriven"], found["left"]) == (3, 1, {"already_redriven": 2})
+    go_live(environment, second.number)
+    assert redriven(shell)["left"] == {"already_redriven": 3}
+    expect(environment, "orders", Counter(good))
+
+
+def test_a_generation_that_was_never_started_is_named(
+    shell: Shell, environment: Settings, monkeypatch
+) -> None:
+    monkeypatch.setenv("DATAFLOW_GENERATION", "7")
+    for arguments in (("list",), ("show", "orders/0/1"), ("redrive",)):
+        assert shell.run("dlq", *arguments) == FAILED
+        assert "g7 was never started" in shell.err
 
 
 def test_letters_are_chosen_by_topic_time_and_offsets(
@@ -111,15 +149,20 @@ def test_a_letter_that_keeps_only_a_beginning_is_taken_whole_from_its_source(
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("failpoint", ["redrive.before_commit:2", "redrive.after_commit:2"])
+@pytest.mark.parametrize(
+    ("failpoint", "generation"), [("redrive.before_commit:2", 1), ("redrive.after_commit:2", 2)]
+)
 def test_a_re_drive_that_is_killed_goes_on_where_it_was(
     shell: Shell,
     environment: Settings,
-    letters: DeadLetterWriter,
     codec: EventCodec,
     monkeypatch,
     failpoint: str,
+    generation: int,
 ) -> None:
+    begin_beside(environment)
+    monkeypatch.setenv("DATAFLOW_GENERATION", str(generation))
+    letters = DeadLetterWriter(environment, f"g{generation}")
     good = [codec.encode("orders", order(n)) for n in range(1_200)]
     for n, (key, value) in enumerate(good):
         letters.write(("orders", n % 2, n), value, ["unknown_schema_id"], key=key)

@@ -1,17 +1,22 @@
 """The index of the dead letters says what reading all of them says, whatever is written, repeated, dropped."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from serving.dead_letters import DeadLetter, Wanted, newest, summarize
-from serving.dead_letters.index import LetterIndex, shares
+from serving.dead_letters import DeadLetter, LetterTopics, Wanted, newest, summarize
+from serving.dead_letters.index import KEPT, LetterIndex, shares
 
 REASONS = [("too_short",), ("status_allowed",), ("status_allowed", "op_allowed"), ()]
 TOPICS = ["orders", "customers", "import:shop", "import:other"]
 
 
-def letter(rng: random.Random, offset: int, partition: int) -> DeadLetter:
+HOLDERS = LetterTopics("g2", "demo.g2.events.dead_letter", "demo.events.dead_letter")
+BEGINNING = {(topic, partition): 0 for topic in HOLDERS.names for partition in (0, 1)}
+
+
+def letter(rng: random.Random, offset: int, holder: str, partition: int) -> DeadLetter:
     """The next copy on a partition: often of a letter that was written before, sometimes for another reason."""
     topic, number = rng.choice(TOPICS), rng.randrange(40) * 2 + partition
     is_import = topic.startswith("import:")
@@ -25,11 +30,13 @@ def letter(rng: random.Random, offset: int, partition: int) -> DeadLetter:
         reasons=rng.choice(REASONS),
         detail="said" if is_import else None,
         kafka_time=None if is_import else 1_000 * rng.randrange(50),
-        written=50_000 + offset * 10 + partition,
+        # Who reads topic by topic reads the older copies first.
+        written=(50_000 if holder == HOLDERS.shared else 90_000) + offset * 10 + partition,
         generation=rng.choice(["g1", "g2"]),
         size=rng.randrange(1_000),
         truncated=rng.random() < 0.1,
         null_value=rng.random() < 0.1,
+        topic=holder,
         partition=partition,
         offset=offset,
         key=None,
@@ -39,7 +46,19 @@ def letter(rng: random.Random, offset: int, partition: int) -> DeadLetter:
 
 def tape(seed: int, count: int = 300) -> list[DeadLetter]:
     rng = random.Random(seed)
-    return [letter(rng, offset, partition) for offset in range(count // 2) for partition in (0, 1)]
+    return [
+        letter(rng, offset, holder, partition)
+        for holder in HOLDERS.names
+        for offset in range(count // 4)
+        for partition in (0, 1)
+    ]
+
+
+def index_of(letters: list[DeadLetter], most: int = KEPT) -> LetterIndex:
+    index = LetterIndex(HOLDERS, BEGINNING, BEGINNING, most)
+    for each in letters:
+        index.add([each])
+    return index
 
 
 QUESTIONS = [
@@ -56,8 +75,7 @@ QUESTIONS = [
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_answers_as_reading_everything_does(seed):
-    letters, index, rng = tape(seed), LetterIndex(), random.Random(seed)
-    index.begin({0: 0, 1: 0})
+    letters, index, rng = tape(seed), index_of([]), random.Random(seed)
     at = 0
     while at < len(letters):
         size = rng.choice((1, 5, 60))
@@ -74,18 +92,19 @@ def test_it_answers_as_reading_everything_does(seed):
                 break
             before, pages = expected[-1].order, pages + 1
     for each in letters[::10]:
-        copies = [(other.partition, other.offset) for other in letters if other.id == each.id]
+        copies = [other.place for other in letters if other.id == each.id]
         assert sorted(index.places(each.id)) == sorted(copies)
     current = {each.id: each for each in letters}
-    assert {each.id: each for each in index.entries()} == current
+    assert {each.id: each for topic in HOLDERS.names for each in index.entries(topic)} == current
 
 
 def test_what_retention_takes_is_gone():
-    letters, index = tape(1), LetterIndex()
-    index.begin({0: 0, 1: 0})
-    index.add(letters)
-    index.drop_before({0: 100, 1: 40})
-    left = [each for each in letters if each.offset >= (100, 40)[each.partition]]
+    letters = tape(1)
+    index = index_of(letters)
+    taken = dict(zip(BEGINNING, (70, 40, 10, 0), strict=True))
+    index.drop_before(taken)
+    left = [each for each in letters if each.offset >= taken[each.topic, each.partition]]
+    assert index.older() == {}
     for wanted in QUESTIONS:
         assert index.summarize(wanted) == summarize(left, wanted)
     assert index.newest(Wanted(), 1_000) == newest(lambda: left, Wanted(), 1_000)
@@ -93,29 +112,36 @@ def test_what_retention_takes_is_gone():
 
 
 def test_it_keeps_the_newest_it_has_room_for_and_knows_from_where_on():
-    letters, index = tape(2, 1_000), LetterIndex(most=100)
-    index.begin({0: 0, 1: 0})
-    for each in letters:
-        index.add([each])
+    letters = tape(2, 1_000)
+    index = index_of(letters, most=100)
     assert 80 <= index.copies <= 100
-    kept = [each for each in letters if each.offset >= index.floors[each.partition]]
+    kept = [each for each in letters if each.offset >= index.floors[each.topic, each.partition]]
     assert index.copies == len(kept)
-    assert index.newest(Wanted(), 1_000) == newest(lambda: kept, Wanted(), 1_000)
-    assert index.first_written(1) == next(e.written for e in kept if e.partition == 1)
+    assert index.older() == index.floors
+    # A copy that is kept does not stand for all when a newer one had to go.
+    last = {each.id: each for each in letters}
+    standing = [each for each in kept if last[each.id] == each]
+    assert index.newest(Wanted(), 1_000) == newest(lambda: standing, Wanted(), 1_000)
+    for at in BEGINNING:
+        assert index.first_written(at) == next(e.written for e in kept if (e.topic, e.partition) == at)
 
 
-def test_marks_and_a_new_beginning():
-    index = LetterIndex()
-    index.begin({0: 0, 1: 0})
-    index.add(tape(3))
+def test_letters_that_differ_in_nothing_but_their_topic_are_on_one_page_each():
+    [first, *_] = tape(3)
+    twins = [replace(first, id=f"@{topic}", topic=topic) for topic in HOLDERS.names]
+    index = index_of(twins)
+    [newer], more = index.newest(Wanted(), 1)
+    assert (newer.topic, more) == (HOLDERS.own, True)
+    [older], more = index.newest(Wanted(), 1, newer.order)
+    assert (older.topic, more) == (HOLDERS.shared, False)
+    assert index.newest(Wanted(), 1, older.order) == ([], False)
+
+
+def test_marks_are_kept_once():
+    index = index_of(tape(3))
     index.mark_redriven(["orders/0/2", "orders/0/2", "elsewhere/0/1"])
     assert index.redriven(["orders/0/2", "orders/0/4"]) == {"orders/0/2"}
     assert index.redriven_marks == 2
-    index.begin({0: 7, 1: 0})
-    assert (index.letters, index.copies, index.redriven_marks) == (0, 0, 0)
-    assert index.newest(Wanted(), 10) == ([], False)
-    assert index.summarize(Wanted(topic="orders")) == (0, {})
-    assert index.redriven(["orders/0/2"]) == set()
 
 
 def test_the_room_is_shared_so_that_small_partitions_keep_everything():

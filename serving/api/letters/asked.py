@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from serving.api.ingest.document import Malformed, json_type, parse
 from serving.api.problems import bad_query
 from serving.api.query_string import Parameters, moment, named, one, shown, whole_number, wrong
-from serving.dead_letters import FILTERS, BadFilter, DeadLetter, Wanted, parse_wanted
+from serving.dead_letters import FILTERS, BadFilter, DeadLetter, Order, Wanted, parse_wanted
 
 LIMIT, LIMIT_AT_MOST = 50, 1_000
 BODY: Mapping[str, type] = {
@@ -19,17 +19,25 @@ BODY: Mapping[str, type] = {
 }
 NAMES = {str: "a string", int: "a whole number", bool: "true or false"}
 
+CURSOR = re.compile(r"(g[0-9]{1,9})" + r"-([0-9]{1,18})" * 4 + r"-([a-z0-9._-]{1,249})", re.ASCII)
 Pairs = Iterable[tuple[str, str]]
-Order = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Before:
+    """The last letter of the page before: of which generation that page was, and the letter's order."""
+
+    generation: str
+    order: Order
 
 
 @dataclass(frozen=True)
 class Page:
-    """`before`: the order of the last letter of the page before this one."""
+    """`before` is None for the first page."""
 
     wanted: Wanted
     limit: int
-    before: Order | None
+    before: Before | None
 
 
 @dataclass(frozen=True)
@@ -77,19 +85,21 @@ def parse_redrive(raw: bytes, zone: ZoneInfo) -> RedriveAsked:
     return RedriveAsked(_wanted(given, zone), bool(document.get("all")), dry_run is None or dry_run)
 
 
-def cursor(last: DeadLetter) -> str:
-    """Where the next page begins."""
-    return "-".join(map(str, last.order))
+def cursor(generation: str, last: DeadLetter) -> str:
+    """Where the next page begins, of the letters of this generation."""
+    return "-".join((generation, *map(str, last.order)))
 
 
-def _before(given: Parameters) -> Order | None:
+def _before(given: Parameters) -> Before | None:
     text = one(given, "cursor")
     if text is None:
         return None
-    if not re.fullmatch(r"[0-9]{1,18}(-[0-9]{1,18}){3}", text, re.ASCII):
+    found = CURSOR.fullmatch(text)
+    if found is None:
         raise wrong("cursor", f"expected `next` of an answer as it was; saw {shown(text)}")
-    time, written, partition, offset = map(int, text.split("-"))
-    return time, written, partition, offset
+    generation, *numbers, topic = found.groups()
+    time, written, partition, offset = map(int, numbers)
+    return Before(generation, (time, written, partition, offset, topic))
 
 
 def _wanted(given: Parameters, zone: ZoneInfo) -> Wanted:

@@ -5,14 +5,14 @@ Reads what `read_letters` reads.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.threads import in_thread
-from serving.dead_letters import DeadLetter, read_letters
+from serving.dead_letters import At, DeadLetter, LetterTopics, read_letters
 
 SECONDS = 20.0
 REDRIVE_SECONDS = 120.0
@@ -53,10 +53,15 @@ class Limit:
             raise TooSlow(self.seconds)
 
     def read(
-        self, settings: Settings, partitions: Iterable[int] | None = None, *, keep_bytes: bool = False
+        self,
+        settings: Settings,
+        topics: LetterTopics,
+        where: Sequence[At] | None = None,
+        *,
+        keep_bytes: bool = False,
     ) -> Iterator[DeadLetter]:
         """`read_letters` that raises TooSlow when the time is over."""
-        for n, letter in enumerate(read_letters(settings, partitions, keep_bytes=keep_bytes)):
+        for n, letter in enumerate(read_letters(settings, topics, where, keep_bytes=keep_bytes)):
             if n % PAUSE_EVERY == 0:
                 self.check()
                 time.sleep(PAUSE)

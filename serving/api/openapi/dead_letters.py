@@ -79,9 +79,10 @@ _FACTS: dict[str, Schema] = {
     "size": WHOLE,
     "truncated": BOOLEAN,
     "null_value": BOOLEAN,
-    "dead_letter": objects({"partition": WHOLE, "offset": WHOLE}),
+    "dead_letter": objects({"topic": STRING, "partition": WHOLE, "offset": WHOLE}),
 }
 
+_GENERATION = {**STRING, "description": "Whose letters these are; those of imports are with each."}
 _REDRIVEN = {**BOOLEAN, "description": "Whether its record was put back."}
 
 
@@ -110,6 +111,7 @@ LETTERS: dict[int | str, Any] = {
     200: answers(
         objects(
             {
+                "generation": _GENERATION,
                 "letters": {
                     "type": "array",
                     "items": _letter({"reasons": {"type": "array", "items": STRING}, "redriven": _REDRIVEN}),
@@ -122,12 +124,14 @@ LETTERS: dict[int | str, Any] = {
     ),
     **_WRONG,
     **AUTH,
+    410: problem("The cursor is of a generation that is no longer served."),
     **_SLOW,
 }
 LETTER_SUMMARY: dict[int | str, Any] = {
     200: answers(
         objects(
             {
+                "generation": _GENERATION,
                 "letters": WHOLE,
                 "summary": {
                     "type": "array",
@@ -160,8 +164,6 @@ LETTER: dict[int | str, Any] = {
                 "key": or_null(STRING),
                 "redriven": _REDRIVEN,
                 "copies": WHOLE,
-                "generations": {"type": "array", "items": STRING},
-                "other_bytes_in": {"type": "array", "items": STRING},
                 "content": or_null(_CONTENT),
                 "bytes": objects({"kept": WHOLE, "shown": WHOLE, "hex": STRING}),
                 **_AS_OF,

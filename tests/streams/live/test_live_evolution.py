@@ -9,11 +9,10 @@ import fastavro
 import pytest
 
 from infra.bootstrap import bootstrap
-from infra.generation import source_bounds
+from infra.generation import load_generation, source_bounds
 from infra.registry import Registry, subject
 from infra.runtime.platform import Platform
 from schemas.contract import CONTRACTS
-from schemas.topics import DEAD_LETTER
 from serving.store.keys import Keys, place
 from serving.store.store import connect
 from sources.codec import HEADER, MAGIC
@@ -80,7 +79,7 @@ def test_records_are_undecided_until_their_schema_is_known_and_refused_only_if_n
     print(f"settled after {', '.join(f'{gap:.1f}' for gap in gaps)} s")
     letters = Counter(
         dict(letter.headers())["reasons"]
-        for letter in committed(settings, settings.topic_prefix + DEAD_LETTER)
+        for letter in committed(settings, load_generation(settings).dead_letter_topic(settings))
         if letter.value()[:5] in {HEADER.pack(MAGIC, NOBODYS_ID + turn) for turn in (0, 1)}
     )
     assert letters == {b"unknown_schema_id": 100}
