@@ -32,6 +32,7 @@ from infra.kafka import (
     identities,
     log_bounds,
 )
+from infra.seams import archived_starts
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 from schemas.topics import DEAD_LETTER, GENERATIONS, JUDGED, SOURCE_TOPICS, TOPICS
@@ -60,7 +61,8 @@ def load_generation(settings: Settings, patience: float = CONFIRM_SECONDS) -> Ge
 def begin_generation(settings: Settings, number: int, archive: Archive | None = None) -> Generation:
     """Generation `number` of the topics as they are now, with outputs of its own; it is not recorded yet.
 
-    With an `archive` it begins where that does. Raises GenerationError if a source topic is missing.
+    With an `archive` it begins where bronze does. Raises GenerationError if a source topic is missing, or if neither
+    Kafka nor bronze has all that lies between.
     """
     generation = Generation(number, source_identities(settings), archive=archive)
     missing = [settings.topic_prefix + topic for topic in SOURCE_TOPICS if topic not in generation.topics]
@@ -71,12 +73,11 @@ def begin_generation(settings: Settings, number: int, archive: Archive | None = 
             "(which `dataflow up` runs too), then try again"
         )
     # What a later rebuild has to find there still.
-    first, _ = source_bounds(settings, generation)
-    starts = {
-        topic: [first[topic, p] for p in range(identity.partitions)]
-        for topic, identity in generation.topics.items()
-    }
-    generation = replace(generation, starts=starts)
+    first, end = source_bounds(settings, generation)
+    if archive is not None:
+        base = read_generations(settings).of(archive.number).generation
+        first = archived_starts(generation, base, first, end)
+    generation = replace(generation, starts=generation.by_topic(first))
     fit_output_topics(settings, generation)
     return generation
 

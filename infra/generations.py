@@ -51,17 +51,28 @@ class State(StrEnum):
 class Archive:
     """Where records are read that the topics no longer hold: bronze of generation `number`, below the `seams`.
 
-    `seams` are the first offsets that are read from Kafka, by topic and partition; `manifest` has all below them.
+    `seams` are the first offsets that are read from Kafka, by topic and partition; `manifest` has all below them: it
+    ends before `until`.
     """
 
     number: int
     manifest: int
     seams: Mapping[str, Sequence[int]]
+    until: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def seam(self, topic: str, partition: int) -> int:
         """Records of a partition below this offset come from bronze; 0: none."""
-        seams = self.seams.get(topic, ())
-        return seams[partition] if partition < len(seams) else 0
+        return _at(self.seams, topic, partition)
+
+    def end(self, topic: str, partition: int) -> int:
+        """The first offset of a partition that the manifest does not have; 0: it has nothing of it."""
+        return _at(self.until, topic, partition)
+
+
+def _at(offsets: Mapping[str, Sequence[int]], topic: str, partition: int) -> int:
+    """Of a partition that was added since there is nothing."""
+    found = offsets.get(topic, ())
+    return found[partition] if partition < len(found) else 0
 
 
 @dataclass(frozen=True)
@@ -75,8 +86,7 @@ class Generation:
 
     def start(self, topic: str, partition: int) -> int:
         """The first offset of a source partition when the generation began; 0 for one that was added since."""
-        starts = self.starts.get(topic, ())
-        return starts[partition] if partition < len(starts) else 0
+        return _at(self.starts, topic, partition)
 
     @property
     def name(self) -> str:
@@ -92,6 +102,10 @@ class Generation:
     def partitions(self) -> list[tuple[str, int]]:
         """All source partitions, by topic name without prefix."""
         return [(topic, p) for topic, identity in self.topics.items() for p in range(identity.partitions)]
+
+    def by_topic(self, offsets: Offsets) -> dict[str, list[int]]:
+        """Offsets of all source partitions as they are recorded."""
+        return {t: [offsets[t, p] for p in range(identity.partitions)] for t, identity in self.topics.items()}
 
     def seams(self) -> Offsets:
         """Below which offset each source partition is read from the archive; 0 where there is none."""
