@@ -54,7 +54,7 @@ class Barriers:
 
 
 def steps(since: Offsets, until: Offsets, most: int) -> Iterator[Offsets]:
-    """Offsets on the way, of which the last is `until`, so that between two lie about `most` at most."""
-    number = max(1, -(-sum(until[at] - since[at] for at in until) // most))
+    """Offsets on the way, of which the last is `until`, so that between two lie about `most` at most. None: no way."""
+    number = -(-sum(until[at] - since[at] for at in until) // most)
     for n in range(1, number + 1):
         yield {at: since[at] + (until[at] - since[at]) * n // number for at in until}

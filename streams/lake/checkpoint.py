@@ -58,24 +58,25 @@ class Checkpoint:
 
     def check(self, manifest: Manifest) -> None:
         """Raise LostCheckpoint if the lake is not empty and Spark would begin at the beginning."""
-        resume = self._home / RESUME
-        if manifest.number and not any(self.directory.glob("offsets/[0-9]*")) and not resume.exists():
+        if (self._home / RESUME).exists():
+            shutil.rmtree(self.directory, ignore_errors=True)  # a kill may have spared it
+        elif manifest.number and not any(self.directory.glob("offsets/[0-9]*")):
             raise LostCheckpoint(
                 f"expected the checkpoint that wrote batch {manifest.number} of the lake in {self.directory}, and "
                 "found none. Two ways out: `dataflow lake resume` goes on from the offsets that the lake's own "
                 "manifest names (nothing is read twice, nothing is skipped); `dataflow generation new` starts "
                 "over from the beginning of the topics"
             )
-        resume.unlink(missing_ok=True)
 
     def resume(self) -> None:
-        """Let the next driver begin a new checkpoint where the manifest is."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Let the next query begin a new checkpoint where the manifest is; that holds until it has planned a batch."""
         self._home.mkdir(parents=True, exist_ok=True)
         (self._home / RESUME).touch()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def batch_end(self, batch_id: int, prefix: str) -> Offsets:
         """The offsets that a batch of the query ends before, by topic name without prefix."""
+        (self._home / RESUME).unlink(missing_ok=True)  # now there is a checkpoint that can be lost
         text = (self.directory / "offsets" / str(batch_id)).read_text("utf-8")
         by_topic = json.loads(text.splitlines()[-1])
         return {

@@ -7,7 +7,7 @@ The query plans batches and keeps them in its checkpoint; a batch is read, judge
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
@@ -16,21 +16,23 @@ from typing import Self
 
 import polars as pl
 from py4j.protocol import Py4JError, Py4JJavaError
-from pyspark.errors import StreamingQueryException
+from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
 
 from infra.failpoints import Failpoints
-from infra.generation import current_generation
+from infra.generation import current_generation, source_bounds
 from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
 from schemas.contract import CONTRACTS
-from schemas.errors import DataflowError, Unavailable
+from schemas.errors import DataflowError, GenerationError, Unavailable
+from streams.archive import plot
 from streams.lake.barrier import Barriers
 from streams.lake.batch import Batch
 from streams.lake.checkpoint import Checkpoint
 from streams.lake.code import definition, digest
+from streams.lake.evolution import NEW_LAKE
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
@@ -121,6 +123,9 @@ class LakeJob:
     def run_query(self) -> None:
         """One life of the query: returns when a stop is asked for, raises what ended it."""
         self.failure = None
+        self.take_from_bronze()
+        if self.stop.asked:
+            return
         query = self.start()
         try:
             looked = time.monotonic()
@@ -133,6 +138,36 @@ class LakeJob:
                     self.world.check()
         finally:
             query.stop()
+
+    def take_from_bronze(self) -> None:
+        """Take in what the topics no longer hold and another generation's bronze does; the query begins behind it.
+
+        Raises GenerationError if that has not all of it, Unavailable if it cannot be read.
+        """
+        while not self.stop.asked:
+            since, (first, _) = self.since(), source_bounds(self.settings, self.generation)
+            course = plot(self.settings, self.generation, since, first, own=False)
+            if course.lost:
+                raise GenerationError(
+                    f"expected all records since {self.generation.name} began, and neither Kafka nor bronze of another "
+                    f"generation has {course.told()} any more: {NEW_LAKE}"
+                )
+            self.reading.course = course
+            if course.turn == since:
+                return
+            # A checkpoint that is there already has an offset below what Kafka has.
+            self.checkpoint.resume()
+            self.failpoints.hit("lake.before_bronze_batches")
+            ends = [since, *self.barriers.ends(since, course.turn, self.settings.lake_batch_records)]
+            try:
+                for _ in self.batches(ends):
+                    self.report("running")
+                    self.world.check()
+                    if self.stop.asked:
+                        return
+            except (PySparkException, Py4JJavaError) as error:
+                raise Unavailable(f"bronze could not be read: {str(error).splitlines()[0]}") from error
+            self.failpoints.hit("lake.after_bronze_batches")
 
     def start(self) -> StreamingQuery:
         prefix = self.settings.topic_prefix
@@ -172,12 +207,18 @@ class LakeJob:
             since = self.since()
             planned = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
             ends = [since, *self.barriers.ends(since, planned, self.settings.lake_batch_records)]
-            for until, (judged, schemas) in zip(ends[1:], ahead(self.judged, pairwise(ends)), strict=True):
-                self.run_batch(until, judged, schemas)
+            for _ in self.batches(ends):
+                pass
             self.failpoints.hit("lake.before_checkpoint")
         except BaseException as error:
             self.failure = error
             raise
+
+    def batches(self, ends: Sequence[Offsets]) -> Iterator[int]:
+        """Make a batch from each of these offsets to the next; gives the number of each when it is written."""
+        for until, (judged, schemas) in zip(ends[1:], ahead(self.judged, pairwise(ends)), strict=True):
+            self.run_batch(until, judged, schemas)
+            yield self.manifest.number
 
     def run_batch(self, until: Offsets, judged: Mapping[str, pl.DataFrame], schemas: Schemas) -> None:
         """Fold and write what `judged` gave for the records up to before `until`."""

@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
 from infra.kafka import Offsets
+from streams.lake.place import MANIFESTS
+
+RECENT_COMMITS = 20
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,21 @@ class Manifest:
             until[topic, int(partition)] = offset
         schemas = {topic: tuple(ids) for topic, ids in body["schemas"].items()}
         return cls(**body | {"until": until, "schemas": schemas})
+
+
+def newest_manifest(root: str) -> Manifest | None:
+    """What the lake under `root` holds; None if there is no lake yet, or none that its founder finished."""
+    try:
+        return manifest_of(DeltaTable(f"{root}/{MANIFESTS}"))
+    except TableNotFoundError:
+        return None
+
+
+def manifest_of(log: DeltaTable) -> Manifest | None:
+    """The newest in the table `_manifests`."""
+    # The newest commits that are no manifest are the log's own, such as a checkpoint's, or upkeep.
+    for limit in (RECENT_COMMITS, None):
+        for commit in log.history(limit):
+            if "manifest" in commit:
+                return Manifest.from_json(commit["manifest"])
+    return None

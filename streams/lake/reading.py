@@ -1,8 +1,8 @@
 """Ranges of source topics, judged, as frames: the same judge that the live path calls, over exactly these offsets."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import reduce
 from typing import TypeVar
 
 import polars as pl
@@ -13,7 +13,9 @@ from infra.kafka import Offsets
 from infra.registry import RegisteredSchema
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
+from streams.archive import Course
 from streams.judge import UNKNOWN_SCHEMA, judge, whole_event
+from streams.records import from_bronze, from_kafka
 
 COLUMNS = (
     "partition",
@@ -32,7 +34,10 @@ Item, Found = TypeVar("Item"), TypeVar("Found")
 
 
 class Reading:
-    """Reads topics of one generation. `schemas` are those that the registry lists under each topic."""
+    """Reads topics of one generation. `schemas` are those that the registry lists under each topic.
+
+    `course` says what is read from bronze.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Reading:
     ) -> None:
         self._spark, self._settings, self._generation = spark, settings, generation
         self.schemas = schemas
+        self.course = Course({}, {}, {})
         self._pool = ThreadPoolExecutor(READERS, "read")
 
     def close(self) -> None:
@@ -61,21 +67,18 @@ class Reading:
         return dict(zip(topics, frames, strict=True))
 
     def records(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
-        """A topic's records as they are in Kafka."""
-        name = self._settings.topic_prefix + topic
-        return (
-            self._spark.read.format("kafka")
-            .option("kafka.bootstrap.servers", self._settings.kafka_bootstrap_servers)
-            .option("subscribe", name)
-            .option("startingOffsets", _offsets(name, topic, since))
-            .option("endingOffsets", _offsets(name, topic, until))
-            .option("includeHeaders", "true")
-            .option("failOnDataLoss", "true")
-            .option("kafka.isolation.level", "read_committed")
-            # One name for all batches, so that Spark keeps the consumers; nothing is ever committed under it.
-            .option("kafka.group.id", f"{self._settings.dataflow_env}-{self._generation.name}-lake")
-            .load()
-        )
+        """A topic's records: what the topics no longer hold from bronze, the rest from Kafka."""
+        turn, start = self.course.turn, self.course.start
+        below = {at: min(offset, turn.get(at, 0)) for at, offset in until.items()}
+        above = {at: max(offset, start.get(at, 0)) for at, offset in since.items()}
+        ends = {at: max(offset, above[at]) for at, offset in until.items()}
+        parts = []
+        if any(below[at] > since[at] for at in below if at[0] == topic):
+            parts.append(from_bronze(self._spark, self.course, topic, since, below))
+        if not parts or any(ends[at] > above[at] for at in ends if at[0] == topic):
+            group = f"{self._settings.dataflow_env}-{self._generation.name}-lake"
+            parts.append(from_kafka(self._spark, self._settings, group, topic, above, ends))
+        return reduce(DataFrame.unionByName, parts)
 
     def judged(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
         """The same, judged."""
@@ -110,7 +113,3 @@ def undecided(judged: Mapping[str, pl.DataFrame]) -> list[str]:
     """The topics with records of a schema that was not known."""
     unknown = pl.col("reasons").list.contains(UNKNOWN_SCHEMA)
     return [topic for topic, records in judged.items() if records.select(unknown.any()).item()]
-
-
-def _offsets(name: str, topic: str, offsets: Offsets) -> str:
-    return json.dumps({name: {str(p): offset for (t, p), offset in offsets.items() if t == topic}})

@@ -26,7 +26,7 @@ from streams.lake import evolution
 from streams.lake.commit import once
 from streams.lake.evolution import bringing, new_columns
 from streams.lake.frames import arrow_schema
-from streams.lake.manifest import Manifest
+from streams.lake.manifest import Manifest, manifest_of, newest_manifest
 from streams.lake.place import MANIFESTS
 from streams.lake.upkeep import Upkeep
 
@@ -34,7 +34,6 @@ _MANIFEST_SCHEMA = pa.schema(
     [pa.field("number", pa.int64(), False), pa.field("manifest", pa.string(), False)]
 )
 WRITERS = 4
-RECENT_COMMITS = 20
 AGAIN = (
     "This driver stops, and the next one takes back what it left and goes on; if that fails too, look at where the "
     "lake lies (room, rights, connection)"
@@ -67,11 +66,7 @@ class LakeStore:
 
     def newest_manifest(self) -> Manifest | None:
         """None if there is no lake yet, or none that its founder finished."""
-        try:
-            table = DeltaTable(self.uri(MANIFESTS))
-        except TableNotFoundError:
-            return None
-        return _manifest_of(table)
+        return newest_manifest(self._root)
 
     def open(
         self,
@@ -104,7 +99,7 @@ class LakeStore:
         self._tables[MANIFESTS] = self._open_or_create(
             MANIFESTS, _MANIFEST_SCHEMA, "What each batch left.", ""
         )
-        manifest = _manifest_of(self._tables[MANIFESTS])
+        manifest = manifest_of(self._tables[MANIFESTS])
         if manifest is None:
             manifest = Manifest(0, generation, {}, {})
         others = [t for t, topic_id in manifest.topics.items() if topics.get(t, topic_id) != topic_id]
@@ -253,13 +248,3 @@ class LakeStore:
                 f"expected no records yet that bring the new columns of topic {topic}, and there are some in the lake "
                 f"(schema ids {', '.join(map(str, ids))}), whose rows are without: {evolution.NEW_LAKE}"
             )
-
-
-def _manifest_of(table: DeltaTable) -> Manifest | None:
-    # The newest commits that are no manifest are the log's own, such as a checkpoint's.
-    # The newest commits may be upkeep, which is no manifest.
-    for limit in (RECENT_COMMITS, None):
-        for commit in table.history(limit):
-            if "manifest" in commit:
-                return Manifest.from_json(commit["manifest"])
-    return None

@@ -1,0 +1,123 @@
+"""Bronze of one lake as records of source topics: what is left of them when the topics no longer hold them.
+
+Reads the Delta tables `raw_<topic>` at one manifest. Bronze is only ever added to, so the newest manifest has all that
+an older one has, and its files are there longest: upkeep removes those of older ones.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Self
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import DeltaError
+
+from infra.generations import Generation
+from infra.kafka import Offsets
+from infra.settings import Settings
+from schemas.contract import CONTRACTS
+from schemas.errors import Unavailable
+from schemas.extension import one_line
+from schemas.tables import bronze
+from streams.lake.manifest import Manifest, newest_manifest
+from streams.lake.place import lake_root
+
+if TYPE_CHECKING:
+    from arro3.core import Table
+
+WINDOW = 20_000  # offsets whose records are in memory at a time
+Ranges = Mapping[int, tuple[int, int]]  # by partition: from, to before
+
+
+class Bronze:
+    """The raw records of generation `name`'s lake: of each partition all from its beginning to before `until`."""
+
+    def __init__(self, settings: Settings, name: str, manifest: Manifest, until: Offsets) -> None:
+        self.name, self.manifest, self.until = name, manifest, until
+        self._root, self._prefix = lake_root(settings, name), settings.topic_prefix
+        self._tables: dict[str, DeltaTable] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, number: int, generation: Generation) -> Self | None:
+        """That of generation `number` as far as it is of the topics of `generation`; None if it has no lake."""
+        name = f"g{number}"
+        try:
+            manifest = newest_manifest(lake_root(settings, name))
+        except (DeltaError, OSError) as error:
+            raise Unavailable(f"the lake of {name} cannot be read: {one_line(error)}") from error
+        if manifest is None or manifest.generation != name:
+            return None
+        same = {t for t, identity in generation.topics.items() if manifest.topics.get(t) == identity.topic_id}
+        return cls(settings, name, manifest, {at: end for at, end in manifest.until.items() if at[0] in same})
+
+    def files(self, topic: str, ranges: Ranges) -> list[str]:
+        """The Parquet files that may hold records of these ranges, by what the Delta log says of each."""
+        table = self._table(topic)
+        actions = table.get_add_actions(flatten=True)
+        names = ("path", "min.partition", "max.partition", "min.offset", "max.offset")
+        columns = [actions[name].to_pylist() for name in names]
+        return [
+            f"{self._root}/{bronze(CONTRACTS[topic]).name}/{path}"
+            for path, *bounds in zip(*columns, strict=True)
+            if None in bounds or _may_hold(*bounds, ranges)
+        ]
+
+    def offsets(self, topic: str, partition: int, since: int, until: int) -> list[int]:
+        """The offsets from `since` to before `until` that are records'; those of transactions' markers are not."""
+        rows = self._rows(topic, partition, since, until, '"offset"')
+        return rows["offset"].to_pylist()
+
+    def messages(self, topic: str, partition: int, since: int, until: int) -> Iterator[Message]:
+        """The records from `since` to before `until`, as a consumer gives them. Raises Unavailable."""
+        columns = '"offset", CAST("kafka_time" AS BIGINT) AS at, "key", "value", "headers"'
+        for start in range(since, until, WINDOW):
+            rows = self._rows(topic, partition, start, min(start + WINDOW, until), columns)
+            named = (rows[name].to_pylist() for name in ("offset", "at", "key", "value", "headers"))
+            for offset, at, key, value, headers in zip(*named, strict=True):
+                yield Message(
+                    topic=self._prefix + topic,
+                    partition=partition,
+                    offset=offset,
+                    key=key,
+                    value=value,
+                    headers=[(each["key"], each["value"]) for each in headers] if headers else None,
+                    timestamp=(TIMESTAMP_LOG_APPEND_TIME, at // 1000),
+                )
+
+    def _rows(self, topic: str, partition: int, since: int, until: int, columns: str) -> "Table":
+        table, name = self._table(topic), bronze(CONTRACTS[topic]).name
+        try:
+            return (
+                QueryBuilder()
+                .register(name, table)
+                .execute(
+                    f'SELECT {columns} FROM {name} WHERE "partition" = {partition} '
+                    f'AND "offset" >= {since} AND "offset" < {until} ORDER BY "offset"'
+                )
+                .read_all()
+            )
+        except Exception as error:
+            raise self._unavailable(topic, error) from error
+
+    def _table(self, topic: str) -> DeltaTable:
+        if topic not in self._tables:
+            name = bronze(CONTRACTS[topic]).name
+            try:
+                version = self.manifest.tables.get(name, 0)
+                self._tables[topic] = DeltaTable(f"{self._root}/{name}", version=version)
+            except (DeltaError, OSError) as error:
+                raise self._unavailable(topic, error) from error
+        return self._tables[topic]
+
+    def _unavailable(self, topic: str, error: Exception) -> Unavailable:
+        return Unavailable(
+            f"bronze of {self.name} cannot be read for topic {topic}, at manifest {self.manifest.number}: "
+            f"{one_line(error)}"
+        )
+
+
+def _may_hold(low: int, high: int, first: int, last: int, ranges: Ranges) -> bool:
+    """Whether a file with these partitions (lowest, highest) and offsets may have records of one of the ranges."""
+    return any(
+        low <= partition <= high and since <= last and first < until
+        for partition, (since, until) in ranges.items()
+    )
