@@ -27,6 +27,7 @@ from infra.status import write_status
 from schemas.errors import Unavailable
 from serving.materializer.judged import PASSING
 from sources.codec import HEADER
+from streams.archive import plot
 from streams.control import ControlReader, last_needed
 from streams.limits import KEY_BYTES
 from streams.live.attempt import starting_offsets
@@ -69,11 +70,23 @@ class PlainLive:
 
         Returns how many it wrote. What is left out is as if it had got lost on its way.
         """
-        at = dict(self.next if start is None else start)
-        _, ends = source_bounds(self.settings, self.generation)
+        first, ends = source_bounds(self.settings, self.generation)
+        since = starting_offsets(self.generation, self.next if start is None else start, ends)
+        course = plot(self.settings, self.generation, since, first)
+        at, written = dict(course.start), 0
+
+        def write(message: Message) -> None:
+            nonlocal written
+            verdict = self.verdict(message)
+            if not leave_out(verdict):
+                self._write(message, verdict, without_letter=leave_out_letter(verdict))
+                written += 1
+
+        for place, offset in since.items():
+            for message in course.messages(*place, offset, course.turn[place]):
+                write(message)
         open_ = {place for place, offset in at.items() if offset < ends[place]}
         self._assign({place: at[place] for place in open_})
-        written = 0
         while open_:
             message = self._reader.poll(TIMEOUT)
             if message is None:
@@ -81,10 +94,7 @@ class PlainLive:
             place = self._place(message)
             if self._is_record(message):
                 at[place] = message.offset() + 1
-                verdict = self.verdict(message)
-                if not leave_out(verdict):
-                    self._write(message, verdict, without_letter=leave_out_letter(verdict))
-                    written += 1
+                write(message)
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 open_.discard(place)
         self._reader.unassign()
@@ -139,7 +149,13 @@ class PlainLive:
 
     def _begin(self, wanted: Offsets) -> None:
         first, end = source_bounds(self.settings, self.generation)
-        self._assign(starting_offsets(self.generation.partitions(), wanted, first, end))
+        since = starting_offsets(self.generation, wanted, end)
+        course = plot(self.settings, self.generation, since, first)
+        for place, offset in since.items():
+            for message in course.messages(*place, offset, course.turn[place]):
+                self._write(message, self.verdict(message))
+        self._flush()
+        self._assign(course.start)
 
     def _assign(self, offsets: Offsets) -> None:
         prefix = self.settings.topic_prefix

@@ -8,16 +8,19 @@ a crash in between starts the same attempt again.
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.generations import Generation
 from infra.kafka import Offsets
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One checkpoint's life. `starting` is None where it began at the beginning of the topics."""
+    """One checkpoint's life. `starting` is where it has to judge from, None where that is the beginning of all.
+
+    It moves on with what is judged out of bronze, before the query with the checkpoint starts behind that.
+    """
 
     number: int
     starting: Offsets | None
@@ -63,14 +66,14 @@ def remove_other_checkpoints(directory: Path, attempt: Attempt) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def starting_offsets(
-    partitions: Iterable[tuple[str, int]], wanted: Offsets, first: Offsets, end: Offsets
-) -> Offsets:
-    """Where to start so that everything `wanted` comes again: an offset for every partition, none out of its range.
+def starting_offsets(generation: Generation, wanted: Offsets, end: Offsets) -> Offsets:
+    """From where on to judge so that everything `wanted` comes again: an offset for every partition.
 
-    Spark takes either all partitions of a topic or none, and fails on an offset that the log does not have. A
-    partition that nobody asked for starts at its first record: a repeat does no harm, a gap would.
+    It may be one that Kafka no longer has. A partition that nobody asked for starts at its beginning: a repeat does no
+    harm, a gap would. No offset is behind the `end` of its partition: Spark fails on one that the log does not have.
     """
-    return {
-        place: min(max(wanted.get(place, first[place]), first[place]), end[place]) for place in partitions
-    }
+    found = {}
+    for at in generation.partitions():
+        begin = generation.start(*at)
+        found[at] = min(max(wanted.get(at, begin), begin), end[at])
+    return found

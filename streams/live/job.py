@@ -6,6 +6,7 @@ repeat). Writes the checkpoints' pointer and the status file.
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +20,9 @@ from infra.generation import current_generation, source_bounds
 from infra.kafka import Offsets
 from infra.settings import Settings
 from schemas.errors import ContractError, Unavailable
+from streams.archive import plot
 from streams.control import ControlReader, last_needed
+from streams.lake.barrier import steps
 from streams.live.attempt import (
     Attempt,
     committed_at,
@@ -28,7 +31,7 @@ from streams.live.attempt import (
     starting_offsets,
     store_attempt,
 )
-from streams.live.query import start
+from streams.live.query import start, write_archived
 from streams.live.report import Report
 from streams.spark import end, leave_signals_to_python, session
 from streams.stop import StopRequest
@@ -41,6 +44,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between restarts of a query th
 STABLE_SECONDS = 60.0
 # A requester asks again while it waits; a request that the new attempt already answers must not start the next one.
 SETTLING_SECONDS = 15.0
+# Judged out of bronze at a time: so long a stop or a request waits, and so much is judged again after a kill.
+ARCHIVED_RECORDS = 100_000
 # The query outlives a broker that restarts; so does the driver.
 PATIENCE_SECONDS = 60.0
 
@@ -116,6 +121,8 @@ class LiveJob:
     def run_query(self) -> None:
         """One life of the query: returns when it has to be started anew, raises what ended it."""
         self.skip_what_is_applied()
+        if not self.judge_archived():
+            return
         self.failpoints.hit("live.before_query_start")
         query = start(
             self.spark,
@@ -143,13 +150,58 @@ class LiveJob:
             needed = last_needed(self.settings, self.generation.name)
             if needed is None or needed[0] <= (committed or 0.0):
                 return
-            first, end = source_bounds(self.settings, self.generation)
+            _, end = source_bounds(self.settings, self.generation)
         except Unavailable as error:
             log.warning("starting from the checkpoint: %s", error)
             return
         self.failpoints.hit("live.before_skip")
-        self.begin(starting_offsets(self.generation.partitions(), needed[1], first, end))
+        self.begin(starting_offsets(self.generation, needed[1], end))
         self.failpoints.hit("live.after_skip")
+
+    def judge_archived(self) -> bool:
+        """Judge what bronze has and the topics no longer hold, from where verdicts are needed; the query begins behind.
+
+        What is in neither is passed over here: it is a hole, at which whoever applies the verdicts stops. Returns
+        whether the query may start: not if a stop is asked for, or a repeat. Raises Unavailable.
+        """
+        if committed_at(self.directory, self.attempt):
+            return True  # its checkpoint is behind where it began
+        wanted = self.attempt.starting or {}
+        since = {at: wanted.get(at, self.generation.start(*at)) for at in self.generation.partitions()}
+        try:
+            first, _ = source_bounds(self.settings, self.generation)
+        except Unavailable as error:
+            if self.generation.archive is not None:
+                raise
+            log.warning("where the topics begin is not to be seen: %s", error)
+            return True
+        course = plot(self.settings, self.generation, since, first)
+        if course.start == since:
+            return True
+        if course.lost:
+            log.error("in neither Kafka nor bronze, and passed over: %s", course.told())
+        self.failpoints.hit("live.before_archived")
+        self.begin(since)  # a query that was started already may have remembered where it began
+        looked, most = time.monotonic(), min(ARCHIVED_RECORDS, self.settings.lake_batch_records)
+        for until in steps(since, course.turn, most):
+            if self.stop.asked or self.repeat_begun(0):
+                return False
+            self.report.write("running")
+            if time.monotonic() - looked > WATCH_SECONDS:
+                looked = time.monotonic()
+                self.schemas_changed()
+            write_archived(self.spark, self.settings, self.generation, self.schemas, course, since, until)
+            self.failpoints.hit("live.after_archived_write")
+            since = until
+            self.move_on(since)
+            self.failpoints.hit("live.after_archived")
+        self.move_on(course.start)
+        return not self.stop.asked
+
+    def move_on(self, starting: Offsets) -> None:
+        """All before `starting` is judged by this attempt, before its query has begun."""
+        self.attempt = replace(self.attempt, starting=starting)
+        store_attempt(self.directory, self.attempt)
 
     def begin(self, starting: Offsets) -> None:
         """Make a new attempt the current one."""
@@ -213,8 +265,8 @@ class LiveJob:
         wanted = self.control.repeat_requested(timeout)
         if wanted is None:
             return False
-        first, end = source_bounds(self.settings, self.generation)
-        starting = starting_offsets(self.generation.partitions(), wanted, first, end)
+        _, end = source_bounds(self.settings, self.generation)
+        starting = starting_offsets(self.generation, wanted, end)
         if self.answers(starting):
             return False
         log.info("a repeat is asked for")

@@ -1,13 +1,16 @@
 """The live query: all source topics in one Real-Time Mode query (or, by setting, in micro-batches).
 
 Reads the source topics, writes the generation's judged topic. Stateless, so it may start again
-from any offset that is not above what its readers have applied.
+from any offset that is not above what its readers have applied. What the topics no longer hold is judged in the same
+way by batch jobs, before the query starts.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
@@ -16,13 +19,18 @@ from infra.kafka import Offsets
 from infra.registry import RegisteredSchema
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
+from schemas.errors import Unavailable
+from streams.archive import Course
 from streams.judge import judge
 from streams.live.outputs import outputs
+from streams.records import from_bronze
 
 Schemas = Mapping[str, Sequence[RegisteredSchema]]
 
 
 EARLIEST = -2  # as an offset, in Spark's notation
+SINK = {"kafka.acks": "all", "kafka.linger.ms": "0", "kafka.compression.type": "lz4"}
+BATCH_SINK = SINK | {"kafka.linger.ms": "20"}
 
 
 def source(
@@ -55,36 +63,60 @@ def start(
     starting: Offsets | None,
 ) -> StreamingQuery:
     """Start the query from its checkpoint, or from `starting` (None: the beginning) where there is none."""
-    judged = generation.judged_topic(settings)
-    limit = settings.max_event_bytes
-    rows = reduce(
-        DataFrame.unionByName,
-        (
-            outputs(
-                judge(
-                    source(spark, settings, topic, identity.partitions, starting),
-                    CONTRACTS[topic],
-                    schemas[topic],
-                    limit,
-                ),
-                topic,
-                judged,
-                generation.name,
-                limit,
-            )
-            for topic, identity in generation.topics.items()
-        ),
-    )
+    sources = {
+        topic: source(spark, settings, topic, identity.partitions, starting)
+        for topic, identity in generation.topics.items()
+    }
+    rows = verdicts(sources, settings, generation, schemas)
     writer = (
         rows.writeStream.format("kafka")
         .queryName(f"{settings.dataflow_env}-{generation.name}-live")
         .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
-        .option("kafka.acks", "all")
-        .option("kafka.linger.ms", "0")
-        .option("kafka.compression.type", "lz4")
+        .options(**SINK)
         .option("checkpointLocation", checkpoint)
         .outputMode("update")
     )
     if settings.live_mode == "realtime":
         return writer.trigger(realTime=f"{settings.live_trigger_seconds} seconds").start()
     return writer.trigger(processingTime="0 seconds").start()
+
+
+def write_archived(
+    spark: SparkSession,
+    settings: Settings,
+    generation: Generation,
+    schemas: Schemas,
+    course: Course,
+    since: Offsets,
+    until: Offsets,
+) -> None:
+    """Write the verdicts on what bronze has from `since` to before `until`; returns when the broker has them.
+
+    Those of one source partition are written by one task, in the order of their offsets. Raises Unavailable.
+    """
+    sources = {
+        topic: from_bronze(spark, course, topic, since, until)
+        .repartition(identity.partitions, "partition")
+        .sortWithinPartitions("partition", "offset")
+        for topic, identity in generation.topics.items()
+        if any(until[at] > since[at] for at in until if at[0] == topic)
+    }
+    writer = verdicts(sources, settings, generation, schemas).write.format("kafka").options(**BATCH_SINK)
+    try:
+        writer.option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers).save()
+    except (PySparkException, Py4JJavaError) as error:
+        raise Unavailable(f"what bronze has could not be judged: {str(error).splitlines()[0]}") from error
+
+
+def verdicts(
+    sources: Mapping[str, DataFrame], settings: Settings, generation: Generation, schemas: Schemas
+) -> DataFrame:
+    """What to write to the judged topic for the records of each topic, in the order of a topic's records."""
+    judged, limit = generation.judged_topic(settings), settings.max_event_bytes
+    rows = (
+        outputs(
+            judge(records, CONTRACTS[topic], schemas[topic], limit), topic, judged, generation.name, limit
+        )
+        for topic, records in sources.items()
+    )
+    return reduce(DataFrame.unionByName, rows)
