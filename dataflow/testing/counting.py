@@ -61,8 +61,8 @@ class Counting:
         failpoints.hit("materializer.after_claim")
         starts = dict.fromkeys(ends, 0)
         definition = self.fold.plan.digest(self.settings.max_event_bytes)
-        bounds, judged = (starts, dict(ends)), ({0: 0}, {0: 0})
-        founding = found(claimed, definition, starts, bounds, judged, self.keys)
+        judged = {0: 0}, {0: 0}
+        founding = found(claimed, definition, starts, dict(ends), judged, self.keys)
         self.store.commit(claimed.epoch, {}, founding.operations)
         failpoints.hit("materializer.after_founding")
         self._writer = Writer(self.store, self.fold, claimed, self.letters, self.letters, failpoints)

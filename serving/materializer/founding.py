@@ -9,6 +9,8 @@ from serving.materializer.rebuild import Rebuild, needed
 from serving.store.keys import Keys, place
 from serving.store.store import Argument, Claimed, Operation
 
+At = tuple[str, int]
+
 
 @dataclass(frozen=True)
 class Founding:
@@ -23,16 +25,18 @@ def found(
     claimed: Claimed,
     definition: str,
     starts: Offsets,
-    source: tuple[Offsets, Offsets],
+    ends: Offsets,
     judged: tuple[Mapping[int, int], Mapping[int, int]],
     keys: Keys,
+    lost: Mapping[At, tuple[int, int]] | None = None,
 ) -> Founding:
     """Take over what a claim saw; the generation began at `starts`.
 
-    `source` and `judged` say where the source topics and the judged topic begin and end.
+    `ends` are those of the source topics, `judged` says where the judged topic begins and ends, `lost` which offsets
+    from the fences on are in neither Kafka nor bronze.
 
-    Raises GenerationError if it was folded by another `definition`, or if the topics no longer hold what comes next or
-    what was applied last.
+    Raises GenerationError if it was folded by another `definition`, or if what comes next is lost, or the topics no
+    longer hold what was applied last.
     """
     if claimed.spec not in (None, definition):
         raise GenerationError(
@@ -40,23 +44,24 @@ def found(
             f"definition {claimed.spec}, saw {definition}): put them back, or let `dataflow generation new` fold "
             "everything again by the new ones"
         )
-    first, ends = source
     new = {at: offset for at, offset in starts.items() if at not in claimed.base}
     fences = claimed.fences | new
-    gone = [place(*at) for at, fence in fences.items() if fence < first.get(at, 0)]
-    if gone:
-        raise GenerationError(
-            f"the topics no longer hold what comes next in {', '.join(gone)}: retention or DeleteRecords took it; "
-            "`dataflow generation new` starts over from what is there"
+    if lost:
+        gone = ", ".join(
+            f"{place(*at)} (from {since} to before {until})" for at, (since, until) in lost.items()
         )
-    lost = [
+        raise GenerationError(
+            f"the topics no longer hold what comes next in {gone}: retention or DeleteRecords took it, and bronze does "
+            "not have it. `dataflow generation new` starts over from what is there"
+        )
+    shorter = [
         f"{place(*at)} ({fence}, ends at {ends[at]})"
         for at, fence in fences.items()
         if fence > ends.get(at, fence)
     ]
-    if lost:
+    if shorter:
         raise GenerationError(
-            f"the topics end before what was applied from them: {', '.join(lost)}. The broker has lost records that "
+            f"the topics end before what was applied from them: {', '.join(shorter)}. The broker has lost records that "
             "are in these numbers, and gives their offsets to others; `dataflow generation new` starts over from "
             "what is there"
         )

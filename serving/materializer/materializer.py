@@ -1,6 +1,7 @@
 """The materializer's loop: take verdicts, admit the next offset of each source partition, fold, commit at once.
 
-Reads the judged topic (from positions in Redis) and, at gaps, the source topics. Writes Redis, through one
+Reads the judged topic (from positions in Redis) and, at gaps, the source topics, or bronze for what these no longer
+hold. Writes Redis, through one
 compare-and-set per run; dead letters; requests to repeat at holes. Whatever goes wrong in Redis,
 it claims the state anew and goes on from what is there.
 """
@@ -23,6 +24,7 @@ from schemas.metrics import DIMENSIONS, METRICS
 from serving.fold.fold import Fold
 from serving.fold.plan import Plan
 from serving.materializer.admission import Admission
+from serving.materializer.archived import Archived
 from serving.materializer.dead_letters import DeadLetters
 from serving.materializer.founding import found
 from serving.materializer.judged import JudgedReader
@@ -34,6 +36,7 @@ from serving.materializer.watch import Watch
 from serving.materializer.writer import Writer
 from serving.store.keys import Keys, place
 from serving.store.store import Store, connect
+from streams.archive import plot
 
 RUN = 500  # verdicts in one commit; a larger one blocks the server for everybody
 PATIENCE = 0.2  # seconds to wait for a verdict
@@ -98,14 +101,16 @@ class Materializer:
         """Become the one writer, start what is not there yet, read on from the positions in Redis."""
         claimed = self.store.claim()
         self.failpoints.hit("materializer.after_claim")
-        bounds = self.bounds(claimed.fences)
+        first, ends = self.bounds(claimed.fences)
         starts = {at: self.generation.start(*at) for at in self.generation.partitions()}
-        founding = found(claimed, self.definition, starts, bounds, self.judged.bounds(), self.keys)
-        self.watch.ends = bounds[1]
+        course = plot(self.settings, self.generation, starts | claimed.fences, first)
+        founding = found(claimed, self.definition, starts, ends, self.judged.bounds(), self.keys, course.lost)
+        self.prober.archived = Archived(course)
+        self.watch.ends = ends
         self.store.commit(claimed.epoch, {}, founding.operations)
         self.failpoints.hit("materializer.after_founding")
         self.writer = Writer(self.store, self.fold, claimed, self.prober, self.letters, self.failpoints)
-        self.admission = Admission(founding.fences, self.probe, claimed.held)
+        self.admission = Admission(founding.fences, self.prober.next_offset, claimed.held)
         self.rounds = Rounds(
             self.store,
             self.writer,
@@ -134,11 +139,6 @@ class Materializer:
             ):
                 return first, ends
             time.sleep(0.5)
-
-    def probe(self, topic: str, partition: int, offset: int, end: int) -> int | None:
-        """Offset of the next committed record at or behind `offset`, None if there is none below `end`."""
-        record = self.prober.next_record(topic, partition, offset, end)
-        return None if record is None else record.offset()
 
     # --- applying verdicts
 

@@ -1,7 +1,7 @@
 """Looks into the source topics: whether offsets between two verdicts are empty, and what a record was.
 
 Transaction markers and aborted records take offsets that no read_committed reader ever sees. Only the broker can tell
-such a gap from a hole.
+such a gap from a hole, and bronze where the broker has lost what was there.
 """
 
 import time
@@ -11,15 +11,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from infra.kafka import consumer
 from infra.settings import Settings
 from schemas.errors import Unavailable
+from serving.materializer.archived import Archived
 
 TIMEOUT = 15.0
 KNOWN_SECONDS = 300.0  # the client forgets after 15 minutes
 
 
 class Prober:
-    """Reads single committed records of the source topics; keeps no position."""
+    """Reads single committed records of the source topics; keeps no position. `archived` is read before them."""
 
     def __init__(self, settings: Settings) -> None:
+        self.archived: Archived | None = None
         self._prefix = settings.topic_prefix
         self._consumer: Consumer = consumer(
             settings.kafka_bootstrap_servers,
@@ -29,7 +31,19 @@ class Prober:
         )
         self._known = float("-inf")  # when the client learned of all topics
 
-    def next_record(self, topic: str, partition: int, offset: int, end: int) -> Message | None:
+    def next_offset(self, topic: str, partition: int, offset: int, end: int) -> int | None:
+        """Offset of the first committed record at or behind `offset`; None if there is none below `end`.
+
+        Raises Unavailable.
+        """
+        if self.archived is not None:
+            found, offset = self.archived.next_offset(topic, partition, offset, end)
+            if found is not None or offset > end:
+                return found
+        record = self._next_record(topic, partition, offset, end)
+        return None if record is None else record.offset()
+
+    def _next_record(self, topic: str, partition: int, offset: int, end: int) -> Message | None:
         """The first committed record at or behind `offset`; None if there is none below `end`, the committed end.
 
         A broker that has just become the leader may report an end below `end`: that is waited out.
@@ -71,7 +85,9 @@ class Prober:
 
     def record(self, topic: str, partition: int, offset: int) -> Message:
         """The committed record at exactly `offset`. Raises Unavailable if there is none."""
-        found = self.next_record(topic, partition, offset, offset + 1)
+        if self.archived is not None and (found := self.archived.record(topic, partition, offset)):
+            return found
+        found = self._next_record(topic, partition, offset, offset + 1)
         if found is None or found.offset() != offset:
             raise Unavailable(f"topic {topic}, partition {partition} should hold a record at offset {offset}")
         return found
