@@ -28,7 +28,7 @@ class Found:
     manifest: int | None = None
     records: int = 0  # that the tables and numbers are a function of
     at_barrier: bool = False  # tables and live numbers were of the same offsets
-    live: bool = False  # live numbers were compared
+    live: bool = False  # live numbers were compared, all that were asked for
     whole_at: float | None = None  # when everything, not only what had changed, was last found equal
     rows: int = 0  # compared in this round
     differences: list[dict[str, Any]] = field(default_factory=list)  # the tables and metrics that differ

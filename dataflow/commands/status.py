@@ -152,8 +152,9 @@ def verified_text(found: dict[str, Any]) -> str:
     if not found["exact"]:
         names = ", ".join(each["table"] for each in found["differences"])
         return printable(f"NOT exact {ago}, {what}: {names}")
-    how = "lake and live" if found["live"] else "lake alone"
-    return f"exact {ago}, {how}, {what}"
+    if found["live"]:
+        return f"exact {ago}, lake and live, {what}"
+    return printable(f"exact {ago}, lake, {what}; live not or not all compared: {found['detail']}")
 
 
 def _tree(row: dict[str, Any]) -> list[psutil.Process]:

@@ -7,6 +7,7 @@ manifest's. Where the lake was told to end a batch at the last answer's offsets,
 import asyncio
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import duckdb
 
 from infra.generation import current_generation
 from infra.generations import Generation
+from infra.kafka import Offsets
 from infra.registry import RegisteredSchema, TopicSchemas
 from infra.settings import Settings
 from replay.verify.barrier import Barrier
@@ -39,15 +41,18 @@ PATIENCE = 60.0  # seconds for the lake to reach a barrier
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of it. `live` says why the live numbers were not compared; None: they were.
+    """What came of it. `live` says why the live numbers were not compared, or not all of them; None: all were.
 
-    `at_barrier`: the lake's tables and the last live answers are of the same offsets.
+    `answers` were read from the live side, of which `compared` were compared. `at_barrier`: the lake's tables and the
+    last live answers are of the same offsets.
     """
 
     manifest: Manifest
     differences: tuple[Difference, ...]
     live: str | None = None
     at_barrier: bool = False
+    answers: int = 0
+    compared: int = 0
 
     @property
     def exact(self) -> bool:
@@ -103,25 +108,33 @@ class Verifier:
         found: list[Difference] = []
         judge = self._judge_of(manifest)
         with connect(self.lake.root, manifest, [bronze(contract) for contract in CONTRACTS.values()]) as lake:
-            compared = 0
+            left_out: Counter[str] = Counter()
             for each in seen:
-                # What lies before the oracle cannot be computed any more, and beyond the lake not yet.
-                if all(
-                    self.oracle.until.get(at, 0) <= offset <= manifest.until.get(at, 0)
-                    for at, offset in each.offsets.items()
-                ):
-                    if each.offsets != self.oracle.until:
-                        self.oracle.advance(lake, each.offsets, judge)
-                    found.append(check_live(self.oracle, each))
-                    compared += 1
-            if seen and not compared:
-                live = "the lake did not come as far as the live numbers in time"
+                if (why := self._out_of_reach(each.offsets, manifest)) is not None:
+                    left_out[why] += 1
+                    continue
+                if each.offsets != self.oracle.until:
+                    self.oracle.advance(lake, each.offsets, judge)
+                found.append(check_live(self.oracle, each))
+            if left_out:
+                reasons = "; ".join(f"{number} {why}" for why, number in left_out.items())
+                live = f"{left_out.total()} of {len(seen)} answers not compared: {reasons}"
             self.oracle.advance(lake, manifest.until, judge)
         differences = [*check_tables(self.oracle, self.lake.root, manifest, since), *_merged(found)]
         self.verified = manifest
         self.touched = touched_buckets(self.oracle)
         self.oracle.forget_changes()
-        return Verdict(manifest, tuple(differences), live, at_barrier)
+        return Verdict(
+            manifest, tuple(differences), live, at_barrier, len(seen), len(seen) - left_out.total()
+        )
+
+    def _out_of_reach(self, offsets: Offsets, manifest: Manifest) -> str | None:
+        """Why nothing can be computed at these offsets; None if it can."""
+        if any(offset > manifest.until.get(at, 0) for at, offset in offsets.items()):
+            return "beyond the lake, which did not come as far in time"
+        if any(offset < self.oracle.until.get(at, 0) for at, offset in offsets.items()):
+            return "behind what was verified before"
+        return None
 
     def _judge_of(self, manifest: Manifest) -> PlainJudge:
         """One that knows what the lake knew: what is registered since was unknown to it."""

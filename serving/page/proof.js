@@ -106,7 +106,7 @@ function verifiedText(found) {
   if (found === null) return { state: "unknown", text: "Not verified by a second computation yet." };
   const ago = `${duration(found.age_ms)} ago`;
   if (found.exact === null) return { state: "unknown", text: `A second computation had nothing to compare ${ago}: ${found.detail}` };
-  const what = `${count(found.records)} records, ${found.live ? "lake and live numbers" : "the lake alone"}`;
+  const what = `${count(found.records)} records, ${found.live ? "lake and live numbers" : `the lake; live numbers not or not all compared: ${found.detail}`}`;
   return found.exact
     ? { state: "exact", text: `Computed a second time by other code, ${ago}: equal (${what}).` }
     : { state: "inexact", text: `Computed a second time by other code, ${ago}: differs (${what}).` };

@@ -9,6 +9,7 @@ from decimal import Decimal
 import psutil
 import pytest
 
+from dataflow.commands.verify import NOT_COMPARED
 from dataflow.difference_text import lines
 from dataflow.lake_state import lake_text
 from dataflow.main import FAILED, OK, USAGE
@@ -21,7 +22,7 @@ from schemas.tables import RELATIONS, TABLES
 from streams.lake.checkpoint import RESUME, Checkpoint
 from streams.lake.place import lake_root
 from tests.cli.kit import Shell
-from tests.serving.api.kit import Running
+from tests.serving.api.kit import Running, State
 from tests.serving.lake_kit import SECRET, SmallLake, customer, sales
 
 
@@ -134,10 +135,10 @@ def test_wrong_usage_is_told_before_anything_is_asked(arguments: tuple[str, ...]
 
 def test_verify_says_exact_or_what_differs(shell: Shell, lake: SmallLake) -> None:
     lake.write({}, position=0)
-    assert shell.run("verify") == OK, shell.out + shell.err
+    assert shell.run("verify", "--lake-only") == OK, shell.out + shell.err
     assert "customers: 0 rows, equal" in shell.out
-    assert shell.out.splitlines()[-1].startswith(
-        "exact: manifest 1 of g1, 0 records; live numbers not compared: "
+    assert shell.out.splitlines()[-1] == (
+        "exact: manifest 1 of g1, 0 records; live numbers not compared: not asked for"
     )
     # A row that no record in bronze gives.
     lake.write({"customers": [customer(1)]}, position=0)
@@ -149,6 +150,27 @@ def test_verify_says_exact_or_what_differs(shell: Shell, lake: SmallLake) -> Non
     document = json.loads(shell.out)
     assert (document["exact"], document["manifest"]) == (False, 2)
     assert [table["table"] for table in document["tables"] if not table["equal"]] == ["customers"]
+
+
+def test_verify_does_not_succeed_while_live_numbers_are_not_compared(
+    shell: Shell, lake: SmallLake, environment: Settings
+) -> None:
+    lake.write({}, position=0)
+    assert shell.run("verify") == NOT_COMPARED
+    assert shell.out.splitlines()[-1].startswith(
+        "exact: manifest 1 of g1, 0 records; live numbers not compared: "
+    )
+    state = State(environment)
+    try:
+        assert shell.run("verify") == OK, shell.out + shell.err
+        assert shell.out.splitlines()[-1].endswith("; lake and live at the same offsets")
+        state.apply("orders", records=3)  # which the lake does not take in
+        assert shell.run("verify", "--patience", "0.3", "--json") == NOT_COMPARED
+        document = json.loads(shell.out)
+        assert (document["exact"], document["answers_compared"]) == (True, 0)
+        assert f"{document['answers']} of {document['answers']} answers" in document["live_not_compared"]
+    finally:
+        state.close()
 
 
 def test_verify_without_a_lake_says_what_fills_one(shell: Shell, environment: Settings) -> None:
