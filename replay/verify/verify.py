@@ -106,20 +106,19 @@ class Verifier:
         )
         since = None if whole else self.verified
         found: list[Difference] = []
-        judge = self._judge_of(manifest)
+        eras = self.lake.eras(self.verified.number if self.verified else 0, manifest)
         with connect(self.lake.root, manifest, [bronze(contract) for contract in CONTRACTS.values()]) as lake:
             left_out: Counter[str] = Counter()
             for each in seen:
                 if (why := self._out_of_reach(each.offsets, manifest)) is not None:
                     left_out[why] += 1
                     continue
-                if each.offsets != self.oracle.until:
-                    self.oracle.advance(lake, each.offsets, judge)
+                self._advance(lake, each.offsets, eras)
                 found.append(check_live(self.oracle, each))
             if left_out:
                 reasons = "; ".join(f"{number} {why}" for why, number in left_out.items())
                 live = f"{left_out.total()} of {len(seen)} answers not compared: {reasons}"
-            self.oracle.advance(lake, manifest.until, judge)
+            self._advance(lake, manifest.until, eras)
         differences = [*check_tables(self.oracle, self.lake.root, manifest, since), *_merged(found)]
         self.verified = manifest
         self.touched = touched_buckets(self.oracle)
@@ -135,6 +134,14 @@ class Verifier:
         if any(offset < self.oracle.until.get(at, 0) for at, offset in offsets.items()):
             return "behind what was verified before"
         return None
+
+    def _advance(self, lake: duckdb.DuckDBPyConnection, until: Offsets, eras: Sequence[Manifest]) -> None:
+        """Take the oracle to `until`, each record judged by the schemas that the lake knew when it took it in."""
+        for era in eras:
+            now = self.oracle.until
+            step = {at: max(now.get(at, 0), min(end, era.until.get(at, 0))) for at, end in until.items()}
+            if any(end > now.get(at, 0) for at, end in step.items()):
+                self.oracle.advance(lake, step, self._judge_of(era))
 
     def _judge_of(self, manifest: Manifest) -> PlainJudge:
         """One that knows what the lake knew: what is registered since was unknown to it."""

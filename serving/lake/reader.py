@@ -79,6 +79,11 @@ class Lake:
             raise no_lake()
         return found[:limit]
 
+    def eras(self, after: int, last: Manifest) -> list[Manifest]:
+        """The manifests beyond number `after` that were the last before other schemas were known, and `last`."""
+        numbers = _ByNumber(self._log(), self.root)
+        return [*map(numbers.read, numbers.last_of_schemas(after, last.number)), last]
+
     @contextmanager
     def open(self, manifest: Manifest, table: Relation) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection with one table or view as the manifest has it. Raises Gone, also for what is read in it."""
@@ -123,6 +128,19 @@ class _ByNumber:
     def numbers(self) -> list[int]:
         """All there are, in order."""
         return sorted({number for _, first, last in self._files for number in range(first, last + 1)})
+
+    def last_of_schemas(self, after: int, before: int) -> list[int]:
+        """The numbers between the two whose successor knew other schemas."""
+        files = [path for path, first, last in self._files if last > after and first <= before]
+        if not files:
+            return []
+        with duckdb.connect() as connection:
+            rows = connection.execute(
+                "SELECT number FROM (SELECT DISTINCT number, manifest->>'$.schemas' AS known FROM read_parquet(?)) "
+                "WHERE number > ? AND number <= ? QUALIFY known <> lead(known) OVER (ORDER BY number) ORDER BY number",
+                [files, after, before],
+            ).fetchall()
+        return [number for (number,) in rows]
 
     def range(self) -> str:
         numbers = self.numbers()

@@ -1,18 +1,30 @@
 """What a verification says of itself: exact is said of what was compared, and what was not is told."""
 
 import asyncio
+import io
+from dataclasses import replace
 
+import fastavro
 import pytest
 
 from infra.bootstrap import bootstrap
 from infra.generation import current_generation
+from infra.registry import Registry, TopicSchemas, subject
 from replay.verify.live import LiveNumbers, everything
+from replay.verify.report import documents
 from replay.verify.verify import Verifier
+from schemas.contract import CONTRACTS
+from sources.codec import HEADER, MAGIC
 from streams.lake.place import lake_root
+from streams.plain_judge import PlainJudge
 from tests.serving.api.kit import State
 from tests.serving.lake_kit import SmallLake
+from tests.sources.generator_kit import CODEC, TIDY, history
+from tests.streams.lake.shop import MAX_BYTES, judged_records
+from tests.streams.lake.test_batches import Driver
 
 PATIENCE = 0.3
+MORE = {"name": "extra", "type": ["null", "string"], "default": None}
 
 
 @pytest.fixture
@@ -77,3 +89,51 @@ def test_answers_behind_what_was_verified_are_not_said_to_be_compared(environmen
     verdict = verifier.check(before, patience=PATIENCE)
     assert verdict.compared == 0
     assert "behind what was verified before" in verdict.live
+
+
+def judge_now(settings):
+    """One that knows what the registry lists now; and the ids, as a manifest has them."""
+    schemas = TopicSchemas(settings)
+    known = {topic: schemas.of(topic) for topic in CONTRACTS}
+    schemas.close()
+    return PlainJudge(known, MAX_BYTES), {topic: tuple(s.schema_id for s in k) for topic, k in known.items()}
+
+
+def written_with(schema, schema_id, count):
+    """Customers' records in another schema than the contract's."""
+    found, writer = [], fastavro.parse_schema(schema)
+    emissions = [each for each in history(TIDY, 2_000)[0] if each.topic == "customers"]
+    for emission in emissions[:count]:
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, writer, {**CODEC.decode("customers", emission.value), "extra": "x"})
+        found.append(("customers", emission.key, HEADER.pack(MAGIC, schema_id) + out.getvalue()))
+    return found
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["by one who comes later", "round after round"])
+def test_a_record_is_judged_by_the_schemas_that_were_known_when_it_was_taken_in(
+    environment, verifier, at_once
+):
+    """Registered after its record was refused, a schema makes the next records good and not that one."""
+    schema = {**CONTRACTS["customers"].avro, "fields": [*CONTRACTS["customers"].avro["fields"], MORE]}
+    registry = Registry(environment.kafka_schema_registry)
+    # The registry gives a schema one id, whatever the subject.
+    schema_id = registry.register(f"{environment.topic_prefix}elsewhere-value", schema)
+    first, *others = written_with(schema, schema_id, 4)
+    driver = Driver(environment.dataflow_home, root=lake_root(environment, "g1"))
+
+    def take_in(records, offset):
+        judge, ids = judge_now(environment)
+        driver.manifest = replace(driver.manifest, schemas=ids)
+        driver.run(judged_records(records, judge, offset))
+
+    take_in([first], 0)
+    if not at_once:
+        assert verifier.check(patience=PATIENCE).exact
+    assert registry.register(subject(environment, "customers"), schema) == schema_id
+    registry.close()
+    take_in(others, 1)
+    for whole in (False, True):
+        verdict = verifier.check(whole=whole, patience=PATIENCE)
+        assert verdict.exact, [each for each in documents(verdict.differences) if not each["equal"]]
+    assert verdict.manifest.counts == {"customers/0/refused": 1, "customers/0/changed": len(others)}

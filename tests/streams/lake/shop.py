@@ -1,5 +1,7 @@
 """Judged records of a shop without Spark: the generator's events, judged by plain Python, as the reading gives them."""
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from infra.registry import RegisteredSchema
@@ -61,6 +63,19 @@ def _frame(topic: str, rows: list[tuple]) -> pl.DataFrame:
         "event": event,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def judged_records(
+    records: Iterable[tuple[str, bytes | None, bytes | None]], judge: PlainJudge, first: int = 0
+) -> dict[str, pl.DataFrame]:
+    """Topic, key and value of records, judged: in partition 0 of each topic, from offset `first` on."""
+    rows, arrival = {topic: [] for topic in CONTRACTS}, micros(ARRIVAL)
+    for topic, key, value in records:
+        reasons, event = judge.judge(topic, key, value, arrival)
+        content = None if reasons else _content(topic, event)
+        offset = first + len(rows[topic])
+        rows[topic].append((0, offset, arrival, key, value, None, reasons, content, event))
+    return {topic: _frame(topic, found) for topic, found in rows.items()}
 
 
 def judged_events(records: list[tuple[str, dict]]) -> dict[str, pl.DataFrame]:
