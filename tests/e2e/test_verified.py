@@ -3,6 +3,7 @@
 import pytest
 from confluent_kafka import KafkaException
 
+from dataflow.commands.up import DEMO
 from infra.generation import current_generation
 from infra.runtime.platform import LIVE, Platform
 from replay.verify.report import documents
@@ -17,20 +18,26 @@ from tests.helpers import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RATE = 150
+DEMO_RECORDS = 1_000
 FAST = {"verify_seconds": 1, "verify_whole_seconds": 20, "lake_trigger_seconds": 1}
 PROCESSES = (*(name for name in LIVE if name != "api"), "lake", "verifier")
 
 
-def expect_exact(settings):
+# Of these there have to be rows: what is empty is equal to anything that is.
+FILLED = ("orders", "fct_orders", "daily_sales", "live revenue minute")
+CLICKS = ("sessions", "live funnel day")
+
+
+def expect_exact(settings, filled=(*FILLED, *CLICKS), patience=120):
     """Everything, at a barrier."""
-    verdict = verify(settings, patience=120)
+    verdict = verify(settings, patience=patience)
     wrong = [each for each in documents(verdict.differences) if not each["equal"]]
     assert not wrong
     if verdict.live is not None:
         raise Unavailable(verdict.live)
     assert verdict.at_barrier
     rows = {each.table: each.rows for each in verdict.differences}
-    for name in ("orders", "fct_orders", "daily_sales", "sessions", "live revenue minute", "live funnel day"):
+    for name in filled:
         assert rows[name], f"{name} is equal because it is empty"
     return verdict
 
@@ -42,15 +49,18 @@ class Watched:
         self.redis = connect(settings)
         self._key = verified_key(settings, current_generation(settings).name)
 
-    def wait(self, what, after=-1, **wanted):
+    def last(self):
+        return Found.from_json(self.redis.get(self._key))
+
+    def wait(self, what, after=-1, timeout=240, **wanted):
         """What it found, as soon as it is of a manifest beyond `after`, and as wanted."""
 
         def found():
-            last = Found.from_json(self.redis.get(self._key))
+            last = self.last()
             fits = last is not None and all(getattr(last, name) == value for name, value in wanted.items())
             return last if fits and (last.manifest or 0) > after else None
 
-        return wait_for(found, 240, what)
+        return wait_for(found, timeout, what)
 
 
 def test_gold_and_live_agree_at_barriers_while_events_flow_and_a_wrong_number_is_found(settings):
@@ -75,6 +85,23 @@ def test_gold_and_live_agree_at_barriers_while_events_flow_and_a_wrong_number_is
         redis.hincrby(bucket, field, -1)
         watched.wait("the right number to be found right", exact=True, live=True)
         redis.close()
+
+
+def test_gold_and_live_agree_at_barriers_while_the_demo_runs(settings):
+    """The very command of `dataflow up --demo`, whose dials are the demo's."""
+    with Platform(settings.replace(**FAST), PROCESSES, demo=DEMO, preferred_ports=False) as platform:
+        watched = Watched(platform.settings)
+        first = watched.wait("a round over the demo's records", exact=True, live=True, at_barrier=True)
+        wait_for(lambda: enough(watched), 240, f"{DEMO_RECORDS} records of the demo verified")
+        verdict = expect_exact(platform.settings)
+        assert sum(verdict.manifest.counts.values()) > max(first.records, DEMO_RECORDS)
+        watched.redis.close()
+
+
+def enough(watched):
+    """The last round had so many of the demo's records in it, and found them exact."""
+    found = watched.last()
+    return found.exact and found.live and found.records > DEMO_RECORDS
 
 
 @pytest.mark.longhaul
