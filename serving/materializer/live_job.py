@@ -1,6 +1,6 @@
 """Talks to the live job: tells it where the fences are, and asks it to judge again from them.
 
-It asks at once at a hole, then with growing patience.
+It asks at once at a hole and for a schema that is new to it, then with growing patience.
 """
 
 import time
@@ -15,6 +15,7 @@ from streams.control import request_repeat, tell_applied
 BETWEEN = 10.0  # seconds, so that many holes at once make one request
 TELLING = 5.0  # seconds
 FIRST_PATIENCE, LONGEST_PATIENCE = 30.0, 300.0
+NEW_SCHEMA = "there are records of a schema that is new to it"
 
 
 class LiveJob:
@@ -30,6 +31,8 @@ class LiveJob:
         self._asked = self._told_at = float("-inf")
         self._told: Offsets = {}
         self._patience = FIRST_PATIENCE
+        self._owed = False  # something is wanted since the last request, and was not asked for yet
+        self._teaching = False
         self._wanted: Offsets = {}  # where the source topics ended when it was reminded last
         self.count = 0
 
@@ -40,17 +43,32 @@ class LiveJob:
             self._told, self._told_at = dict(fences), self._clock()
 
     def request(self, fences: Offsets, reason: str) -> None:
-        """Ask now, unless that was just done."""
+        """Ask now for what was not asked for before; if something was asked for just now, `remind` does it later."""
         if self._clock() - self._asked < BETWEEN:
+            self._owed = True
             return
         print(f"asking the live job to judge again from the fences: {reason}", flush=True)
         request_repeat(self._producer, self._settings, self._generation, fences)
-        self._asked = self._clock()
+        self._asked, self._owed = self._clock(), False
         self.count += 1
+
+    def teach(self, fences: Offsets, ends: Offsets, *, listed: bool) -> None:
+        """Told once a second whether records wait for another verdict, by a schema that is `listed` now.
+
+        Ask at once, then with patience: on a busy machine a query needs long until it has begun and come to them.
+        """
+        if listed and not self._teaching:
+            self.request(fences, NEW_SCHEMA)
+        elif listed:
+            self.remind(fences, ends, NEW_SCHEMA)
+        self._teaching = listed
 
     def remind(self, fences: Offsets, ends: Offsets, reason: str) -> None:
         """Ask again when the last request has brought nothing for a while. `ends` are those of the source topics."""
-        if self._clock() - self._asked >= self._patience:
+        since = self._clock() - self._asked
+        if self._owed and since >= BETWEEN:
+            self.request(fences, reason)
+        elif since >= self._patience:
             self._patience = min(2 * self._patience, LONGEST_PATIENCE)
             self._wanted = dict(ends)
             self.request(fences, reason)

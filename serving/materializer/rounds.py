@@ -59,8 +59,7 @@ class Rounds:
             self._commit(positions)
         self._refusals.waiting &= admission.held.keys()
         self._refusals.new_run()
-        if self._refusals.may_be_settled():
-            self._live_job.request(admission.fences, "there are records of a schema that is new to it")
+        self._live_job.teach(admission.fences, ends, listed=self._refusals.may_be_settled())
         stuck = admission.stuck(ends, idle=idle)
         if stuck:
             waiting = ", ".join(place(*at) for at in stuck)

@@ -6,7 +6,7 @@ import pytest
 
 from infra.kafka import admin, ensure_topics
 from schemas.topics import CONTROL, TOPICS
-from serving.materializer.live_job import FIRST_PATIENCE, LONGEST_PATIENCE, LiveJob
+from serving.materializer.live_job import BETWEEN, FIRST_PATIENCE, LONGEST_PATIENCE, LiveJob
 
 
 class Clock:
@@ -61,3 +61,43 @@ def test_once_everything_has_come_it_asks_soon_again(control):
     job.moving({("orders", 0): 500, ("payments", 1): 8})
     clock.now = again[0] + FIRST_PATIENCE
     assert requests(job, clock, 1, {("orders", 0): 500}, {("orders", 0): 501}, trickle=False)
+
+
+FENCES, ENDS = {("orders", 0): 5, ("reviews", 1): 9}, {("orders", 0): 500, ("reviews", 1): 10}
+
+
+def taught(job: LiveJob, clock: Clock, seconds: int, *, listed: bool) -> list[float]:
+    """When it asks in so many seconds, from now on, in which records wait for another verdict."""
+    began, asked = clock.now, []
+    for _ in range(seconds):
+        before = job.count
+        job.teach(FENCES, ENDS, listed=listed)
+        asked += [clock.now - began] * (job.count - before)
+        clock.now += 1
+    return asked
+
+
+def test_for_a_schema_that_is_new_to_it_it_is_asked_at_once_and_then_let_get_on_with_it(control):
+    """Each request starts the query again, and on a busy machine that takes longer than ten seconds."""
+    clock = Clock()
+    job = LiveJob(control, "g1", clock)
+    assert taught(job, clock, 300, listed=True) == [0, 30, 90, 210]
+
+
+def test_when_the_registry_answers_again_it_is_asked_at_once(control):
+    clock = Clock()
+    job = LiveJob(control, "g1", clock)
+    job.request(FENCES, "a hole")  # before anybody could say that it is for a schema
+    assert taught(job, clock, 20, listed=False) == []
+    assert taught(job, clock, 20, listed=True) == [0]
+
+
+def test_what_was_wanted_right_after_a_request_is_asked_for_soon_and_once(control):
+    clock = Clock()
+    job = LiveJob(control, "g1", clock)
+    job.request(FENCES, "a hole")
+    clock.now += 1
+    job.request(FENCES, "another hole")
+    assert job.count == 1
+    asked = requests(job, clock, BETWEEN + FIRST_PATIENCE, FENCES, ENDS, trickle=False)
+    assert asked == [1_000 + BETWEEN, 1_000 + BETWEEN + FIRST_PATIENCE]
