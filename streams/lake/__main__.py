@@ -7,8 +7,8 @@ import sys
 
 from infra.entry import run_process
 from infra.settings import Settings
+from streams.lake.halfway import AGAIN, Unfinished
 from streams.lake.job import LakeJob
-from streams.lake.store import AGAIN, Unfinished
 from streams.stop import StopRequest
 
 # The live path goes first where both want the processor.

@@ -225,8 +225,8 @@ class LakeJob:
         clock = Stopwatch()
         batch = self.tables.fold(self.manifest.number + 1, judged)
         clock.lap("fold")
-        self.manifest = self.store.write(self.next_manifest(until, judged, schemas, batch), batch.rows)
-        self.tables.take_in(batch)
+        coming = self.next_manifest(until, judged, schemas, batch)
+        self.manifest = self.store.write(coming, batch.rows, lambda: self.tables.take_in(batch))
         clock.lap("write")
         if self.upkeep.due(self.manifest.number):
             self.manifest = self.store.upkeep(self.upkeep, self.manifest)

@@ -6,7 +6,7 @@ this on every store that it runs on. Writes go through delta-rs: an append is on
 the same append as a Spark job takes a quarter of a second.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,18 +14,18 @@ from dataclasses import replace
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable, Schema, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from infra.failpoints import Failpoints
 from infra.registry import RegisteredSchema
 from schemas.contract import CONTRACTS
-from schemas.errors import DataflowError, GenerationError, Transient
-from schemas.extension import one_line
+from schemas.errors import GenerationError
 from schemas.tables import TABLES, Table, bronze
 from streams.lake import evolution
 from streams.lake.commit import once
 from streams.lake.evolution import bringing, new_columns
 from streams.lake.frames import arrow_schema
+from streams.lake.halfway import AGAIN, Fenced, Unfinished, whole, written
 from streams.lake.manifest import Manifest, manifest_of, newest_manifest
 from streams.lake.place import MANIFESTS
 from streams.lake.upkeep import Upkeep
@@ -34,18 +34,6 @@ _MANIFEST_SCHEMA = pa.schema(
     [pa.field("number", pa.int64(), False), pa.field("manifest", pa.string(), False)]
 )
 WRITERS = 4
-AGAIN = (
-    "This driver stops, and the next one takes back what it left and goes on; if that fails too, look at where the "
-    "lake lies (room, rights, connection)"
-)
-
-
-class Fenced(DataflowError, Transient):
-    """Another driver writes to this lake."""
-
-
-class Unfinished(DataflowError, Transient):
-    """A write has failed half-way, for want of room or of an answer."""
 
 
 class LakeStore:
@@ -82,7 +70,7 @@ class LakeStore:
         Raises GenerationError if it is the lake of another generation, of topics that were created again since, or of
         declarations that would have made something else of the records in it; Unfinished if it failed.
         """
-        with self._told("what belongs to a start"):
+        with written("what belongs to a start", self._root):
             return self._open(generation, topics or {}, definition or {}, schemas or {})
 
     def _open(
@@ -124,11 +112,17 @@ class LakeStore:
         moved |= self._add_columns(manifest, schemas)
         return self._seal(manifest) if moved else manifest
 
-    def write(self, manifest: Manifest, rows: Mapping[str, pl.DataFrame]) -> Manifest:
+    def write(
+        self,
+        manifest: Manifest,
+        rows: Mapping[str, pl.DataFrame],
+        take_in: Callable[[], object] = lambda: None,
+    ) -> Manifest:
         """Append the rows of a batch to their tables, then the manifest, completed with the tables' versions.
 
-        Raises Fenced if another driver was faster, Unfinished if it failed; then nothing of this batch counts, and this
-        store writes no more.
+        `take_in` moves what this process knows of the tables to behind the batch, once its manifest is there.
+        Raises Fenced if another driver was faster, Unfinished if any of it failed. Then this store writes no more: what
+        it would write next rests on what is not so. Without its manifest nothing of the batch counts.
         """
         note = {"batch": str(manifest.number), "until": manifest.to_json()}
         todo = [(name, frame) for name, frame in sorted(rows.items()) if frame.height]
@@ -138,7 +132,9 @@ class LakeStore:
                 self.failpoints.hit(f"lake.before_{layer}")
                 list(self._pool.map(lambda each: self._append(each[0], each[1].to_arrow(), note), names))
                 self.failpoints.hit(f"lake.after_{layer}")
-            return self._seal(manifest)
+            sealed = self._seal(manifest)
+            take_in()
+            return sealed
 
     def upkeep(self, upkeep: Upkeep, manifest: Manifest) -> Manifest:
         """Let `upkeep` tidy the tables; returns the manifest that says where all is now. Raises Fenced, Unfinished."""
@@ -163,16 +159,9 @@ class LakeStore:
                 f"expected {what} to come after something whole, and {self._unfinished} is not: {AGAIN}"
             )
         self._unfinished = what
-        with self._told(what):
+        with whole(what), written(what, self._root):
             yield
         self._unfinished = None
-
-    @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, DeltaError) as error:
-            raise Unfinished(f"could not write {what} to {self._root}: {one_line(error)}. {AGAIN}") from error
 
     def _seal(self, manifest: Manifest) -> Manifest:
         versions = {name: table.version() for name, table in self._tables.items() if name != MANIFESTS}

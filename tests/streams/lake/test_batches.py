@@ -15,10 +15,11 @@ from replay.verify.report import documents
 from replay.verify.tables import check_tables
 from schemas.tables import TABLES
 from serving.lake.views import connect, quoted
+from streams.lake.halfway import Fenced
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest
 from streams.lake.place import MANIFESTS
-from streams.lake.store import Fenced, LakeStore
+from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
 from streams.plain_judge import PlainJudge
 from tests.helpers import isolated_settings
@@ -46,9 +47,10 @@ class Driver:
             for partition, offset in records.group_by("partition").agg(pl.col("offset").max()).iter_rows():
                 until[topic, partition] = offset + 1
         self.manifest = self.store.write(
-            replace(self.manifest, number=number, counts=counts, until=until), batch.rows
+            replace(self.manifest, number=number, counts=counts, until=until),
+            batch.rows,
+            lambda: self.tables.take_in(batch),
         )
-        self.tables.take_in(batch)
 
 
 def cut(judged, chance, size):
@@ -170,8 +172,8 @@ def test_a_batch_that_dies_before_its_manifest_is_taken_back(tmp_path, table, mo
     driver.run(batches[0])
     before = content(driver.root, driver.manifest)
 
-    class Died(Exception):
-        pass
+    class Died(BaseException):
+        """What stands for a kill here: nothing makes an error of it."""
 
     append = LakeStore._append
 

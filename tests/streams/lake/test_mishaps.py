@@ -1,4 +1,4 @@
-"""Mishaps that a lake meets: a disk that fails half-way, records whose key moves to another partition."""
+"""Mishaps that a lake meets: a disk or a memory that fails half-way, records whose key moves to another partition."""
 
 import random
 from itertools import pairwise
@@ -6,8 +6,12 @@ from itertools import pairwise
 import polars as pl
 import pytest
 from deltalake import write_deltalake
+from polars.exceptions import PanicException
 
-from streams.lake.store import Unfinished
+from schemas.errors import Transient
+from streams.lake.gold.sales import Sales
+from streams.lake.halfway import Unfinished
+from streams.lake.index import KeyIndex
 from tests.streams.lake.restless import events
 from tests.streams.lake.shop import judged_events
 from tests.streams.lake.test_batches import Driver, content, cut, expect_right
@@ -35,6 +39,35 @@ def test_a_driver_whose_write_failed_half_way_writes_no_more(tmp_path, failing, 
     driver = Driver(tmp_path)
     assert (driver.manifest.number, content(driver.root, driver.manifest)) == (1, before)
     for batch in batches[1:]:
+        driver.run(batch)
+    expect_right(driver.root, driver.manifest)
+
+
+@pytest.mark.parametrize(("where", "error"), [(KeyIndex, MemoryError), (Sales, PanicException)])
+def test_a_driver_that_fails_behind_its_manifest_writes_no_more(tmp_path, where, error, monkeypatch):
+    """What it knows has moved in part or not at all: what it folded next would be wrong, and nobody would see it."""
+    batches = list(cut(judged_events(events(14, 300)), random.Random(14), 40))
+    driver = Driver(tmp_path)
+    driver.run(batches[0])
+    name = "put" if where is KeyIndex else "take_in"
+    kept, calls = getattr(where, name), []
+
+    def fails(self, *given):
+        calls.append(self)
+        if len(calls) == 2 or where is Sales:
+            raise error("out of memory")
+        kept(self, *given)
+
+    monkeypatch.setattr(where, name, fails)
+    with pytest.raises(Unfinished, match=r"batch 2 .*out of memory.* the next one") as failure:
+        driver.run(batches[1])
+    assert isinstance(failure.value, Transient), "the process ends, and another one is started"
+    monkeypatch.undo()
+    with pytest.raises(Unfinished, match="batch 2 is not"):
+        driver.run(batches[1])
+    driver = Driver(tmp_path)
+    assert driver.manifest.number == 2, "the batch itself had been finished"
+    for batch in batches[2:]:
         driver.run(batch)
     expect_right(driver.root, driver.manifest)
 

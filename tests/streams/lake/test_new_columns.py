@@ -41,8 +41,8 @@ TIME = {"type": "long", "logicalType": "timestamp-micros"}
 NEW = (("note", "string"), ("fee", MONEY), ("seen_at", TIME))
 
 
-class Died(Exception):
-    """What stands for a kill here."""
+class Died(BaseException):
+    """What stands for a kill here: nothing makes an error of it."""
 
 
 def declared(directory, topic, change):
