@@ -148,6 +148,7 @@ class GenerationWatch:
         self._client = admin(settings.kafka_bootstrap_servers)
         self._place = (settings.topic_prefix + GENERATIONS, 0)
         self._seen: int | None = None
+        self.is_live = False  # as of the last look
 
     def superseded_by(self) -> int | None:
         """The number of the live generation if that is another one and this process is not bound to its own.
@@ -160,6 +161,7 @@ class GenerationWatch:
         now = read_generations(self._settings)
         if now.live is None:
             raise Unavailable(f"topic {self._place[0]} has lost its records")
+        self.is_live = now.live == self._number
         if self._settings.dataflow_generation is not None:
             now.of(self._number)
         elif now.live != self._number:

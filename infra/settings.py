@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     dataflow_env: str = "demo"
     dataflow_home: Path = Path(".dataflow")
     dataflow_generation: int | None = Field(None, ge=1)  # that this process serves; else the live one
+    replay_records_per_second: int = Field(0, ge=0, le=10_000_000)  # of one that is not live; 0: no limit
     dataflow_contracts: Path | None = None  # read by schemas.extension; here for the children
     kafka_bootstrap_servers: str | None = None
     kafka_schema_registry: str | None = None

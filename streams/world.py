@@ -43,6 +43,10 @@ class World:
             )
         return found
 
+    def is_live(self) -> bool:
+        """Whether the generation was the live one when `check` looked last."""
+        return self._watch.is_live
+
     def check(self) -> None:
         """Raise Outdated if a new process has to take over, GenerationError if none could go on with these topics."""
         # Before the topics: where they have changed, a new generation is what makes them right again.

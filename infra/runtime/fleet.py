@@ -45,6 +45,7 @@ class Fleet:
         self._lock = threading.Lock()
         self._number: int | None = None  # that the base processes serve
         self._digests: dict[int, str] = {}  # by which code each generation runs
+        self._paces: dict[int, int] = {}  # how fast a replay may go, in records a second
         self._standing = False  # the base processes are stopped, because their generation pauses or is gone
         self._beside: dict[int, list[str]] = {}
         self._client: AdminClient | None = None
@@ -69,10 +70,12 @@ class Fleet:
     def env_of(self, number: int) -> Mapping[str, str]:
         """The same of any generation's process."""
         if number not in self._digests:
-            recorded = read_generations(self._settings).of(number).code
-            self._digests[number] = recorded["digest"] if recorded else self._code.digest
+            recorded = read_generations(self._settings).of(number)
+            self._digests[number] = recorded.code["digest"] if recorded.code else self._code.digest
+            self._paces[number] = (recorded.plan or {}).get("throttle", 0)
         return {
             "DATAFLOW_GENERATION": str(number),
+            "REPLAY_RECORDS_PER_SECOND": str(self._paces.get(number, 0)),
             **environment(self._settings, self._digests[number]),
         }
 

@@ -42,6 +42,7 @@ from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
 from streams.spark import end, leave_signals_to_python, session
 from streams.stop import StopRequest
+from streams.throttle import Throttle
 from streams.world import World
 
 SLOTS = 4
@@ -68,6 +69,7 @@ class LakeJob:
             stack.callback(self.world.close)
             self.store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
             stack.callback(self.store.close)
+            self.throttle = Throttle(settings, self.world.is_live)
             self.upkeep = Upkeep(self.failpoints)
             self.barriers = Barriers(settings, self.generation)
             stack.callback(self.barriers.close)
@@ -158,7 +160,7 @@ class LakeJob:
             # A checkpoint that is there already has an offset below what Kafka has.
             self.checkpoint.resume()
             self.failpoints.hit("lake.before_bronze_batches")
-            ends = [since, *self.barriers.ends(since, course.turn, self.settings.lake_batch_records)]
+            ends = [since, *self.barriers.ends(since, course.turn, self.most())]
             try:
                 for _ in self.batches(ends):
                     self.report("running")
@@ -182,7 +184,7 @@ class LakeJob:
             .option("startingOffsets", json.dumps(starting))
             .option("failOnDataLoss", "true")
             .option("kafka.isolation.level", "read_committed")
-            .option("maxOffsetsPerTrigger", PLANNED_BATCHES * self.settings.lake_batch_records)
+            .option("maxOffsetsPerTrigger", PLANNED_BATCHES * self.most())
             .load()
         )
         return (
@@ -206,7 +208,7 @@ class LakeJob:
             until = self.checkpoint.batch_end(batch_id, self.settings.topic_prefix)
             since = self.since()
             planned = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
-            ends = [since, *self.barriers.ends(since, planned, self.settings.lake_batch_records)]
+            ends = [since, *self.barriers.ends(since, planned, self.most())]
             for _ in self.batches(ends):
                 pass
             self.failpoints.hit("lake.before_checkpoint")
@@ -217,8 +219,16 @@ class LakeJob:
     def batches(self, ends: Sequence[Offsets]) -> Iterator[int]:
         """Make a batch from each of these offsets to the next; gives the number of each when it is written."""
         for until, (judged, schemas) in zip(ends[1:], ahead(self.judged, pairwise(ends)), strict=True):
+            before = self.records
             self.run_batch(until, judged, schemas)
             yield self.manifest.number
+            self.throttle.took(self.records - before)
+            self.throttle.wait(lambda: self.stop.asked)
+
+    def most(self) -> int:
+        """Records of one batch."""
+        most = self.settings.lake_batch_records
+        return min(most, self.throttle.step) if self.throttle.holds else most
 
     def run_batch(self, until: Offsets, judged: Mapping[str, pl.DataFrame], schemas: Schemas) -> None:
         """Fold and write what `judged` gave for the records up to before `until`."""

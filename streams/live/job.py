@@ -31,10 +31,11 @@ from streams.live.attempt import (
     starting_offsets,
     store_attempt,
 )
-from streams.live.query import start, write_archived
+from streams.live.query import start, write_archived, write_range
 from streams.live.report import Report
 from streams.spark import end, leave_signals_to_python, session
 from streams.stop import StopRequest
+from streams.throttle import Throttle
 from streams.world import World
 
 SPARE_SLOTS = 4
@@ -68,6 +69,7 @@ class LiveJob:
         self.control = ControlReader(settings, self.generation.name)
         self.world = World(settings, self.generation)
         self.schemas = self.world.schemas()
+        self.throttle = Throttle(settings, self.world.is_live)
         partitions = len(self.generation.partitions())
         config = {
             # Streams cannot use adaptive execution, and say so at every start.
@@ -121,7 +123,7 @@ class LiveJob:
     def run_query(self) -> None:
         """One life of the query: returns when it has to be started anew, raises what ended it."""
         self.skip_what_is_applied()
-        if not self.judge_archived():
+        if not self.judge_archived() or not self.judge_slowly():
             return
         self.failpoints.hit("live.before_query_start")
         query = start(
@@ -197,6 +199,34 @@ class LiveJob:
             self.failpoints.hit("live.after_archived")
         self.move_on(course.start)
         return not self.stop.asked
+
+    def judge_slowly(self) -> bool:
+        """Judge what the topics hold in steps, at the pace that is allowed, until it has all but caught up.
+
+        Returns whether the query may start, which knows no pace. Raises Unavailable.
+        """
+        if not self.throttle.holds or committed_at(self.directory, self.attempt):
+            return True
+        wanted = self.attempt.starting or {}
+        since = {at: wanted.get(at, self.generation.start(*at)) for at in self.generation.partitions()}
+        self.begin(since)  # a query that was started already may have remembered where it began
+        while not self.stop.asked and not self.repeat_begun(0):
+            self.report.write("running")
+            self.schemas_changed()
+            _, end = source_bounds(self.settings, self.generation)
+            until = {at: max(offset, end.get(at, offset)) for at, offset in since.items()}
+            behind = sum(until[at] - since[at] for at in since)
+            if self.throttle.is_caught_up(behind):
+                return True
+            until = next(steps(since, until, self.throttle.step))
+            self.failpoints.hit("live.before_step")
+            write_range(self.spark, self.settings, self.generation, self.schemas, since, until)
+            self.failpoints.hit("live.after_step")
+            self.throttle.took(sum(until[at] - since[at] for at in since))
+            since = until
+            self.move_on(since)
+            self.throttle.wait(lambda: self.stop.asked)
+        return False
 
     def move_on(self, starting: Offsets) -> None:
         """All before `starting` is judged by this attempt, before its query has begun."""

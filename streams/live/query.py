@@ -23,7 +23,7 @@ from schemas.errors import Unavailable
 from streams.archive import Course
 from streams.judge import judge
 from streams.live.outputs import outputs
-from streams.records import from_bronze
+from streams.records import from_bronze, from_kafka
 
 Schemas = Mapping[str, Sequence[RegisteredSchema]]
 
@@ -96,16 +96,47 @@ def write_archived(
     """
     sources = {
         topic: from_bronze(spark, course, topic, since, until)
-        .repartition(identity.partitions, "partition")
+        .repartition(generation.topics[topic].partitions, "partition")
         .sortWithinPartitions("partition", "offset")
-        for topic, identity in generation.topics.items()
-        if any(until[at] > since[at] for at in until if at[0] == topic)
+        for topic in _between(generation, since, until)
     }
+    _write(sources, settings, generation, schemas, "what bronze has")
+
+
+def write_range(
+    spark: SparkSession,
+    settings: Settings,
+    generation: Generation,
+    schemas: Schemas,
+    since: Offsets,
+    until: Offsets,
+) -> None:
+    """The same of what Kafka has: Spark reads a partition by one task, in the order of the offsets."""
+    group = f"{settings.dataflow_env}-{generation.name}-live"
+    sources = {
+        topic: from_kafka(spark, settings, group, topic, since, until)
+        for topic in _between(generation, since, until)
+    }
+    _write(sources, settings, generation, schemas, "what Kafka has")
+
+
+def _between(generation: Generation, since: Offsets, until: Offsets) -> list[str]:
+    """The topics that have offsets between the two."""
+    return [
+        topic for topic in generation.topics if any(until[at] > since[at] for at in until if at[0] == topic)
+    ]
+
+
+def _write(
+    sources: Mapping[str, DataFrame], settings: Settings, generation: Generation, schemas: Schemas, what: str
+) -> None:
+    if not sources:
+        return
     writer = verdicts(sources, settings, generation, schemas).write.format("kafka").options(**BATCH_SINK)
     try:
         writer.option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers).save()
     except (PySparkException, Py4JJavaError) as error:
-        raise Unavailable(f"what bronze has could not be judged: {str(error).splitlines()[0]}") from error
+        raise Unavailable(f"{what} could not be judged: {str(error).splitlines()[0]}") from error
 
 
 def verdicts(
