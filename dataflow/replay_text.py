@@ -6,8 +6,8 @@ from collections.abc import Callable
 import click
 
 from replay.plan import Plan, Span
-from replay.progress import Progress
 from replay.switch import NUMBERS_BEHIND
+from serving.generation_progress import Progress
 
 TELL_SECONDS = 5.0
 

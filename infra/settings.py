@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     dataflow_env: str = "demo"
     dataflow_home: Path = Path(".dataflow")
     dataflow_generation: int | None = Field(None, ge=1)  # that this process serves; else the live one
+    dataflow_tree: Path | None = None  # of the code that a replay takes; set by the supervisor for the API
+    dataflow_tree_contracts: Path | None = None
     replay_records_per_second: int = Field(0, ge=0, le=10_000_000)  # of one that is not live; 0: no limit
     dataflow_contracts: Path | None = None  # read by schemas.extension; here for the children
     kafka_bootstrap_servers: str | None = None
@@ -109,7 +111,13 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "dataflow_home", "dataflow_contracts", "xdg_cache_home", "java_home", "dataflow_status_file"
+        "dataflow_home",
+        "dataflow_contracts",
+        "dataflow_tree",
+        "dataflow_tree_contracts",
+        "xdg_cache_home",
+        "java_home",
+        "dataflow_status_file",
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

@@ -23,7 +23,7 @@ from infra.settings import Settings
 from replay.differences import Kept, kept_difference
 from replay.errors import ReplayError
 from replay.planning import live_of
-from replay.progress import Progress, read_progress
+from serving.generation_progress import Progress, read_progress
 
 # A generation that follows is some hundred records behind at a high rate, and its lake some seconds.
 NUMBERS_BEHIND = 5_000

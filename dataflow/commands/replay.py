@@ -18,9 +18,9 @@ from infra.runtime.run_state import read_run, running_settings
 from infra.settings import Settings
 from replay.plan import Plan
 from replay.planning import check_room, plan_replay
-from replay.progress import read_progress
 from replay.run import run_plan
 from replay.switch import NUMBERS_BEHIND
+from serving.generation_progress import read_progress
 
 LOOK_SECONDS = 1.0
 NEEDS = ("kafka_bootstrap_servers", "redis_host", "kafka_schema_registry")

@@ -13,6 +13,7 @@ from infra.runtime.spec import ProcessSpec
 from infra.settings import Settings
 from infra.setup import Java, spark_java_home
 
+ROOT = Path(__file__).parents[2]
 # Any address of this machine, for a client on it.
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -97,7 +98,7 @@ def api_spec(settings: Settings, serves: Serves = UNBOUND) -> ProcessSpec:
     """REST, push and page. Its liveness counts as ready: while Redis is rebuilt it answers 503 and that is right."""
     probe = probes.http(client_host(settings), settings.api_port, "/healthz")
     return _job(
-        settings,
+        settings.replace(dataflow_tree=ROOT, dataflow_tree_contracts=settings.dataflow_contracts),
         "api",
         "serving.api",
         serves=serves,

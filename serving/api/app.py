@@ -16,6 +16,7 @@ from serving.api import (
     page_routes,
     probe_routes,
     problems,
+    replay_routes,
     state_routes,
     table_routes,
 )
@@ -37,6 +38,7 @@ ROUTERS = [
         newest_routes,
         letter_routes,
         table_routes,
+        replay_routes,
         probe_routes,
     )
 ]

@@ -24,6 +24,7 @@ OPEN = frozenset({"/", "/tables", "/docs", "/healthz", "/readyz", "/openapi.json
 OPEN_BELOW = "/static/"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 ADMIN = frozenset({"/v1/dead-letters/redrive"})
+ADMIN_BELOW = "/v1/replays"
 
 
 class Guard:
@@ -88,7 +89,7 @@ def needed_scope(method: str, path: str) -> KeyScope:
     """What a key must be allowed for a request."""
     if method in READING:
         return KeyScope.READ
-    return KeyScope.ADMIN if path in ADMIN else KeyScope.WRITE
+    return KeyScope.ADMIN if path in ADMIN or path.startswith(ADMIN_BELOW) else KeyScope.WRITE
 
 
 def may(request: Request, needed: KeyScope) -> bool:

@@ -22,6 +22,7 @@ from serving.api.lake.work import LakeWork
 from serving.api.letters.scans import Scans
 from serving.api.live.hub import Hub
 from serving.api.redis_client import ServerIdentity, connect
+from serving.api.replays.work import Replays
 from serving.api.shared_reads import SharedReads
 from serving.api.telemetry import Telemetry
 from serving.dead_letters.follow import Follower
@@ -51,6 +52,7 @@ class Service:
         self.ingest = Ingest(settings, self.redis, self.telemetry)
         self.scans = Scans(settings)
         self.lake = LakeWork(settings)
+        self.replays = Replays(settings)
         self.follower = Follower(settings)
         self.letters = Questions(settings, self.follower)
         self.zone = ZoneInfo(settings.shop_timezone)

@@ -135,7 +135,8 @@ def test_empty_home_is_not_the_root_of_the_disk(monkeypatch: pytest.MonkeyPatch,
 def test_every_setting_is_documented_with_its_default() -> None:
     text = (ROOT / ".env.example").read_text()
     documented = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", text, re.MULTILINE))
-    hidden = {"DATAFLOW_STATUS_FILE"}  # between supervisor and child
+    # Between supervisor and child.
+    hidden = {"DATAFLOW_STATUS_FILE", "DATAFLOW_TREE", "DATAFLOW_TREE_CONTRACTS"}
     names = {name.upper() for name in Settings.model_fields} - hidden
     assert names <= documented.keys()
     for name in names - {"DATAFLOW_API_KEYS", "DATAFLOW_HOME", "XDG_CACHE_HOME"}:

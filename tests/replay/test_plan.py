@@ -14,7 +14,6 @@ from replay.differences import Kept, keep_difference, kept_difference
 from replay.errors import ReplayError
 from replay.plan import Estimate, Plan, Span, stages
 from replay.planning import check_room, live_of, refuse_second
-from replay.progress import Progress
 from replay.switch import (
     NUMBERS_BEHIND,
     Guards,
@@ -25,6 +24,7 @@ from replay.switch import (
 )
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
+from serving.generation_progress import Progress
 from serving.verified import Found
 from tests.helpers import isolated_settings
 

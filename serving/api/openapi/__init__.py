@@ -14,6 +14,21 @@ from serving.api.openapi.events import EVENTS, event_body
 from serving.api.openapi.metrics import CATALOGUE, rows_parameters, rows_responses, top_parameters
 from serving.api.openapi.newest import NEWEST, NEWEST_PARAMETERS
 from serving.api.openapi.parts import STRING, answers, objects, problem
+from serving.api.openapi.replays import (
+    REPLAY,
+    REPLAY_ACT,
+    REPLAY_ACT_PARAMETERS,
+    REPLAY_DIFF,
+    REPLAY_NAME,
+    REPLAY_PLAN,
+    REPLAY_PLAN_PARAMETERS,
+    REPLAY_PROMOTE_BODY,
+    REPLAY_ROLLBACK_BODY,
+    REPLAY_RUN,
+    REPLAY_RUN_BODY,
+    REPLAY_SWITCH,
+    REPLAYS,
+)
 from serving.api.openapi.state import EXACTNESS, FRESHNESS, KEY, LAG, LIVE, LIVE_PARAMETERS, STATUS
 from serving.api.openapi.tables import (
     LAKE,
@@ -47,6 +62,19 @@ __all__ = [
     "NEWEST_PARAMETERS",
     "REDRIVE",
     "REDRIVE_BODY",
+    "REPLAY",
+    "REPLAYS",
+    "REPLAY_ACT",
+    "REPLAY_ACT_PARAMETERS",
+    "REPLAY_DIFF",
+    "REPLAY_NAME",
+    "REPLAY_PLAN",
+    "REPLAY_PLAN_PARAMETERS",
+    "REPLAY_PROMOTE_BODY",
+    "REPLAY_ROLLBACK_BODY",
+    "REPLAY_RUN",
+    "REPLAY_RUN_BODY",
+    "REPLAY_SWITCH",
     "STATUS",
     "STRING",
     "TABLES",

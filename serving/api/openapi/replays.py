@@ -1,0 +1,179 @@
+"""Replays: the generations, plans, and what is changed. Pure."""
+
+from typing import Any
+
+from serving.api.openapi.parts import (
+    AUTH,
+    BOOLEAN,
+    STRING,
+    UNAVAILABLE,
+    WHOLE,
+    Schema,
+    answers,
+    objects,
+    or_null,
+    problem,
+)
+
+_NUMBER: Schema = {"type": "number"}
+_NAMES: Schema = {"type": "array", "items": STRING}
+_ANY: Schema = {"type": "object"}
+_GENERATION = objects(
+    {
+        "generation": STRING,
+        "live": BOOLEAN,
+        "before": {**BOOLEAN, "description": "What a rollback goes back to."},
+        "state": {"type": "string", "enum": ["running", "paused", "gone"]},
+        "since": {**_NUMBER, "description": "When it was recorded, in seconds since 1970."},
+        "code": {**or_null(STRING), "description": "Digest of the copy of the code that it runs by."},
+        "changed": {
+            **_NAMES,
+            "description": "What decides otherwise than in the live one's code, when it began.",
+        },
+        "affects": {"type": "object", "additionalProperties": _NAMES},
+        "throttle": {**or_null(WHOLE), "description": "Records a second until it has caught up; 0 for none."},
+        "progress": or_null(
+            objects(
+                {
+                    "records": WHOLE,
+                    "numbers_behind": WHOLE,
+                    "lake_behind": WHOLE,
+                    "manifest": or_null(WHOLE),
+                }
+            )
+        ),
+        "verified": or_null(_ANY),
+        "detail": or_null(STRING),
+    }
+)
+_WRONG = {400: problem("The request is not understood.")}
+_REFUSED = {409: problem("It cannot be done now: the detail says why, and what to do.")}
+_BODY = {
+    413: problem("The body is too large."),
+    415: problem("The body is not JSON in UTF-8."),
+}
+_UNKNOWN = {404: problem("There is no such generation, or act.")}
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "examples": ["g2"]}}
+_CHANGED = objects({"live": STRING, "before": or_null(STRING)})
+
+REPLAYS: dict[int | str, Any] = {
+    200: answers(
+        objects(
+            {
+                "live": or_null(STRING),
+                "before": or_null(STRING),
+                "generations": {"type": "array", "items": _GENERATION},
+            }
+        ),
+        "All generations.",
+    ),
+    **_WRONG,
+    **AUTH,
+    **UNAVAILABLE,
+}
+REPLAY: dict[int | str, Any] = {
+    200: answers(_GENERATION, "One generation."),
+    **_WRONG,
+    **AUTH,
+    **_UNKNOWN,
+    **UNAVAILABLE,
+}
+REPLAY_NAME = {"parameters": [_NAME]}
+REPLAY_PLAN: dict[int | str, Any] = {
+    200: answers(_ANY, "The plan: what changes, what that affects, what is read from where, time and room."),
+    **_WRONG,
+    **AUTH,
+    **_REFUSED,
+    **UNAVAILABLE,
+}
+REPLAY_PLAN_PARAMETERS = {
+    "parameters": [
+        {
+            "name": "throttle",
+            "in": "query",
+            "required": False,
+            "schema": {**WHOLE, "minimum": 0, "maximum": 10_000_000, "default": 2_000},
+        }
+    ]
+}
+REPLAY_RUN: dict[int | str, Any] = {
+    202: answers(objects({"plan": _ANY, "progress": _ANY}), "It has begun; Location says where it is told."),
+    **_WRONG,
+    **AUTH,
+    **_REFUSED,
+    **_BODY,
+    **UNAVAILABLE,
+}
+REPLAY_DIFF: dict[int | str, Any] = {
+    200: answers(_ANY, "Tables and metrics, and how their rows differ."),
+    **_WRONG,
+    **AUTH,
+    **_UNKNOWN,
+    **_REFUSED,
+    **UNAVAILABLE,
+}
+REPLAY_SWITCH: dict[int | str, Any] = {
+    200: answers(_CHANGED, "Which generation is live now."),
+    **_WRONG,
+    **AUTH,
+    **_UNKNOWN,
+    **_REFUSED,
+    **_BODY,
+    **UNAVAILABLE,
+}
+REPLAY_ACT: dict[int | str, Any] = {
+    200: answers(_ANY, "What was done."),
+    **_WRONG,
+    **AUTH,
+    **_UNKNOWN,
+    **_REFUSED,
+    **_BODY,
+    **UNAVAILABLE,
+}
+
+
+def _body(properties: dict[str, Schema]) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {name: or_null(each) for name, each in properties.items()},
+        "additionalProperties": False,
+    }
+    return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
+
+
+_PAUSE: Schema = {**BOOLEAN, "description": "The generation that was live stands still."}
+REPLAY_RUN_BODY = _body(
+    {
+        "throttle": {
+            **WHOLE,
+            "minimum": 0,
+            "maximum": 10_000_000,
+            "description": "Records a second, 0 for none.",
+        }
+    }
+)
+REPLAY_PROMOTE_BODY = {
+    **_body(
+        {
+            "pause_old": _PAUSE,
+            "max_difference": {**_NUMBER, "minimum": 0, "maximum": 1},
+            "unexpected": BOOLEAN,
+            "undiffed": BOOLEAN,
+            "unverified": BOOLEAN,
+        }
+    ),
+    "parameters": [_NAME],
+}
+REPLAY_ROLLBACK_BODY = _body({"pause_old": _PAUSE, "patience": {**_NUMBER, "minimum": 0, "maximum": 3_600}})
+REPLAY_ACT_PARAMETERS = {
+    **_body({}),
+    "parameters": [
+        _NAME,
+        {
+            "name": "act",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "enum": ["pause", "resume", "cancel"]},
+        },
+    ],
+}

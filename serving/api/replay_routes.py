@@ -1,0 +1,190 @@
+"""/v1/replays…: the generations, the plan of a replay, and its run, difference, promotion, rollback and removal.
+
+Reading asks for the scope `read`; what changes something for `admin`. Each act is the command `dataflow replay` of the
+same name.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from serving.api import openapi
+from serving.api.answers import Json, answer
+from serving.api.ingest import body
+from serving.api.ingest.document import Malformed, json_type, parse
+from serving.api.problems import Problem, bad_query
+from serving.api.query_string import named, shown, whole_number, wrong
+from serving.api.service import service_of
+
+BODY_AT_MOST = 4_096
+THROTTLE, THROTTLE_AT_MOST = 2_000, 10_000_000
+RUN = {"throttle": int}
+PROMOTE = {
+    "pause_old": bool,
+    "max_difference": float,
+    "unexpected": bool,
+    "undiffed": bool,
+    "unverified": bool,
+}
+ROLLBACK = {"pause_old": bool, "patience": float}
+NUMBER = (int, Decimal)
+KINDS = {int: (int,), bool: (bool,), float: NUMBER}
+NAMES = {int: "a whole number", bool: "true or false", float: "a number"}
+router = APIRouter(tags=["replays"])
+
+
+@router.get("/v1/replays", summary="All generations, and how far each is", responses=openapi.REPLAYS)
+async def replays(request: Request) -> Response:
+    """`live` is the generation that every other route reads, `before` what a rollback goes back to."""
+    if request.query_params:
+        raise bad_query("expected no parameters")
+    return answer(await service_of(request).replays.status())
+
+
+@router.get(
+    "/v1/replays/plan",
+    summary="What a replay would do",
+    responses=openapi.REPLAY_PLAN,
+    openapi_extra=openapi.REPLAY_PLAN_PARAMETERS,
+)
+async def plan(request: Request) -> Response:
+    """By the code that is in the tree now. Changes nothing."""
+    given = named(request.query_params.multi_items(), ("throttle",))
+    throttle = whole_number(given, "throttle", THROTTLE, THROTTLE_AT_MOST, least=0)
+    return answer(await service_of(request).replays.read("plan", "--throttle", str(throttle)))
+
+
+@router.post(
+    "/v1/replays", summary="Run a replay", status_code=202, responses=openapi.REPLAY_RUN,
+    openapi_extra=openapi.REPLAY_RUN_BODY,
+)  # fmt: skip
+async def run(request: Request) -> Response:
+    """Into a new generation beside the live one. It has begun when this answers, and goes on by itself."""
+    given = await _body(request, RUN)
+    throttle = given.get("throttle", THROTTLE)
+    if throttle < 0:
+        raise wrong("throttle", "expected records a second, 0 for none")
+    document = await service_of(request).replays.change(
+        "run", "--yes", "--detach", "--throttle", str(throttle)
+    )
+    name = document["progress"]["generation"]
+    return Json(
+        document, status_code=202, headers={"Location": f"/v1/replays/{name}", "Cache-Control": "no-store"}
+    )
+
+
+@router.post(
+    "/v1/replays/rollback", summary="Go back to the generation before", responses=openapi.REPLAY_SWITCH,
+    openapi_extra=openapi.REPLAY_ROLLBACK_BODY,
+)  # fmt: skip
+async def rollback(request: Request) -> Response:
+    """One that pauses catches up first; this answers when it is live, or after `patience` seconds with a problem."""
+    given = await _body(request, ROLLBACK)
+    patience = float(given.get("patience", 60.0))
+    if not 0 <= patience <= 3_600:
+        raise wrong("patience", "expected seconds, 0 to 3600")
+    arguments = ["rollback", "--patience", f"{patience:g}", *_flags(given, "pause_old")]
+    return answer(await service_of(request).replays.change(*arguments, seconds=patience + 60))
+
+
+@router.get(
+    "/v1/replays/{name}",
+    summary="One generation",
+    responses=openapi.REPLAY,
+    openapi_extra=openapi.REPLAY_NAME,
+)
+async def one(request: Request) -> Response:
+    """What it is made by, and how far it is."""
+    if request.query_params:
+        raise bad_query("expected no parameters")
+    name = f"g{_number(request)}"
+    document = await service_of(request).replays.status()
+    for found in document["generations"]:
+        if found["generation"] == name:
+            return answer(found)
+    raise _unknown(request)
+
+
+@router.get(
+    "/v1/replays/{name}/diff", summary="How a generation differs from the live one", responses=openapi.REPLAY_DIFF,
+    openapi_extra=openapi.REPLAY_NAME,
+)  # fmt: skip
+async def diff(request: Request) -> Response:
+    """Row by row, at the same offsets, made now: it takes as long as reading both. Personal data is masked."""
+    service, number = service_of(request), _number(request)
+    if request.query_params:
+        raise bad_query("expected no parameters")
+    return answer(await service.replays.change("diff", service.reader.generation, f"g{number}"))
+
+
+@router.post(
+    "/v1/replays/{name}/promote", summary="Make a generation the live one", responses=openapi.REPLAY_SWITCH,
+    openapi_extra=openapi.REPLAY_PROMOTE_BODY,
+)  # fmt: skip
+async def promote(request: Request) -> Response:
+    """Refused with 409 where a reader could be told something wrong; the detail says what, and what to do."""
+    given = await _body(request, PROMOTE)
+    arguments = ["promote", f"g{_number(request)}"]
+    arguments += _flags(given, "pause_old", "unexpected", "undiffed", "unverified")
+    if "max_difference" in given:
+        if not 0 <= given["max_difference"] <= 1:
+            raise wrong("max_difference", "expected a share, 0 to 1")
+        arguments += ["--max-difference", str(given["max_difference"])]
+    return answer(await service_of(request).replays.change(*arguments))
+
+
+@router.post(
+    "/v1/replays/{name}/{act}", summary="Pause, resume or cancel a generation", responses=openapi.REPLAY_ACT,
+    openapi_extra=openapi.REPLAY_ACT_PARAMETERS,
+)  # fmt: skip
+async def act(request: Request) -> Response:
+    """`cancel` removes what it has made."""
+    what = request.path_params["act"]
+    if what not in ("pause", "resume", "cancel"):
+        detail = f"expected one of promote, pause, resume, cancel; saw {shown(what)}"
+        raise Problem(404, "not-found", detail)
+    await _body(request, {})
+    arguments = [what, f"g{_number(request)}", *(["--yes"] if what == "cancel" else [])]
+    return answer(await service_of(request).replays.change(*arguments))
+
+
+def _number(request: Request) -> int:
+    """The generation of the path. Raises Problem."""
+    digits = request.path_params["name"].removeprefix("g")
+    if not (digits.isascii() and digits.isdecimal() and int(digits[:9]) > 0 and len(digits) < 10):
+        raise _unknown(request)
+    return int(digits)
+
+
+def _unknown(request: Request) -> Problem:
+    detail = f"expected a generation that was started, such as g1; saw {shown(request.path_params['name'])}"
+    return Problem(404, "unknown-generation", detail)
+
+
+def _flags(given: Mapping[str, Any], *names: str) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in names if given.get(name)]
+
+
+async def _body(request: Request, names: Mapping[str, type]) -> dict[str, Any]:
+    """The body's members that are not null. No body is an empty one. Raises Problem."""
+    if request.query_params:
+        raise bad_query("expected no parameters: everything stands in the body")
+    raw = await body.read(request, BODY_AT_MOST)
+    if not raw.strip():
+        return {}
+    if body.is_ndjson(request):
+        raise Problem(415, "unsupported-media-type", f"expected {body.JSON}: one document", body.CLOSE)
+    try:
+        document = parse(raw)
+    except Malformed as error:
+        raise bad_query(f"the body: {error}") from None
+    for name, value in document.items():
+        if name not in names:
+            raise wrong(shown(name), f"expected one of {', '.join(names) or 'none'}")
+        # bool is a kind of int
+        if value is not None and type(value) not in KINDS[names[name]]:
+            raise wrong(name, f"expected {NAMES[names[name]]}; saw {json_type(value)}")
+    return {name: value for name, value in document.items() if value is not None}

@@ -1,0 +1,58 @@
+"""All generations as documents: which is live, what each has to do, how far it is. Blocking: for a thread.
+
+Reads the log of generations, Redis, the lakes' newest manifests, where the topics end.
+"""
+
+import time
+from typing import Any
+
+from infra.generations import Generations, Recorded, State, read_generations
+from infra.settings import Settings
+from schemas.errors import DataflowError, Unavailable
+from serving.generation_progress import read_progress
+from serving.verified import document as verified_document
+
+
+def generations_document(settings: Settings) -> dict[str, Any]:
+    """Raises Unavailable."""
+    now = read_generations(settings)
+    return {
+        "live": _name(now.live),
+        "before": _name(now.before),
+        "generations": [_document(settings, now, each) for _, each in sorted(now.known.items())],
+    }
+
+
+def _document(settings: Settings, now: Generations, recorded: Recorded) -> dict[str, Any]:
+    generation = recorded.generation
+    plan = recorded.plan or {}
+    found: dict[str, Any] = {
+        "generation": generation.name,
+        "live": generation.number == now.live,
+        "before": generation.number == now.before,
+        "state": recorded.state,
+        "since": recorded.since,
+        "code": (recorded.code or {}).get("digest"),
+        "changed": list(plan.get("changed", ())),
+        "affects": {kind: list(names) for kind, names in plan.get("affects", {}).items()},
+        "throttle": plan.get("throttle"),
+        "progress": None,
+        "verified": None,
+        "detail": None,
+    }
+    if recorded.state is State.GONE:
+        return found
+    try:
+        progress = read_progress(settings, generation)
+    except Unavailable:
+        raise
+    except DataflowError as error:
+        return found | {"detail": str(error)}
+    return found | {
+        "progress": {k: v for k, v in progress.as_json().items() if k not in ("generation", "verified")},
+        "verified": verified_document(progress.verified, time.time()),
+    }
+
+
+def _name(number: int | None) -> str | None:
+    return None if number is None else f"g{number}"

@@ -1,0 +1,98 @@
+"""What the API knows of the generations, and `dataflow replay …`, by which it changes them.
+
+The API runs by the copy of the code that its generation was made by; what is planned and run is the code that was
+edited since. So a command is another process, by the tree that the platform was started from; one at a time.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from infra.settings import Settings
+from serving.api.problems import RETRY_SOON, Problem
+from serving.api.replays.generations import generations_document
+from serving.api.threads import in_thread
+
+FRESH = 1.0  # seconds
+READ_SECONDS = 60.0
+CHANGE_SECONDS = 600.0
+NOT_RUNNING, USAGE = 3, 2  # exit statuses of `dataflow`
+MOST_BYTES = 16 * 1024 * 1024
+
+
+class Replays:
+    """Runs one command at a time that changes something; those that only read go beside it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._changing = asyncio.Lock()
+        self._look: tuple[float, asyncio.Future[dict[str, Any]]] | None = None
+
+    async def status(self) -> dict[str, Any]:
+        """All generations, as they were at most FRESH seconds ago. Every open page asks for them."""
+        now = time.monotonic()
+        if self._look is None or now - self._look[0] > FRESH:
+            found = in_thread(lambda: generations_document(self._settings), lambda: None, "replays")
+            self._look = now, found
+        # Who goes away does not take the look from the others.
+        return await asyncio.shield(self._look[1])
+
+    async def read(self, *arguments: str) -> Any:
+        """What a command tells. Raises Problem."""
+        return await self._call(arguments, READ_SECONDS)
+
+    async def change(self, *arguments: str, seconds: float = CHANGE_SECONDS) -> Any:
+        """The same of a command that changes something. Raises Problem, also while another one runs."""
+        if self._changing.locked():
+            detail = "expected one change at a time, and one is being made: wait until it is done"
+            raise Problem(409, "replay-busy", detail, RETRY_SOON)
+        async with self._changing:
+            return await self._call(arguments, seconds)
+
+    async def _call(self, arguments: Sequence[str], seconds: float) -> Any:
+        command = [sys.executable, "-m", "dataflow", "replay", *arguments, "--json"]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=self._environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=MOST_BYTES,
+        )
+        try:
+            out, told = await asyncio.wait_for(process.communicate(), seconds)
+        except TimeoutError:
+            detail = f"it was not done within {seconds:g} s, and was given up: `dataflow replay status` tells what is"
+            raise Problem(503, "too-slow", detail, RETRY_SOON) from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return self._answer(process.returncode, out, told)
+
+    def _answer(self, status: int, out: bytes, told: bytes) -> Any:
+        if status in (0, 1) and out.strip():
+            return orjson.loads(out)  # 1 is an answer too: the two differ
+        detail = told.decode("utf-8", "replace").strip()
+        detail = detail[detail.rfind("Error: ") :].removeprefix("Error: ") or "the command says nothing"
+        if status == NOT_RUNNING:
+            raise Problem(503, "unavailable", detail, RETRY_SOON)
+        if status == USAGE:
+            raise Problem(400, "bad-query", detail)
+        raise Problem(409, "replay-refused", detail)
+
+    def _environment(self) -> dict[str, str]:
+        """That of this process, whose settings name every address, but by the tree and bound to no generation."""
+        settings = self._settings
+        own = settings.replace(
+            dataflow_generation=None,
+            dataflow_status_file=None,
+            dataflow_contracts=settings.dataflow_tree_contracts,
+        ).environ()
+        tree = {"PYTHONPATH": str(settings.dataflow_tree)} if settings.dataflow_tree else {}
+        return {**os.environ, **own, **tree}

@@ -1,0 +1,93 @@
+"""Replays over REST: read by everybody who may read, changed by who may administer; each act is the command's own."""
+
+import pytest
+
+from infra.generations import State, read_generations
+from infra.kafka import admin, identities
+from tests.serving.api.kit import Running, assert_problem, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def replays(shop) -> Running:
+    """The API of an environment with topics and schemas, whose platform nobody supervises."""
+    settings = shop.replace(dataflow_api_keys="reader:reader-secret:read,boss:boss-secret:read+write+admin")
+    with serving(settings) as running:
+        running.http.headers["X-API-Key"] = "boss-secret"
+        yield running
+
+
+def all_of(api: Running) -> dict:
+    answer = api.http.get("/v1/replays")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_live_generation_is_told_with_what_it_has_counted(replays):
+    document = all_of(replays)
+    [one] = [each for each in document["generations"] if each["live"]]
+    assert (document["live"], one["generation"], one["state"]) == ("g1", "g1", "running")
+    assert set(one["progress"]) == {"records", "numbers_behind", "lake_behind", "manifest"}
+    assert replays.http.get("/v1/replays/g1").json()["generation"] == "g1"
+    for name in ("g9", "x", "g0", "g" + "9" * 30):
+        assert_problem(replays.http.get(f"/v1/replays/{name}"), 404, "unknown-generation")
+
+
+def test_who_may_only_read_changes_nothing(replays):
+    reader = {"X-API-Key": "reader-secret"}
+    assert replays.http.get("/v1/replays", headers=reader).status_code == 200
+    for path in ("", "/g1/promote", "/rollback", "/g1/pause", "/g1/cancel"):
+        answer = replays.http.post(f"/v1/replays{path}", headers=reader)
+        assert_problem(answer, 403, "forbidden")
+    assert list(read_generations(replays.settings).known) == [1]
+
+
+def test_a_body_that_is_none_is_refused_by_name(replays):
+    for path, body, why in (
+        ("", {"throttle": "fast"}, "throttle: expected a whole number"),
+        ("", {"throttle": True}, "throttle: expected a whole number"),
+        ("", {"pace": 1}, "expected one of throttle"),
+        ("/rollback", {"patience": -1}, "patience: expected seconds"),
+        ("/g1/promote", {"max_difference": 3}, "max_difference: expected a share"),
+        ("/g1/pause", {"soon": True}, "expected one of none"),
+    ):
+        problem = assert_problem(replays.http.post(f"/v1/replays{path}", json=body), 400, "bad-query")
+        assert why in problem["detail"]
+    assert_problem(replays.http.post("/v1/replays/g1/explode"), 404, "not-found")
+    assert_problem(replays.http.get("/v1/replays/plan", params={"throttle": "-1"}), 400, "bad-query")
+
+
+def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays):
+    settings = replays.settings
+    plan = replays.http.get("/v1/replays/plan", timeout=120).json()
+    assert (plan["number"], plan["base"], plan["changed"]) == (2, 1, [])
+    assert list(read_generations(settings).known) == [1]  # a plan changes nothing
+
+    began = replays.http.post("/v1/replays", json={"throttle": 500}, timeout=120)
+    assert (began.status_code, began.headers["location"]) == (202, "/v1/replays/g2"), began.text
+    assert began.json()["plan"]["throttle"] == 500
+    recorded = read_generations(settings).of(2)
+    topics = {recorded.generation.judged_topic(settings), recorded.generation.dead_letter_topic(settings)}
+    client = admin(settings.kafka_bootstrap_servers)
+    assert set(identities(client, topics)) == topics
+
+    second = assert_problem(replays.http.post("/v1/replays", timeout=120), 409, "replay-refused")
+    assert "generation g2 is one" in second["detail"]
+    for path, why in (
+        ("/g2/promote", "caught up"),
+        ("/g1/pause", "expected a generation that is not live"),
+        ("/g7/promote", "g7 was never started"),
+        ("/rollback", "there was none before"),
+    ):
+        problem = assert_problem(replays.http.post(f"/v1/replays{path}", timeout=120), 409, "replay-refused")
+        assert why in problem["detail"]
+
+    assert replays.http.post("/v1/replays/g2/pause", timeout=120).json() == {"paused": "g2"}
+    assert read_generations(settings).of(2).state is State.PAUSED
+    assert replays.http.post("/v1/replays/g2/resume", timeout=120).json() == {"resumed": "g2"}
+    [removed] = replays.http.post("/v1/replays/g2/cancel", timeout=120).json()["removed"]
+    assert removed["generation"] == "g2"
+    assert identities(client, topics) == {}
+    assert read_generations(settings).known[2].state is State.GONE
+    assert_problem(replays.http.post("/v1/replays/g2/promote", timeout=120), 409, "replay-refused")
