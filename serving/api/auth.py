@@ -20,7 +20,9 @@ from serving.api.problems import Problem, problem_response
 from serving.api.rate_limit import RateLimit
 
 # The pages and their files hold no data; they ask for a key where one is needed.
-OPEN = frozenset({"/", "/tables", "/docs", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
+OPEN = frozenset(
+    {"/", "/tables", "/replays", "/docs", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"}
+)
 OPEN_BELOW = "/static/"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 ADMIN = frozenset({"/v1/dead-letters/redrive"})

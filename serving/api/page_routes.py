@@ -1,4 +1,4 @@
-"""GET /, /tables, /docs and /static: the pages and their files, all from this process, so that they work offline."""
+"""GET /, /tables, /replays, /docs, /static: the pages and their files, all from this process, so they work offline."""
 
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ def install(app: FastAPI) -> None:
     @app.get("/tables", include_in_schema=False)
     async def tables(request: Request) -> Response:
         return FileResponse(DIRECTORY / "tables.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/replays", include_in_schema=False)
+    async def replays(request: Request) -> Response:
+        return FileResponse(DIRECTORY / "replays.html", headers={"Cache-Control": "no-cache"})
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

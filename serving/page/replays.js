@@ -1,0 +1,192 @@
+// Replays: the generations as they go, and for who may: plan, run, difference, promote, roll back. Each act is one request
+// to /v1/replays; what cannot be undone by the same button again is asked about first.
+
+import { count, moment, NONE } from "./format.js";
+import { differenceParts, planParts } from "./replay-parts.js";
+import { ask } from "./rest.js";
+import { Rows, setText } from "./rows.js";
+
+const KEY = "dataflow-key"; // the main page remembers it under the same name
+const PAUSE_MS = 2_000; // between two looks
+const QUESTIONS = {
+  run: () => "Run the topics again, into a new generation?",
+  promote: (name) => `Make ${name} the live generation? Every page and every answer is of it then; rolling back undoes it.`,
+  cancel: (name) => `Give ${name} up, and remove everything that it has made?`,
+  rollback: () => "Go back to the generation that was live before?",
+};
+const VERIFIED = { true: "exact", false: "NOT exact", null: "not yet" };
+
+const byId = (id) => document.getElementById(id);
+const headers = () => {
+  const key = sessionStorage.getItem(KEY);
+  return key === null ? {} : { Authorization: `Bearer ${key}` };
+};
+const rows = new Rows(byId("generations"));
+let timer = null;
+let looking = false;
+let asked = null; // the act that waits to be confirmed
+
+function say(state, word, notice = "") {
+  byId("state").dataset.state = state;
+  byId("replays").dataset.trust = state;
+  setText(byId("state"), word);
+  byId("notice").hidden = notice === "";
+  byId("notice").dataset.state = state;
+  setText(byId("notice"), notice);
+}
+
+// --- what is drawn
+
+function draw({ live, before, generations }) {
+  rows.show(generations.map((each) => {
+    const { progress, verified } = each;
+    return {
+      key: each.generation,
+      cells: [
+        each.generation,
+        each.state,
+        progress === null ? NONE : `${count(progress.numbers_behind)} numbers, ${count(progress.lake_behind)} lake`,
+        progress === null ? NONE : VERIFIED[verified === null ? null : verified.exact],
+        each.changed.join(", ") || NONE,
+      ],
+      aside: each.generation === live ? "live" : each.generation === before ? "before" : "",
+      share: progress === null || progress.records === 0 ? undefined
+        : 1 - Math.max(progress.numbers_behind, progress.lake_behind) / progress.records,
+      state: each.generation === live ? "live" : each.state,
+    };
+  }));
+  choose(generations.filter((each) => each.generation !== live && each.state !== "gone").map((each) => each.generation));
+  say("live", live === null ? "none is live" : `${live} is live`);
+}
+
+function choose(names) {
+  const select = byId("chosen");
+  if ([...select.options].map((option) => option.value).join() === names.join()) return;
+  const kept = select.value;
+  select.replaceChildren(...names.map((name) => new Option(name, name)));
+  if (names.includes(kept)) select.value = kept;
+  for (const button of document.querySelectorAll("[data-act]")) {
+    button.disabled = names.length === 0 && button.dataset.act !== "rollback";
+  }
+}
+
+function tell(title, text, parts = []) {
+  byId("told").hidden = false;
+  setText(byId("told-title"), title);
+  setText(byId("told-text"), text);
+  byId("told-more").replaceChildren(...parts);
+}
+
+// --- what is asked
+
+async function look() {
+  if (looking) return;
+  looking = true;
+  clearTimeout(timer);
+  try {
+    draw(await ask("/v1/replays", headers()));
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) {
+      needKey(sessionStorage.getItem(KEY) !== null);
+      return;
+    }
+    say("disconnected", "no answer", `No answer now: ${error.message}. Trying again.`);
+  } finally {
+    looking = false;
+  }
+  timer = setTimeout(() => { if (!document.hidden) look(); }, PAUSE_MS);
+}
+
+function needKey(refused) {
+  sessionStorage.removeItem(KEY);
+  say("disconnected", "key needed", "The service asks for an API key.");
+  byId("key-form").hidden = false;
+  byId("key-error").textContent = refused ? "This key was not accepted." : "";
+  byId("key").focus();
+}
+
+// Shown only to who may.
+async function mayAct() {
+  try {
+    const { scopes } = await ask("/v1/key", headers());
+    byId("acts").hidden = !scopes.includes("admin");
+  } catch {
+    // The list above says that the service does not answer.
+  }
+}
+
+const post = (path, body = {}) => ask(path, headers(), {
+  method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+});
+const throttle = () => Number(byId("throttle").value);
+const ACTS = {
+  run: () => post("/v1/replays", { throttle: throttle() })
+    .then(({ plan }) => tell(`Generation g${plan.number} has begun`, "It goes on by itself; the list tells how far it is.", planParts(plan))),
+  plan: () => ask(`/v1/replays/plan?throttle=${throttle()}`, headers())
+    .then((plan) => tell(`What a replay into g${plan.number} would do`, "Nothing has changed.", planParts(plan))),
+  diff: (name) => ask(`/v1/replays/${name}/diff`, headers())
+    .then((found) => tell(`How ${found.other.generation} differs from ${found.one.generation}`,
+      found.equal ? "It does not: every row of every table and metric is equal." : `At ${count(found.records)} records, made ${moment(found.made_at, "UTC")}.`,
+      differenceParts(found))),
+  promote: (name) => post(`/v1/replays/${name}/promote`).then(({ live }) => tell(`${live} is live`, "Rolling back goes back.")),
+  pause: (name) => post(`/v1/replays/${name}/pause`).then(() => tell(`${name} pauses`, "It keeps what it has.")),
+  resume: (name) => post(`/v1/replays/${name}/resume`).then(() => tell(`${name} goes on`, "From where it was.")),
+  cancel: (name) => post(`/v1/replays/${name}/cancel`).then(() => tell(`${name} is given up`, "What it had made is removed.")),
+  rollback: () => post("/v1/replays/rollback").then(({ live }) => tell(`${live} is live again`, "")),
+};
+
+async function act(what) {
+  forget();
+  const name = byId("chosen").value;
+  tell("Working", "");
+  for (const button of byId("acts").querySelectorAll("button")) button.disabled = true;
+  try {
+    await ACTS[what](name);
+  } catch (error) {
+    tell("Not done", error.message);
+  } finally {
+    for (const button of byId("acts").querySelectorAll("button")) button.disabled = false;
+  }
+  byId("told-title").focus();
+  look();
+}
+
+function forget() {
+  asked = null;
+  byId("confirm").hidden = true;
+}
+
+function question(what) {
+  if (!(what in QUESTIONS)) {
+    act(what);
+    return;
+  }
+  asked = what;
+  setText(byId("confirm-text"), QUESTIONS[what](byId("chosen").value));
+  byId("confirm").hidden = false;
+  byId("confirm-yes").focus();
+}
+
+byId("run-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  question("run");
+});
+byId("act-form").addEventListener("submit", (event) => event.preventDefault());
+byId("plan").addEventListener("click", () => { if (byId("run-form").reportValidity()) act("plan"); });
+for (const button of document.querySelectorAll("[data-act]")) {
+  button.addEventListener("click", () => question(button.dataset.act));
+}
+byId("confirm-yes").addEventListener("click", () => act(asked));
+byId("confirm-no").addEventListener("click", forget);
+byId("chosen").addEventListener("change", forget);
+byId("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, byId("key").value);
+  byId("key").value = "";
+  byId("key-form").hidden = true;
+  mayAct();
+  look();
+});
+document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+mayAct();
+look();

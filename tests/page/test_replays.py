@@ -1,0 +1,73 @@
+"""The page of replays: what a reader sees, what only an administrator may, and that nothing is done without a yes."""
+
+import pytest
+
+from infra.generations import State, change_generations, read_generations
+from tests.page.browser import Tab
+from tests.page.kit import Shop
+from tests.page.test_reading import tab_to
+
+
+@pytest.fixture
+def page(tab: Tab, shop: Shop) -> Tab:
+    """The page, with the generations on it."""
+    tab.open(f"{shop.url}/replays")
+    tab.wait("document.querySelector('#state').textContent === 'g1 is live'")
+    return tab
+
+
+@pytest.fixture
+def beside(shop: Shop):
+    """A generation g2 beside the live one, which nobody fills."""
+    body = read_generations(shop.settings).known[1].generation.as_json()
+    changes = {
+        "g2": {**body, "number": 2},
+        "g2/state": {"state": State.RUNNING},
+        "g2/plan": {"changed": ["metric x"]},
+    }
+    change_generations(shop.settings, lambda _: changes)
+    yield
+    change_generations(shop.settings, lambda _: {"g2/state": {"state": State.GONE}})
+
+
+def rows(tab: Tab) -> list[list[str]]:
+    return tab.js(
+        "[...document.querySelectorAll('#generations tr')].map((row) =>"
+        " [...row.children].map((cell) => cell.textContent.trim().replace(/\\s+/g, ' ')))"
+    )
+
+
+def test_the_generations_are_told_and_follow_without_a_reload(page, beside):
+    page.wait("document.querySelectorAll('#generations tr').length >= 2")
+    [live, other] = [row for row in rows(page) if row[0].split()[0] in ("g1", "g2")]
+    assert live[0] == "g1 live"
+    assert live[1] == "running"
+    assert "numbers" in live[2]
+    assert other[0] == "g2"
+    assert other[4] == "metric x"
+
+
+def test_a_promote_is_asked_about_first_and_a_refusal_is_told_in_full(page, beside, shop):
+    page.wait("document.querySelector('#chosen').value === 'g2' && !document.querySelector('#acts').hidden")
+    page.js("document.querySelector('[data-act=promote]').click()")
+    assert "Make g2 the live generation?" in page.text("#confirm-text")
+    page.js("document.querySelector('#confirm-no').click()")
+    assert page.js("document.querySelector('#confirm').hidden") is True
+    assert page.js("document.querySelector('#told').hidden") is True  # nothing was asked of the service
+
+    page.outage = True  # a refusal is an answer that a browser notes as failed to load
+    page.js("document.querySelector('[data-act=promote]').click()")
+    page.js("document.querySelector('#confirm-yes').click()")
+    page.wait("document.querySelector('#told-title').textContent === 'Not done'", 90)
+    assert "409" in page.text("#told-text")
+    assert "expected g2 to have caught up" in page.text("#told-text")
+    assert read_generations(shop.settings).live == 1
+
+
+def test_it_can_be_used_by_keyboard_alone(page):
+    page.wait("!document.querySelector('#acts').hidden")
+    tab_to(page, "plan")
+    page.press("Enter")
+    page.wait("document.querySelector('#told-title').textContent.startsWith('What a replay into g')", 90)
+    assert "should give the same" in page.text("#told-more") or "Changes:" in page.text("#told-more")
+    assert page.js("document.activeElement.id") == "told-title"
