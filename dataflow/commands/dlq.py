@@ -71,7 +71,7 @@ def list_letters(
     summary: bool,
     as_json: bool,
 ) -> None:
-    """The newest dead letters, newest first. Repeats of one letter are shown once."""
+    """The newest dead letters of the live generation and of imports, newest first. Repeats are shown once."""
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
     topics = served_letters(settings)
     if summary:

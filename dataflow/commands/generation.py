@@ -75,8 +75,8 @@ def list_generations(settings: Settings, as_json: bool) -> None:
 def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
     """Start over: judge all source topics again, from their beginning, into the next generation.
 
-    For when a source topic was deleted and created again, or lost partitions. The source topics and the dead letters
-    stay as they are.
+    For when a source topic was deleted and created again, or lost partitions. The source topics stay as they are, and
+    so do the dead letters; `dataflow dlq` shows those of the generation that is live.
     """
     if not yes:
         click.confirm(
