@@ -61,7 +61,7 @@ def _shape(difference: Difference) -> tuple[Sequence[str], Sequence[int], set[in
     names = difference.columns
     table = TABLES.get(difference.table)
     if table is None or len(names) != len(table.columns):
-        # The counts and the live numbers; of the quarantine where a record is and why.
+        # The counts and the live numbers.
         return names, range(difference.named or max(0, len(names) - 1)), set()
     hidden = {at for at, column in enumerate(table.columns) if is_personal(column)}
     return names, [names.index(name) for name in order_of(table)], hidden

@@ -14,7 +14,7 @@ from replay.verify.layout import BOTH
 from replay.verify.oracle import Oracle
 from schemas.contract import CONTRACTS
 from schemas.table import BATCH, Column, Table
-from schemas.tables import QUARANTINE, TABLES, silver
+from schemas.tables import QUARANTINE, TABLES, bronze, silver
 from serving.lake.views import parquet, quoted, select, sql_type
 from streams.lake.files import late_columns
 from streams.lake.manifest import Manifest
@@ -32,8 +32,7 @@ def check_tables(
     for table in (*map(silver, CONTRACTS.values()), *(TABLES[name] for name in QUERIES)):
         delta = DeltaTable(f"{root}/{table.name}", version=manifest.tables[table.name])
         found.append(_check(oracle, table, delta.file_uris(), since, late_columns(table, delta)))
-    files = DeltaTable(f"{root}/{QUARANTINE.name}", version=manifest.tables[QUARANTINE.name]).file_uris()
-    found.append(_check_quarantine(oracle, files, since))
+    found.append(_check_quarantine(oracle, root, manifest, since))
     counts = ({name: n for name, n in each.items() if n} for each in (manifest.counts, oracle.counts))
     found.append(compare("counts", *(each.items() for each in counts), ("of", "records"), 1))
     return found
@@ -91,13 +90,28 @@ def _beyond(partition: str, offset: str, since: Offsets, topic: str | None) -> s
     return f"({' OR '.join([*ranges, f'{partition} NOT IN ({known})' if known else 'true'])})"
 
 
-def _check_quarantine(oracle: Oracle, files: Sequence[str], since: Manifest | None) -> Difference:
-    where = "true"
-    if since is not None:
-        topics = [f"(topic = '{t}' AND {_beyond('partition', 'offset', since.until, t)})" for t in CONTRACTS]
-        where = " OR ".join(topics)
-    columns = f'topic, partition, "offset", {REASONS} AS reasons'
-    actual = f"SELECT {columns} FROM ({select(QUARANTINE, list(files))}) WHERE {where}"
-    expected = f"SELECT {columns} FROM _refused WHERE {where}"
-    names = ("topic", "partition", "offset", "reasons")
+def _check_quarantine(oracle: Oracle, root: str, manifest: Manifest, since: Manifest | None) -> Difference:
+    """What the oracle refuses and why, and of each record all that bronze has of it, byte for byte."""
+    names = [column.name for column in QUARANTINE.columns]
+    columns = ", ".join(REASONS if name == "reasons" else quoted(name) for name in names)
+    refused = [f"SELECT * FROM ({selected(QUARANTINE, root, manifest, 'false')})"]
+    for (topic,) in oracle.database.execute("SELECT DISTINCT topic FROM _refused").fetchall():
+        records = selected(
+            bronze(CONTRACTS[topic]), root, manifest, _since("partition", "offset", since, topic)
+        )
+        judged = f"SELECT * FROM _refused WHERE topic = '{topic}'"
+        refused.append(f'SELECT * FROM ({judged}) JOIN ({records}) USING (partition, "offset")')
+    expected = f"SELECT {columns} FROM ({' UNION ALL BY NAME '.join(refused)})"
+    new = [f"(topic = '{topic}' AND {_since('partition', 'offset', since, topic)})" for topic in CONTRACTS]
+    actual = f"SELECT {columns} FROM ({selected(QUARANTINE, root, manifest, ' OR '.join(new))})"
     return compare_relations(oracle.database, QUARANTINE.name, actual, expected, names)
+
+
+def selected(table: Table, root: str, manifest: Manifest, only: str = "true") -> str:
+    """The SELECT of a table as the manifest has it."""
+    delta = DeltaTable(f"{root}/{table.name}", version=manifest.tables[table.name])
+    return select(table, delta.file_uris(), only, late_columns(table, delta))
+
+
+def _since(partition: str, offset: str, since: Manifest | None, topic: str) -> str:
+    return "true" if since is None else _beyond(partition, offset, since.until, topic)

@@ -109,6 +109,32 @@ def test_rows_that_were_not_written_are_missed(filled, table, monkeypatch):
     assert filled.check().keys() == {table}
 
 
+@pytest.mark.parametrize("column", ["key", "value", "headers", "kafka_time", "schema_id", "reasons"])
+def test_a_refused_record_that_is_kept_otherwise_than_it_came_is_found(filled, column, monkeypatch):
+    write = LakeStore.write
+    other = {
+        "headers": pl.lit([{"key": "not", "value": b"there"}]),
+        "kafka_time": pl.col("kafka_time").dt.offset_by("1us"),
+        "schema_id": pl.col("schema_id").fill_null(0) + 1,
+        "reasons": pl.lit(["too_old"]),
+    }.get(column, pl.lit(b"other"))
+
+    def careless(self, manifest, rows):
+        one = pl.int_range(pl.len()) == rows["quarantine"].height // 2
+        changed = pl.when(one).then(other).otherwise(column).cast(rows["quarantine"].schema[column])
+        return write(
+            self, manifest, {**rows, "quarantine": rows["quarantine"].with_columns(changed.alias(column))}
+        )
+
+    monkeypatch.setattr(LakeStore, "write", careless)
+    filled.driver.run(filled.rest)
+    found = filled.check()
+    assert found.keys() == {"quarantine"}
+    [example] = found["quarantine"]["examples"]
+    assert example["is"].keys() == {column}
+    assert filled.check(whole=True).keys() == {"quarantine"}
+
+
 def test_a_row_that_went_wrong_long_ago_is_found_by_looking_at_everything(filled):
     filled.add("fct_orders", lambda number: _changed(filled, number))
     filled.verified = filled.driver.manifest  # as if it had been looked at
