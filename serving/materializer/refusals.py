@@ -5,7 +5,7 @@ registry's word now settles it: listed, the query has to learn it and judge agai
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import Message
@@ -23,8 +23,8 @@ At = tuple[str, int]
 class Refusals:
     """Judges refusals of one run after the other. Reads the registry, once a run and topic."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._schemas = TopicSchemas(settings, TIMEOUT)
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._schemas, self._clock = TopicSchemas(settings, TIMEOUT), clock
         self._listed: dict[str, set[int]] = {}
         self._silent_until = float("-inf")
         self.waiting: set[At] = set()  # partitions with an undecided record next
@@ -65,11 +65,11 @@ class Refusals:
 
     def _ids(self, topic: str) -> set[int]:
         if topic not in self._listed:
-            if time.monotonic() < self._silent_until:
+            if self._clock() < self._silent_until:
                 raise Unavailable("the schema registry did not answer a moment ago")
             try:
                 self._listed[topic] = {schema.schema_id for schema in self._schemas.of(topic)}
             except Unavailable:
-                self._silent_until = time.monotonic() + BETWEEN
+                self._silent_until = self._clock() + BETWEEN
                 raise
         return self._listed[topic]
