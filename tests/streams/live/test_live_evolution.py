@@ -3,7 +3,6 @@
 One running job is put through every kind of change that the registry allows, one after the other.
 """
 
-import io
 import json
 import time
 from collections import defaultdict
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import fastavro
 import pytest
 
 from dataflow.testing import Environment, Judge, Live, Place, Raw
@@ -21,6 +19,7 @@ from infra.read_topic import read_topic
 from infra.registry import Registry, subject
 from schemas.contract import CONTRACTS
 from sources.codec import HEADER, MAGIC
+from tests.avro import encoded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
@@ -112,12 +111,6 @@ class Told:
                 self.events[place] = self._judge(place.topic, event).event
             if is_new:
                 self.of_new_schemas.add(place)
-
-
-def encoded(schema: Mapping[str, Any], schema_id: int, body: Event) -> bytes:
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(json.loads(json.dumps(schema))), body)
-    return HEADER.pack(MAGIC, schema_id) + out.getvalue()
 
 
 def said_of(environment: Environment) -> dict[Place, list[Verdict]]:
