@@ -9,6 +9,7 @@ from collections.abc import Callable
 import click
 
 from dataflow.commands.replay_acts import ACTS
+from dataflow.commands.replay_diff import diff
 from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
 from dataflow.replay_text import Told, plan_text
 from infra.code import here
@@ -160,5 +161,5 @@ def follow(settings: Settings, number: int, show: Callable[[str], None]) -> None
         time.sleep(LOOK_SECONDS)
 
 
-for act in ACTS:
+for act in (diff, *ACTS):
     command.add_command(act)

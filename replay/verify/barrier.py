@@ -4,6 +4,7 @@ Writes the control topic, reads manifests.
 """
 
 import time
+from dataclasses import dataclass
 
 from confluent_kafka import Producer
 
@@ -18,11 +19,24 @@ AGAIN_SECONDS = 10.0  # a driver that has just started has not heard what was as
 RECENT = 8  # manifests that are looked at
 
 
+@dataclass(frozen=True)
+class Look:
+    """How far a lake is on the way to offsets: `manifest` is the one that has exactly these, else the newest.
+
+    `beyond`: it has gone past them, so it will never be there again.
+    """
+
+    manifest: Manifest
+    reached: bool
+    beyond: bool
+
+
 class Barrier:
     """Asks the lake of one generation for barriers."""
 
     def __init__(self, settings: Settings, generation: str, lake: Lake) -> None:
         self._settings, self._generation, self._lake = settings, generation, lake
+        self._asked: tuple[Offsets, float] | None = None
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 2}
         )
@@ -32,19 +46,29 @@ class Barrier:
 
         Raises NoLake if there is no lake, Unavailable if the broker does not answer.
         """
-        end, asked = time.monotonic() + patience, float("-inf")
+        end = time.monotonic() + patience
         while True:
-            recent = self._lake.recent(RECENT)
-            for manifest in recent:
-                if _same(manifest.until, offsets):
-                    return manifest, True
-            beyond = any(recent[0].until.get(at, 0) > offset for at, offset in offsets.items())
-            if beyond or time.monotonic() > end:
-                return recent[0], False
-            if time.monotonic() - asked > AGAIN_SECONDS:
-                request_barrier(self._producer, self._settings, self._generation, offsets)
-                asked = time.monotonic()
+            found = self.look(offsets)
+            if found.reached or found.beyond or time.monotonic() > end:
+                return found.manifest, found.reached
+            self.ask(offsets)
             time.sleep(POLL_SECONDS)
+
+    def look(self, offsets: Offsets) -> Look:
+        """Where the lake is. Raises NoLake if there is none."""
+        recent = self._lake.recent(RECENT)
+        for manifest in recent:
+            if _same(manifest.until, offsets):
+                return Look(manifest, True, False)
+        beyond = any(recent[0].until.get(at, 0) > offset for at, offset in offsets.items())
+        return Look(recent[0], False, beyond)
+
+    def ask(self, offsets: Offsets) -> None:
+        """Have it end a batch there, unless it was asked for just that a moment ago. Raises Unavailable."""
+        now = time.monotonic()
+        if self._asked is None or self._asked[0] != offsets or now - self._asked[1] > AGAIN_SECONDS:
+            request_barrier(self._producer, self._settings, self._generation, offsets)
+            self._asked = offsets, now
 
 
 def _same(one: Offsets, other: Offsets) -> bool:

@@ -5,10 +5,11 @@ this counts everything anew.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import duckdb
 import sqlglot
 
 from replay.verify.layout import day_column
@@ -26,7 +27,7 @@ def expected_rows(oracle: Oracle, query: MetricQuery) -> Rows:
     """The rows of a question without `where`, `order` and `limit`, but those that are all zero."""
     match query.metric:
         case Active():
-            rows = [((0,), _active(oracle, query.metric))]
+            rows = [((0,), active_figures(oracle.database, query.metric))]
         case Verdicts():
             rows = list(_verdicts(oracle, query).items())
         case _:
@@ -48,13 +49,7 @@ def bucket_of(oracle: Oracle, grain: str, seconds: int) -> int:
 
 
 def _sql(query: MetricQuery, oracle: Oracle) -> str:
-    metric = query.metric
-    rows = _firsts(metric) if isinstance(metric, Funnel) else _rows(metric)
-    dimensions = [_dimension(metric, name) for name in query.by]
-    joins = [join for _, join in dimensions if join]
-    keys = [_bucket(metric, query.grain), *(column for column, _ in dimensions)]
-    measures = [_measure(metric, measure) for measure in metric.measures]
-    where = ""
+    metric, where = query.metric, ""
     if query.grain == "day":
         first, last = (datetime.fromtimestamp(at, oracle.zone).date() for at in (query.start, query.end - 1))
         where = f"WHERE {quoted(day_column(metric.at))} BETWEEN DATE '{first}' AND DATE '{last}'"
@@ -62,6 +57,16 @@ def _sql(query: MetricQuery, oracle: Oracle) -> str:
         # Whole buckets, the last one too.
         step = SECONDS[query.grain]
         where = f"WHERE _at >= {query.start - query.start % step} AND _at < {-(-query.end // step) * step}"
+    return metric_sql(metric, query.grain, query.by, where)
+
+
+def metric_sql(metric: Metric | Funnel, grain: str, by: Sequence[str], where: str = "") -> str:
+    """A SELECT of the bucket, the dimensions `by` and the measures, over tables of `replay.verify.layout`."""
+    rows = _firsts(metric) if isinstance(metric, Funnel) else _rows(metric)
+    dimensions = [_dimension(metric, name) for name in by]
+    joins = [join for _, join in dimensions if join]
+    keys = [_bucket(metric, grain), *(column for column, _ in dimensions)]
+    measures = [_measure(metric, measure) for measure in metric.measures]
     return (
         f"SELECT {', '.join([*keys, *measures])} FROM ({rows}) AS _r {' '.join(joins)} {where} "
         f"GROUP BY {', '.join(str(n + 1) for n in range(len(keys)))}"
@@ -126,10 +131,11 @@ def _translated(expression: str) -> str:
     return found
 
 
-def _active(oracle: Oracle, metric: Active) -> tuple:
+def active_figures(database: duckdb.DuckDBPyConnection, metric: Active) -> tuple:
+    """Its measures, over the same tables."""
     distinct = ", ".join(f"count(DISTINCT {quoted(column)})" for column in metric.keys.values())
     newest = f"SELECT max({metric.at}) FROM {metric.of}"
-    return oracle.database.execute(
+    return database.execute(
         f"SELECT {distinct} FROM {metric.of} "
         f"WHERE epoch_us({metric.at}) > epoch_us(({newest})) - {metric.within_micros}"
     ).fetchone()

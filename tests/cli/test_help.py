@@ -9,7 +9,7 @@ GROUPS = {
     "dlq": ("list", "show", "redrive"),
     "generation": ("list", "new"),
     "lake": ("resume", "barrier", "rebuild-topic"),
-    "replay": ("plan", "run", "status", "pause", "resume", "cancel", "promote", "rollback", "gc"),
+    "replay": ("plan", "run", "status", "diff", "pause", "resume", "cancel", "promote", "rollback", "gc"),
     "schemas": ("list", "check", "register"),
 }
 LEAVES = [(name, *sub) for name in COMMANDS for sub in ([(s,) for s in GROUPS.get(name, ())] or [()])]
@@ -52,6 +52,7 @@ def test_a_group_without_a_command_shows_its_help(group: str, shell: Shell) -> N
         ("lake", "resume"),
         ("lake", "barrier"),
         ("lake", "rebuild-topic", "orders", "--to", "x"),
+        ("replay", "diff"),
         ("watch", "--once"),
         ("watch", "--json"),
     ],

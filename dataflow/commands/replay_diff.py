@@ -1,0 +1,138 @@
+"""`dataflow replay diff`: two generations at the same offsets, row by row, as text, JSON or a page to send."""
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataflow.options import examples, json_option, print_json, printable, settings_option
+from infra.runtime.run_state import running_settings
+from infra.settings import Settings
+from replay.diff.compare import EXAMPLES, Asked
+from replay.diff.diff import PATIENCE
+from replay.diff.diff import diff as difference
+from replay.diff.document import document
+from replay.diff.page import page
+from replay.diff.text import lines
+
+DIFFERENT = 1
+
+
+class Number(click.ParamType):
+    """The number of a generation: 2 or g2."""
+
+    name = "generation"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"g?([1-9][0-9]{0,8})", str(value))
+        if found is None:
+            self.fail(f"expected a generation such as g2, saw {value!r}", param, ctx)
+        return int(found[1])
+
+
+class DayRange(click.ParamType):
+    """A day, or a first and a last one."""
+
+    name = "days"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[date, date]:
+        if isinstance(value, tuple):
+            return value
+        first, _, last = value.partition("..")
+        try:
+            days = date.fromisoformat(first), date.fromisoformat(last or first)
+        except ValueError:
+            self.fail(
+                f"expected a day such as 2026-03-01, or 2026-03-01..2026-03-07; saw {value!r}", param, ctx
+            )
+        if days[0] > days[1]:
+            self.fail(f"expected a first day that is not behind the last one, saw {value!r}", param, ctx)
+        return days
+
+
+@click.command(
+    "diff",
+    epilog=examples(
+        "dataflow replay diff",
+        "dataflow replay diff g1 g3 --table fct_orders --metric revenue",
+        "dataflow replay diff --day 2026-03-01..2026-03-07",
+        "dataflow replay diff --html difference.html",
+        "dataflow replay diff --json | jq '.relations[] | select(.equal | not) | .title'",
+    )
+    + "\n\nExit code 0: equal; 1: different, or it could not be compared. Both may go on meanwhile. Personal data is "
+    "masked. docs/replay.md: reading a difference.",
+)
+@click.argument("one", type=Number(), required=False)
+@click.argument("other", type=Number(), required=False)
+@click.option(
+    "--table", "tables", multiple=True, metavar="NAME", help="Only this table; may be given several times."
+)
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric; the same.")
+@click.option(
+    "--day",
+    "days",
+    type=DayRange(),
+    metavar="D[..D]",
+    help="Only rows of these days of the shop's time zone.",
+)
+@click.option(
+    "--html", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file."
+)
+@click.option(
+    "--examples",
+    "most",
+    type=click.IntRange(0, 1_000),
+    default=EXAMPLES,
+    show_default=True,
+    help="Rows that are shown of each table and metric.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=PATIENCE,
+    show_default=True,
+    help="Seconds for the two lakes to come to the same offsets.",
+)
+@json_option
+@settings_option
+@click.pass_context
+def diff(
+    ctx: click.Context,
+    /,
+    settings: Settings,
+    one: int | None,
+    other: int | None,
+    tables: tuple[str, ...],
+    metrics: tuple[str, ...],
+    days: tuple[date, date] | None,
+    file: Path | None,
+    most: int,
+    patience: float,
+    as_json: bool,
+) -> None:
+    """Compare two generations at the same offsets, every table and metric, row by row in both directions.
+
+    ONE is the live generation if it is not named, OTHER the newest other one that runs.
+    """
+    if file is not None and as_json:
+        raise click.UsageError("expected --json or --html, saw both")
+    settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    asked = Asked(tables or None, metrics or None, days, most)
+    found = difference(
+        settings, one, other, asked=asked, patience=patience, tell=lambda what: click.echo(what, err=True)
+    )
+    if as_json:
+        print_json(document(found))
+    elif file is not None:
+        draft = file.with_name(f"{file.name}.draft")
+        draft.write_text(page(found), "utf-8")
+        draft.replace(file)
+        click.echo(f"{lines(found)[0]} The page is {file}")
+    else:
+        click.echo("\n".join(map(printable, lines(found))))
+    if not found.equal:
+        ctx.exit(DIFFERENT)

@@ -1,0 +1,110 @@
+"""The difference of two generations of this environment at the same offsets.
+
+Has both lakes end a batch where the topics end, each one's own code write out what its lake holds, and compares. Reads
+the log of generations; writes the control topic, and a directory that is gone afterwards.
+"""
+
+import time
+from dataclasses import replace
+
+from infra.failpoints import Failpoints
+from infra.generations import Generations, Recorded, State, read_generations
+from infra.runtime.child import Watchdog
+from infra.settings import Settings
+from replay.diff.compare import EVERYTHING, Asked, compare
+from replay.diff.errors import NotComparable
+from replay.diff.extracting import EnvironmentOf, extract, own_environment
+from replay.diff.meeting import Tell, meet
+from replay.diff.scratch import scratch
+from replay.diff.values import Comparison, Side
+from schemas.errors import GenerationError
+
+PATIENCE = 60.0  # seconds for the two lakes to come to the same offsets
+
+
+def diff(
+    settings: Settings,
+    one: int | None = None,
+    other: int | None = None,
+    *,
+    asked: Asked = EVERYTHING,
+    patience: float = PATIENCE,
+    environment_of: EnvironmentOf | None = None,
+    tell: Tell = lambda _: None,
+) -> Comparison:
+    """Compare generation `one` (default: the live one) with `other` (default: the newest other that runs).
+
+    `environment_of` gives the environment of a process with a generation's own code; default: this code for both.
+    `tell` gets what is being done. Raises GenerationError for a generation that is not there, and what `meet`,
+    `extract` and `compare` raise.
+    """
+    now = read_generations(settings)
+    one, other = choose(now, one, other)
+    known = [_running(now, number) for number in (one, other)]
+    tell(f"g{one} and g{other} end a batch at the same offsets …")
+    manifests = meet(settings, *(each.generation for each in known), patience, tell)
+    environment_of = environment_of or own_environment(settings)
+    with scratch(settings) as home:
+        found, watchdog = [], Watchdog()
+        try:
+            for number, manifest in zip((one, other), manifests, strict=True):
+                tell(f"g{number} is written out at manifest {manifest.number} …")
+                found.append(extract(manifest, environment_of(number), home, _names(asked), watchdog))
+        finally:
+            watchdog.close()
+        Failpoints(settings).hit("diff.before_compare")
+        tell("comparing …")
+        compared = compare(*found, home, asked)
+    return replace(
+        compared,
+        one=_side(compared.one, now, known[0]),
+        other=_side(compared.other, now, known[1]),
+        made_at=time.time(),
+    )
+
+
+def choose(now: Generations, one: int | None, other: int | None) -> tuple[int, int]:
+    """Which two. Raises GenerationError if there are none to choose from, NotComparable for one and the same."""
+    if one is None:
+        one = now.live
+        if one is None:
+            raise GenerationError(
+                "expected a live generation, and none was ever started: run `dataflow up` first"
+            )
+    if other is None:
+        others = [number for number in now.running() if number != one]
+        if not others:
+            raise GenerationError(
+                f"expected another generation than g{one} that runs, and there is none: start one (a replay, or "
+                "`dataflow generation new`), or name it"
+            )
+        other = others[-1]
+    if one == other:
+        raise NotComparable(f"expected two generations, saw g{one} twice: name another one")
+    return one, other
+
+
+def _running(now: Generations, number: int) -> Recorded:
+    """Raises GenerationError for one that is not there, NotComparable for one that stands still."""
+    found = now.of(number)
+    if found.state is not State.RUNNING:
+        raise NotComparable(
+            f"expected g{number} to run, and it is {found.state}: it cannot come to the offsets of the other one. "
+            "Let it run again, and compare when it has caught up"
+        )
+    return found
+
+
+def _names(asked: Asked) -> list[str]:
+    """What was asked for, as arguments of the extract."""
+    return [
+        argument
+        for option, names in (("--table", asked.tables), ("--metric", asked.metrics))
+        for name in names or ()
+        for argument in (option, name)
+    ]
+
+
+def _side(side: Side, now: Generations, recorded: Recorded) -> Side:
+    code = (recorded.code or {}).get("digest")
+    return replace(side, code=code, live=recorded.generation.number == now.live)

@@ -1,0 +1,70 @@
+"""`replay.diff.extract` as a process, in the environment that has a generation's own code.
+
+It dies with the process that started it.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from infra.runtime.child import Child, Watchdog
+from infra.runtime.platform import ROOT
+from infra.runtime.spec import ProcessSpec
+from infra.settings import Settings
+from replay.diff.errors import NotExtracted
+from streams.lake.manifest import Manifest
+
+POLL_SECONDS = 0.05
+TOLD = 2_000  # characters of what it said last
+
+EnvironmentOf = Callable[[int], Mapping[str, str]]
+
+
+def own_environment(settings: Settings) -> EnvironmentOf:
+    """This process's own code for every generation."""
+
+    def environment_of(number: int) -> Mapping[str, str]:
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        own = settings.replace(dataflow_generation=number).environ()
+        return {**os.environ, **own, "PYTHONPATH": path}
+
+    return environment_of
+
+
+def extract(
+    manifest: Manifest, environment: Mapping[str, str], home: Path, names: Sequence[str], watchdog: Watchdog
+) -> Path:
+    """Have a generation's lake written out at a manifest; returns the directory. `names` are further arguments.
+
+    Raises NotExtracted with what the process said.
+    """
+    out, log = home / manifest.generation, home / f"{manifest.generation}.log"
+    out.mkdir()
+    command = (
+        sys.executable,
+        "-m",
+        "replay.diff.extract",
+        "--manifest",
+        str(manifest.number),
+        "--out",
+        str(out),
+    )
+    # Python looks for modules where it is started first, and there the code of another generation might lie.
+    spec = ProcessSpec(f"extract {manifest.generation}", (*command, *names), environment, cwd=out)
+    child = Child(spec, environment, log, watchdog)
+    try:
+        while (status := child.poll()) is None:
+            time.sleep(POLL_SECONDS)
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.forget()
+    if status:
+        said = log.read_text("utf-8", "replace")[-TOLD:].partition("\n")[2].strip()
+        raise NotExtracted(
+            f"expected the code of {manifest.generation} to write out its lake at manifest {manifest.number}; it ended "
+            f"with {status} and said: {said or 'nothing'}"
+        )
+    return out
