@@ -7,6 +7,7 @@ def command(settings: Settings, as_json: bool) -> None: ...
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -65,6 +66,18 @@ class Moment(click.ParamType):
                 param,
                 ctx,
             )
+
+
+class GenerationName(click.ParamType):
+    """A generation, `g2` or `2`, as its number."""
+
+    name = "generation"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"g?([1-9][0-9]{0,8})", str(value), re.ASCII)
+        if found is None:
+            self.fail(f"expected a generation such as g2, saw {value!r}", param, ctx)
+        return int(found[1])
 
 
 def examples(*lines: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from infra.settings import Settings
+from replay.diff.values import Comparison
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,17 @@ class Kept:
     @classmethod
     def from_json(cls, text: str) -> Self:
         return cls(**json.loads(text))
+
+
+def kept_of(found: Comparison) -> Kept:
+    """What a promote has to know of a comparison: what is only in one, or is declared otherwise, differs too."""
+    differing = {each.title: 0.0 for each in (*found.only_one, *found.only_other)}
+    for each in found.relations:
+        if not each.equal:
+            share = each.tally.differing / max(each.tally.one, each.tally.other, 1)
+            differing[each.name] = max(share, differing.get(each.name, 0.0))
+    one, other = (int(side.generation.removeprefix("g")) for side in (found.one, found.other))
+    return Kept(one, other, found.made_at, differing)
 
 
 def keep_difference(settings: Settings, kept: Kept) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from dataflow.options import examples, json_option, print_json, settings_option, yes_option
+from dataflow.options import GenerationName, examples, json_option, print_json, settings_option, yes_option
 from dataflow.replay_text import Told
 from infra.generations import State, read_generations
 from infra.runtime.run_state import running_settings
@@ -17,20 +17,6 @@ from replay.run import set_state
 from replay.switch import Guards, promote, rollback
 
 NEEDS = ("kafka_bootstrap_servers", "redis_host")
-
-
-class GenerationName(click.ParamType):
-    """A generation, `g2` or `2`."""
-
-    name = "generation"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        digits = str(value).removeprefix("g")
-        if not digits.isdecimal() or not int(digits):
-            self.fail(f"expected a generation, such as g2; saw {value!r}", param, ctx)
-        return int(digits)
 
 
 generation_argument = click.argument("number", metavar="GENERATION", type=GenerationName())

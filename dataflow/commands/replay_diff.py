@@ -1,13 +1,12 @@
 """`dataflow replay diff`: two generations at the same offsets, row by row, as text, JSON or a page to send."""
 
-import re
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dataflow.options import examples, json_option, print_json, printable, settings_option
+from dataflow.options import GenerationName, examples, json_option, print_json, printable, settings_option
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from replay.diff.compare import EXAMPLES, Asked
@@ -16,20 +15,9 @@ from replay.diff.diff import diff as difference
 from replay.diff.document import document
 from replay.diff.page import page
 from replay.diff.text import lines
+from replay.differences import keep_difference, kept_of
 
 DIFFERENT = 1
-
-
-class Number(click.ParamType):
-    """The number of a generation: 2 or g2."""
-
-    name = "generation"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = re.fullmatch(r"g?([1-9][0-9]{0,8})", str(value))
-        if found is None:
-            self.fail(f"expected a generation such as g2, saw {value!r}", param, ctx)
-        return int(found[1])
 
 
 class DayRange(click.ParamType):
@@ -66,8 +54,8 @@ class DayRange(click.ParamType):
     + "\n\nExit code 0: equal; 1: different, or it could not be compared. Both may go on meanwhile. Personal data is "
     "masked. docs/replay.md: reading a difference.",
 )
-@click.argument("one", type=Number(), required=False)
-@click.argument("other", type=Number(), required=False)
+@click.argument("one", type=GenerationName(), required=False)
+@click.argument("other", type=GenerationName(), required=False)
 @click.option(
     "--table", "tables", multiple=True, metavar="NAME", help="Only this table; may be given several times."
 )
@@ -125,6 +113,8 @@ def diff(
     found = difference(
         settings, one, other, asked=asked, patience=patience, tell=lambda what: click.echo(what, err=True)
     )
+    if asked == Asked(None, None, None, most):
+        keep_difference(settings, kept_of(found))
     if as_json:
         print_json(document(found))
     elif file is not None:

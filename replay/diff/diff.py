@@ -13,7 +13,7 @@ from infra.runtime.child import Watchdog
 from infra.settings import Settings
 from replay.diff.compare import EVERYTHING, Asked, compare
 from replay.diff.errors import NotComparable
-from replay.diff.extracting import EnvironmentOf, extract, own_environment
+from replay.diff.extracting import EnvironmentOf, extract, own_code
 from replay.diff.meeting import Tell, meet
 from replay.diff.scratch import scratch
 from replay.diff.values import Comparison, Side
@@ -34,7 +34,7 @@ def diff(
 ) -> Comparison:
     """Compare generation `one` (default: the live one) with `other` (default: the newest other that runs).
 
-    `environment_of` gives the environment of a process with a generation's own code; default: this code for both.
+    `environment_of` gives the environment of a process with a generation's own code; default: each one's own.
     `tell` gets what is being done. Raises GenerationError for a generation that is not there, and what `meet`,
     `extract` and `compare` raise.
     """
@@ -43,7 +43,7 @@ def diff(
     known = [_running(now, number) for number in (one, other)]
     tell(f"g{one} and g{other} end a batch at the same offsets …")
     manifests = meet(settings, *(each.generation for each in known), patience, tell)
-    environment_of = environment_of or own_environment(settings)
+    environment_of = environment_of or own_code(settings, now)
     with scratch(settings) as home:
         found, watchdog = [], Watchdog()
         try:

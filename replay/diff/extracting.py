@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from infra.code import environment
+from infra.generations import Generations
 from infra.runtime.child import Child, Watchdog
 from infra.runtime.platform import ROOT
 from infra.runtime.spec import ProcessSpec
@@ -22,13 +24,15 @@ TOLD = 2_000  # characters of what it said last
 EnvironmentOf = Callable[[int], Mapping[str, str]]
 
 
-def own_environment(settings: Settings) -> EnvironmentOf:
-    """This process's own code for every generation."""
+def own_code(settings: Settings, now: Generations) -> EnvironmentOf:
+    """Each generation's own code; this process's where none is recorded."""
 
     def environment_of(number: int) -> Mapping[str, str]:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        own = settings.replace(dataflow_generation=number).environ()
-        return {**os.environ, **own, "PYTHONPATH": path}
+        bound = settings.replace(dataflow_generation=number).environ()
+        code = now.of(number).code
+        pinned = environment(settings, code["digest"]) if code else {}
+        return {**os.environ, **bound, "PYTHONPATH": path, **pinned}
 
     return environment_of
 

@@ -1,4 +1,4 @@
-"""Spark's jobs over offsets that are no longer in Kafka, killed around all that they write: nothing twice or missing."""
+"""Spark's jobs over offsets that are no longer in Kafka, killed around their writes: nothing twice, nothing missing."""
 
 import random
 import shutil
@@ -97,7 +97,7 @@ def test_a_lake_is_completed_from_bronze_whatever_is_killed_when(shop):
         lake.launch()
         wait_for(lambda: lake.poll() is not None, 300, "the refusal")
         assert lake.poll() == EXIT_TERMINAL, lake.log()
-        some = next(at for at, seam in cut.items() if 0 < seam)
+        some = next(at for at, seam in cut.items() if seam > 0)
         assert f"{some[0]}/{some[1]} from 0 to before {cut[some]}" in lake.log()
     shutil.move(f"{archive}-away", archive)
 

@@ -23,7 +23,7 @@ from infra.generations import LIVE, State, change_generations, read_generations
 from infra.runtime.platform import ROOT
 from replay.diff.diff import diff
 from replay.diff.errors import Behind, NotComparable, NotExtracted
-from replay.diff.extracting import own_environment
+from replay.diff.extracting import own_code
 from replay.diff.scratch import scratch
 from replay.verify.verify import newest_manifest
 from schemas.errors import GenerationError
@@ -170,7 +170,7 @@ def test_code_with_another_metric_is_told_by_its_metric(both, tmp_path):
             'SHIPPED = Metric("shipped", "Orders by country.", "orders", "order_date", '
             '(Count("orders", "Orders."),), by=("shipping_country",))\nMETRICS = (RETURNS, SHIPPED)\n'
         )
-    own = own_environment(both.settings)
+    own = own_code(both.settings, read_generations(both.settings))
 
     def environment_of(number):
         return own(number) if number == 1 else {**own(number), "DATAFLOW_CONTRACTS": str(directory)}
@@ -182,7 +182,7 @@ def test_code_with_another_metric_is_told_by_its_metric(both, tmp_path):
 
 
 def test_what_the_other_code_says_when_it_fails_is_told(both, tmp_path):
-    own = own_environment(both.settings)
+    own = own_code(both.settings, read_generations(both.settings))
     with pytest.raises(NotExtracted, match=r"code of g1 .* No module named"):
         diff(both.settings, environment_of=lambda number: {**own(number), "PYTHONPATH": str(tmp_path)})
     assert both.left() == []
