@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     spark_master: str | None = None
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
+    api_socket: int | None = Field(None, ge=3)  # the listening socket that the supervisor hands over
+    api_preview_port: Port | None = None  # where this process answers too, whichever generation is live
     api_max_body_bytes: int = Field(8_388_608, ge=1_024, le=268_435_456)
     api_max_live_clients: int = Field(5_000, ge=1, le=100_000)
     api_rate_limit: str = Field("auto", pattern=RATE_LIMIT)

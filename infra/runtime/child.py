@@ -71,6 +71,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=spec.fds,
             )
         self.pid = self._process.pid
         watchdog.guard(self.pid)

@@ -94,18 +94,24 @@ def materializer_spec(settings: Settings, serves: Serves = UNBOUND) -> ProcessSp
     )
 
 
-def api_spec(settings: Settings, serves: Serves = UNBOUND) -> ProcessSpec:
-    """REST, push and page. Its liveness counts as ready: while Redis is rebuilt it answers 503 and that is right."""
-    probe = probes.http(client_host(settings), settings.api_port, "/healthz")
+def api_spec(
+    settings: Settings, door: int, serves: Serves = UNBOUND, preview: int | None = None
+) -> ProcessSpec:
+    """REST, push and page of one generation; `door` is the listening socket's descriptor.
+
+    That it can answer counts as ready, whoever does at the time. While Redis is rebuilt it answers 503, which is right.
+    On the port `preview` it is to be seen also while it is not the live one's.
+    """
+    tree = {"dataflow_tree": ROOT, "dataflow_tree_contracts": settings.dataflow_contracts}
     return _job(
-        settings.replace(dataflow_tree=ROOT, dataflow_tree_contracts=settings.dataflow_contracts),
+        settings.replace(api_socket=door, api_preview_port=preview, **tree),
         "api",
         "serving.api",
         serves=serves,
         after=("bootstrap", "valkey"),
-        port=settings.api_port,
-        probe=probe,
+        port=preview or settings.api_port,
         start_deadline=60,
+        fds=(door,),
     )
 
 
@@ -138,9 +144,9 @@ def _job(
     after: tuple[str, ...] = ("bootstrap",),
     env: dict[str, str] | None = None,
     port: int | None = None,
-    probe: probes.Probe | None = None,
     start_deadline: float,
     stop_deadline: float = 15.0,
+    fds: tuple[int, ...] = (),
 ) -> ProcessSpec:
     is_task = name == "bootstrap"
     name += serves.suffix
@@ -153,9 +159,10 @@ def _job(
         own | (env or {}),
         Path(settings.state_dir),
         after,
-        None if is_task else probe or probes.status_file(status),
+        None if is_task else probes.status_file(status),
         port,
         start_deadline,
         stop_deadline,
+        fds,
         serves.env,
     )

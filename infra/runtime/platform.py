@@ -18,6 +18,7 @@ import psutil
 
 from infra.code import keep
 from infra.runtime import jobs, services
+from infra.runtime.door import open_door
 from infra.runtime.fleet import Fleet
 from infra.runtime.jobs import Serves
 from infra.runtime.logs import Logs
@@ -92,7 +93,7 @@ class Platform:
         if left:
             log.warning("killed what the run before left behind: %s", left)
         self._fleet: Fleet | None = None
-        specs = self._specs(log)
+        specs = self._specs(stack, log)
         for spec in specs:
             self._logs.begin(spec.name)
         self._run_id, self._started = uuid.uuid4().hex, time.time()
@@ -155,10 +156,10 @@ class Platform:
         """Where a process writes its output."""
         return self._logs.path(name)
 
-    def _specs(self, log: logging.Logger) -> list[ProcessSpec]:
+    def _specs(self, stack: ExitStack, log: logging.Logger) -> list[ProcessSpec]:
         given, wanted = self.settings, set(self._wanted)
         java = find_java(given.java_home)
-        ports = PortBook(given.state_dir / "ports.json", use_preferred=self._preferred_ports)
+        self._ports = ports = PortBook(given.state_dir / "ports.json", use_preferred=self._preferred_ports)
         specs: list[ProcessSpec] = []
         if "kafka" in wanted and not given.kafka_bootstrap_servers:
             port, controller = ports.take("kafka", 9092), ports.take("kafka-controller", 9093)
@@ -180,6 +181,7 @@ class Platform:
         if "api" in wanted:
             self.settings = self.settings.replace(api_port=ports.take("api", given.api_port, given.api_host))
             self.url = jobs.api_url(self.settings)
+            self._door = stack.enter_context(open_door(given.api_host, self.settings.api_port))
         if "bootstrap" in wanted:
             specs.append(jobs.bootstrap_spec(self.settings))
         base = [name for name in BOUND if name in wanted]
@@ -192,15 +194,15 @@ class Platform:
             specs.append(jobs.demo_spec(self.settings, self._demo))
         return specs
 
-    def _bound(self, serves: Serves) -> list[ProcessSpec]:
-        """The processes of one generation."""
+    def _bound(self, serves: Serves, preview: int | None = None) -> list[ProcessSpec]:
+        """The processes of one generation; its API is to be seen on the port `preview`, too."""
         wanted, java = set(self._wanted), find_java(self.settings.java_home)
         # The second Spark starts when the live numbers are there: both at once would delay them.
         after_lake, after_verifier = wanted & {"bootstrap", "live"}, wanted & {"bootstrap", "lake"}
         made = {
             "live": lambda: jobs.live_spec(self.settings, java, serves),
             "materializer": lambda: jobs.materializer_spec(self.settings, serves),
-            "api": lambda: jobs.api_spec(self.settings, serves),
+            "api": lambda: jobs.api_spec(self.settings, self._door, serves, preview),
             "lake": lambda: jobs.lake_spec(self.settings, java, tuple(after_lake), serves),
             "verifier": lambda: jobs.verifier_spec(self.settings, tuple(after_verifier), serves),
         }
@@ -208,8 +210,9 @@ class Platform:
 
     def _specs_beside(self, number: int) -> list[ProcessSpec]:
         """The processes of a generation that runs beside the one that this platform was started with."""
-        serves = Serves(lambda: self._fleet.env_of(number), f"@g{number}")
-        return [spec for spec in self._bound(serves) if not spec.name.startswith("api@")]
+        port = self.settings.api_port + number
+        preview = self._ports.take(f"api-g{number}", port) if "api" in self._wanted else None
+        return self._bound(Serves(lambda: self._fleet.env_of(number), f"@g{number}"), preview)
 
     def _child_env(self) -> dict[str, str]:
         """The user's environment without what are settings: each job gets those whole, a service gets none."""

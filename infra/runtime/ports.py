@@ -5,9 +5,9 @@ Reads and writes `{state_dir}/ports.json`.
 
 import json
 import random
-import socket
 from pathlib import Path
 
+from infra.runtime.door import listen
 from schemas.errors import SetupError
 
 HOST = "127.0.0.1"
@@ -47,14 +47,9 @@ class PortBook:
 
 def is_free(port: int, host: str = HOST) -> bool:
     """Whether a server could listen there now."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As servers do: a connection of the previous run in TIME_WAIT does not stand in the way.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            # macOS lets a socket bind beside another one with this option, but not listen.
-            probe.listen(1)
-        except OSError:
-            return False
+    try:
+        # macOS lets a socket bind beside another one, but not listen.
+        listen(host, port).close()
+    except OSError:
+        return False
     return True

@@ -31,6 +31,7 @@ class ProcessSpec:
 
     `probe` returns True once the process serves; it is called from a worker thread, must return within a few seconds,
     and gets the epoch second at which the process was started. A task has none: it is done when it ends with 0.
+    `fds` are file descriptors of the supervisor that it inherits under the same numbers.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ProcessSpec:
     port: int | None = None
     start_deadline: float = 60.0
     stop_deadline: float = 10.0
+    fds: tuple[int, ...] = ()
     # Variables that are only known when it starts; a DataflowError is tried again like a process that ended.
     late_env: Callable[[], Mapping[str, str]] = dict
 

@@ -1,38 +1,72 @@
-"""The HTTP server: uvicorn on uvloop, ending promptly although push streams never end by themselves."""
+"""The HTTP server: uvicorn on uvloop, ending promptly although push streams never end by themselves.
 
+Listens on API_HOST:API_PORT; or, with API_SOCKET, takes its turns at the socket that the supervisor handed over. On
+API_PREVIEW_PORT it answers in any case.
+"""
+
+import asyncio
+import logging
 import socket
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from infra.runtime.door import listen
+from infra.runtime.ports import HOST
 from infra.settings import Settings
+from infra.status import write_status
+from schemas.errors import SettingsError
+from serving.api.clients import bound_clients, protocols
+from serving.api.door import Door, handed_over
+from serving.api.handover import Handover
 
 GRACE_SECONDS = 3
-# A client that takes nothing for so long is cut off by the kernel.
-STUCK_SECONDS = 30
-# Bytes that the kernel keeps for a client that is slow. It would keep 4 MB: hundreds of snapshots, all of them old by
-# the time they are read, and gigabytes for thousands of clients.
-UNSENT_BYTES = 65_536
+
+log = logging.getLogger("dataflow.api")
 
 
 class Server(uvicorn.Server):
     """Ends the push streams before it waits for connections to close; keeps little for clients that are slow."""
 
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._handover: Handover | None = None
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for server in getattr(self, "servers", ()):
+        settings, service = self._settings, self.config.app.state.service
+        preview = None if settings.api_preview_port is None else preview_listener(settings.api_preview_port)
+        shared = None if settings.api_socket is None else handed_over(settings.api_socket)
+        await super().startup(sockets if shared is None else [])
+        if preview is not None:
+            factory = protocols(self, self.server_state)
+            self.servers.append(await asyncio.get_running_loop().create_server(factory, sock=preview))
+        for server in self.servers:
             for listener in server.sockets:
                 bound_clients(listener)
+        if shared is None:
+            write_status(settings.dataflow_status_file, "running", serves=True)
+        else:
+            self._handover = Handover(settings, service, Door(shared, self, service.hub))
+            self._handover.start(self._give_up)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self.config.app.state.service.hub.close()
-        await super().shutdown(sockets)
+        try:
+            if self._handover is not None:
+                await self._handover.end()
+        finally:
+            await self.config.app.state.service.hub.close()
+            await super().shutdown(sockets)
+
+    def _give_up(self) -> None:
+        log.error("this process can take no turns any more, and ends")
+        self.should_exit = True
 
 
 def server_of(app: FastAPI, settings: Settings) -> Server:
     """One worker."""
-    return Server(config_of(app, settings))
+    return Server(config_of(app, settings), settings)
 
 
 def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
@@ -54,9 +88,11 @@ def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     )
 
 
-def bound_clients(listener: socket.socket) -> None:
-    """For all connections that come in at `listener`. What a system cannot do it does not do."""
-    for name, value in (("TCP_USER_TIMEOUT", STUCK_SECONDS * 1000), ("TCP_NOTSENT_LOWAT", UNSENT_BYTES)):
-        option = getattr(socket, name, None)
-        if option is not None:
-            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+def preview_listener(port: int) -> socket.socket:
+    """Raises SettingsError."""
+    try:
+        return listen(HOST, port)
+    except OSError as error:
+        raise SettingsError(
+            f"API_PREVIEW_PORT={port}: expected to listen there on {HOST}; saw: {error}. Set another port, or none"
+        ) from error

@@ -5,7 +5,7 @@ One `Service` per process. Its reader is replaced as a whole when another genera
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -59,6 +59,7 @@ class Service:
         self._reader: Reader | None = None
         self._reads: SharedReads | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.on_known: Callable[[], None] = lambda: None  # called when another generation is read from now on
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -78,6 +79,11 @@ class Service:
     @property
     def kafka(self) -> KafkaView:
         return self.watch.view
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known which generation is read."""
+        return self._reader is not None
 
     @property
     def reader(self) -> Reader:
@@ -141,6 +147,7 @@ class Service:
         )
         self._reads = SharedReads(self._reader)
         self.hub.switch()
+        self.on_known()
 
 
 def service_of(request: Request) -> Service:

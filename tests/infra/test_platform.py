@@ -7,19 +7,22 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import redis
 
 from infra.runtime.child import group_members
+from infra.runtime.door import open_door
 from infra.runtime.errors import AlreadyRunning, NotRunning
 from infra.runtime.platform import Platform
 from infra.runtime.ports import PortBook
 from infra.runtime.run_state import kill_leftovers, read_run, running_settings
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, SetupError
 from tests.helpers import isolated_settings, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -171,6 +174,53 @@ def test_remembered_port_is_given_up_when_somebody_else_has_it(tmp_path: Path) -
         assert port != taken
         assert book.take("registry", port) != port
     assert PortBook(tmp_path / "ports.json").take("kafka", 1) == port
+
+
+NOWHERE = {
+    "kafka_bootstrap_servers": "127.0.0.1:9",
+    "kafka_schema_registry": "http://127.0.0.1:9",
+    "redis_host": "127.0.0.1",
+    "redis_port": 9,
+}
+
+
+def test_who_connects_while_the_api_is_stopped_or_killed_waits_and_is_not_refused(tmp_path: Path) -> None:
+    settings = isolated_settings(tmp_path, **NOWHERE)
+    with Platform(settings, ("api",), preferred_ports=False) as platform, ThreadPoolExecutor(2) as threads:
+        health = f"{platform.url}/healthz"
+        assert httpx.get(health, trust_env=False, timeout=20).status_code == 200
+        platform.stop_process("api")
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(health, trust_env=False, timeout=0.5)
+        waiting = threads.submit(httpx.get, health, trust_env=False, timeout=60)
+        platform.start_process("api")
+        assert waiting.result().status_code == 200
+        platform.wait_ready("api")
+        platform.kill("api")
+        assert httpx.get(health, trust_env=False, timeout=60).status_code == 200
+        assert platform.supervisor.process("api").restarts == 1
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(health, trust_env=False)
+
+
+def test_an_address_of_another_machine_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    keys = "shop:long-enough:read"
+    settings = isolated_settings(tmp_path, api_host="192.0.2.1", dataflow_api_keys=keys, **NOWHERE)
+    with (
+        pytest.raises(SetupError, match=r"no free port on 192\.0\.2\.1 for api"),
+        Platform(settings, ("api",)),
+    ):
+        pass
+
+
+def test_a_port_that_is_taken_between_looking_and_listening_is_an_error_that_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(SetupError, match=rf"API_HOST=127.0.0.1, port {port}"),
+            open_door("127.0.0.1", port),
+        ):
+            pass
 
 
 def kill_with_watchdog(supervisor: subprocess.Popen) -> None:

@@ -22,6 +22,7 @@ class Client:
         self._number = self._state = self._snapshot = -1
         self._notes: dict[str, int] = {}
         self._told = self._gone = False
+        self._last_words: bytes | None = None
         self._sent_at = time.monotonic()
         self._woken: asyncio.Future[None] | None = None
 
@@ -40,7 +41,8 @@ class Client:
             self._woken = asyncio.get_running_loop().create_future()
             self._board.wake_at_change(self)
             await self._woken
-        return None
+        words, self._last_words = self._last_words, None
+        return words
 
     def due(self) -> bytes:
         """What is on the board and has not been sent; nothing if that is all."""
@@ -82,6 +84,11 @@ class Client:
         """Look at the board again."""
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
+
+    def end(self, words: bytes) -> None:
+        """Nothing comes any more but `words`."""
+        self._last_words = words
+        self.leave()
 
     def leave(self) -> None:
         """Nobody listens any more."""

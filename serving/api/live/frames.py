@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-RETRY = b"retry: 1000\n\n"
+RETRY = b"retry: 1000\n\n"  # where nothing else was said
 HEARTBEAT = b": heartbeat\n\n"
 EVENT_ID = re.compile(r"(g[0-9]{1,9})-([0-9]{1,18})", re.ASCII)
 
@@ -26,6 +26,11 @@ def parse_event_id(text: str | None) -> EventId | None:
     """The id that a client saw last; None where it brings none, or none of ours."""
     found = EVENT_ID.fullmatch(text or "")
     return EventId(found[1], int(found[2])) if found else None
+
+
+def retry(ms: int) -> bytes:
+    """How long a client is to wait before it comes again."""
+    return b"retry: %d\n\n" % ms
 
 
 def frame(event: str, data: Any, event_id: EventId | None = None) -> bytes:

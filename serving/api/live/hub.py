@@ -6,13 +6,14 @@ too slow for, and none has a queue. Reads Redis, and its channel that announces 
 
 import asyncio
 import logging
+import random
 import time
 
 from schemas.errors import DataflowError
 from serving.api.health import Health
-from serving.api.live.board import Board
+from serving.api.live.board import AT_ONCE, Board
 from serving.api.live.client import Client
-from serving.api.live.frames import EventId
+from serving.api.live.frames import EventId, retry
 from serving.api.live.notes import Notes
 from serving.api.live.snapshot import describe, document, minute_range, questions
 from serving.api.live.source import Source, is_cancelled, wake_at_commits
@@ -25,6 +26,10 @@ BUILDING_SHARE, SENDING_SHARE = 0.2, 0.4
 CLIENT_SECONDS = 20e-6  # CPU to send one snapshot to one client
 PULSE = 1.0
 TICK = 1.0  # lag grows without a commit
+SOON_MS, JOINING_MS = (
+    100,
+    0.3,
+)  # after which clients come again that are sent elsewhere: at least, and for each of them
 
 log = logging.getLogger("dataflow.api")
 
@@ -41,6 +46,7 @@ class Hub:
         self._tasks: list[asyncio.Task] = []
         self._wake = asyncio.Event()
         self._newest_event = 0
+        self._resting = False
 
     # --- clients
 
@@ -64,6 +70,8 @@ class Hub:
             self._board.clear()
             self._restart()
         client = Client(self._board, last)
+        if self._resting:
+            client.end(self._elsewhere())
         self._clients.add(client)
         return client
 
@@ -78,6 +86,22 @@ class Hub:
         self._board.close()
         tasks = self._stop()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def rest(self) -> None:
+        """End all streams, and those that still come until `resume`; the clients are told to come again at once."""
+        self._resting = True
+        for number, client in enumerate(list(self._clients)):
+            client.end(self._elsewhere())
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    def resume(self) -> None:
+        """Streams go on for as long as their clients want."""
+        self._resting = False
+
+    def _elsewhere(self) -> bytes:
+        # Thousands that came again in one moment would wait for each other.
+        return retry(SOON_MS + round(random.random() * self.clients * JOINING_MS))
 
     def switch(self) -> None:
         """The service reads another generation from now on."""

@@ -115,6 +115,11 @@ class Events:
                 return fields["event"], orjson.loads(fields["data"]), fields.get("id")
             self.comments += block.startswith(":")
 
+    def to_the_end(self) -> None:
+        """Read until the server ends the stream."""
+        for _ in self._chunks:
+            pass
+
     def until(self, event: str, attempts: int = 50) -> tuple[Any, str | None]:
         """Data and id of the next event of a kind."""
         for _ in range(attempts):

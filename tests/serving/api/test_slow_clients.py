@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from serving.api import server
+from serving.api import clients
 from tests.helpers import wait_for
 from tests.serving.api.kit import listening, serving
 
@@ -60,7 +60,7 @@ def test_who_does_not_read_gets_the_newest_when_it_reads_again_and_no_backlog(ap
     not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system cannot drop stuck connections"
 )
 def test_who_never_reads_is_cut_off(world, state, monkeypatch):
-    monkeypatch.setattr(server, "STUCK_SECONDS", 1)
+    monkeypatch.setattr(clients, "STUCK_SECONDS", 1)
     for minute in range(60):
         state.order(1, 1_779_010_200 - 60 * minute)
     with serving(world) as api:

@@ -1,0 +1,143 @@
+"""Whose turn it is to answer: one process of the API at a time, the one of the live generation.
+
+Every process has the listening socket (API_SOCKET), and uses it only while the pointer names its generation, or it is
+bound to none, and it holds an exclusive lock on `{state_dir}/serving.lock`. When the pointer names another generation
+it takes no connection any more, ends those that it has, and only then lets go of the lock. So no answer of one
+generation begins after one of the next was given. The kernel frees the lock of a process that is killed.
+
+Follows the pointer (see `infra.live_pointer`); writes the status file: `running` says that it can answer, `serves`
+that it is its turn.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from infra.failpoints import Failpoints
+from infra.live_pointer import LivePointer
+from infra.settings import Settings
+from infra.status import write_status
+from serving.api.door import Door
+from serving.api.service import Service
+
+LOCK_FILE = "serving.lock"
+LOCK_PAUSE = 0.02  # seconds; only while another process is about to let go of it
+
+log = logging.getLogger("dataflow.api")
+
+
+class ServingLock:
+    """An exclusive flock on a file, for one holder in all processes."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._handle: int | None = None
+
+    def take(self) -> bool:
+        """Whether this process holds it now."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return False
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        os.close(self._handle)
+        self._handle = None
+
+
+class Handover:
+    """Opens and closes the door of a process when it is its turn, from `start` to `end`."""
+
+    def __init__(self, settings: Settings, service: Service, door: Door) -> None:
+        self._number, self._status = settings.dataflow_generation, settings.dataflow_status_file
+        self._service, self._door = service, door
+        self._lock = ServingLock(settings.state_dir / LOCK_FILE)
+        self._failpoints = Failpoints(settings)
+        self._pointer = None if self._number is None else LivePointer(settings, self._on_pointer)
+        self._live: int | None = None
+        self._ending = False
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, on_failure: Callable[[], None]) -> None:
+        """`on_failure` is called if it cannot go on; `end` raises the reason."""
+        self._service.on_known = self._changed.set
+        if self._pointer is not None:
+            self._pointer.start()
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(lambda task: self._ending or on_failure())
+
+    async def end(self) -> None:
+        """Close the door and let go of the lock, if it is this one's turn."""
+        if self._pointer is not None:
+            self._pointer.stop()
+        self._ending = True
+        self._changed.set()
+        await self._task
+
+    def _on_pointer(self, live: int | None) -> None:
+        """In the pointer's thread."""
+        with suppress(RuntimeError):  # the loop has ended, and so has this process
+            self._loop.call_soon_threadsafe(self._turn_to, live)
+
+    def _turn_to(self, live: int | None) -> None:
+        self._live = live
+        self._changed.set()
+
+    @property
+    def _is_able(self) -> bool:
+        # Bound to none it follows the pointer within itself, and says what is missing until it knows it.
+        return self._number is None or self._service.is_known
+
+    @property
+    def _is_wanted(self) -> bool:
+        return not self._ending and (self._number is None or self._live == self._number)
+
+    async def _run(self) -> None:
+        await self._until(lambda: self._is_able or self._ending)
+        while not self._ending:
+            self._tell(serves=False)
+            await self._until(lambda: self._is_wanted or self._ending)
+            if await self._has_lock():
+                # If this fails the door may be open: then the lock is free when this process has ended, and not before.
+                await self._serve()
+                self._lock.release()
+
+    async def _serve(self) -> None:
+        self._failpoints.hit("handover.after_lock")
+        await self._door.open()
+        self._tell(serves=True)
+        await self._until(lambda: not self._is_wanted)
+        self._failpoints.hit("handover.before_close")
+        await self._door.close()
+        self._failpoints.hit("handover.before_release")
+
+    async def _has_lock(self) -> bool:
+        """Wait for it as long as it is wanted."""
+        while self._is_wanted:
+            if self._lock.take():
+                return True
+            await asyncio.sleep(LOCK_PAUSE)
+        return False
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _tell(self, serves: bool) -> None:
+        log.info("%s", "answers from now on" if serves else "waits for its turn")
+        try:
+            write_status(self._status, "running", serves=serves, generation=self._number)
+        except OSError as error:
+            log.error("%s cannot be written: %s", self._status, error)
