@@ -2,6 +2,8 @@
 // Last-Event-ID. Calls back with each message and with what happens to the connection.
 
 const LONGEST_RETRY_MS = 15_000;
+// Who is told to come again so soon is sent to another process: nobody need hear of it, unless that fails.
+const QUICK_RETRY_MS = 500;
 
 export class LiveStream {
   #url;
@@ -22,6 +24,7 @@ export class LiveStream {
 
   async run() {
     for (;;) {
+      let why = "";
       try {
         this.#on.trying();
         const answer = await this.#connect();
@@ -37,10 +40,11 @@ export class LiveStream {
       } catch (error) {
         // Browsers hide the reason of an abort behind words of their own.
         const { aborted, reason } = this.#abort.signal;
-        this.#on.disconnected(reasonOf(aborted ? reason : error));
+        why = reasonOf(aborted ? reason : error);
       } finally {
         this.#abort.abort();
       }
+      if (this.#failures > 0 || this.#retry > QUICK_RETRY_MS) this.#on.disconnected(why);
       const pause = Math.min(this.#retry * 2 ** this.#failures, LONGEST_RETRY_MS);
       this.#failures += 1;
       await this.#pause(pause * (0.75 + Math.random() / 2));
