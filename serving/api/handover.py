@@ -3,7 +3,8 @@
 Every process has the listening socket (API_SOCKET), and uses it only while the pointer names its generation, or it is
 bound to none, and it holds an exclusive lock on `{state_dir}/serving.lock`. When the pointer names another generation
 it takes no connection any more, ends those that it has, and only then lets go of the lock. So no answer of one
-generation begins after one of the next was given. The kernel frees the lock of a process that is killed.
+generation begins after one of the next was given. The kernel frees the lock of a process that is killed. In the lock's
+file it leaves the offsets that it has answered: the next one answers nothing that is less.
 
 Follows the pointer (see `infra.live_pointer`); writes the status file: `running` says that it can answer, `serves`
 that it is its turn.
@@ -17,14 +18,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import orjson
+
 from infra.failpoints import Failpoints
+from infra.kafka import Offsets
 from infra.live_pointer import LivePointer
 from infra.settings import Settings
 from infra.status import write_status
+from schemas.errors import DataflowError
 from serving.api.door import Door
 from serving.api.service import Service
+from serving.store.keys import parse_place, place
 
 LOCK_FILE = "serving.lock"
+REACH_SECONDS = 5.0
 LOCK_PAUSE = 0.02  # seconds; only while another process is about to let go of it
 
 log = logging.getLogger("dataflow.api")
@@ -49,7 +56,19 @@ class ServingLock:
         self._handle = handle
         return True
 
-    def release(self) -> None:
+    def told(self) -> Offsets:
+        """What the holder before has answered, as far as it could still say. Call it with the lock held."""
+        try:
+            found = orjson.loads(self._file.read_bytes() or b"{}")
+            return {parse_place(name): int(offset) for name, offset in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def release(self, served: Offsets) -> None:
+        """Let go of it, and leave word of what was answered."""
+        with suppress(OSError):  # a full disk: then the next one knows of less
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, orjson.dumps({place(*at): offset for at, offset in served.items()}), 0)
         os.close(self._handle)
         self._handle = None
 
@@ -111,16 +130,28 @@ class Handover:
             if await self._has_lock():
                 # If this fails the door may be open: then the lock is free when this process has ended, and not before.
                 await self._serve()
-                self._lock.release()
+                self._lock.release(self._service.served)
 
     async def _serve(self) -> None:
         self._failpoints.hit("handover.after_lock")
+        self._service.remember(self._lock.told())
+        await self._until_reached()
         await self._door.open()
         self._tell(serves=True)
         await self._until(lambda: not self._is_wanted)
         self._failpoints.hit("handover.before_close")
         await self._door.close()
         self._failpoints.hit("handover.before_release")
+
+    async def _until_reached(self) -> None:
+        """Wait a little for what was answered before; then readers are told that the numbers are being made."""
+        deadline = self._loop.time() + REACH_SECONDS
+        while self._is_wanted and self._loop.time() < deadline:
+            try:
+                await self._service.read()
+                return
+            except DataflowError:
+                await asyncio.sleep(LOCK_PAUSE)
 
     async def _has_lock(self) -> bool:
         """Wait for it as long as it is wanted."""

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from starlette.requests import Request
 
 from infra.generations import Generation
+from infra.kafka import Offsets
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from serving.api.health import Health
@@ -84,6 +85,17 @@ class Service:
     def is_known(self) -> bool:
         """Whether it is known which generation is read."""
         return self._reader is not None
+
+    @property
+    def served(self) -> Offsets:
+        """What readers have been told so far, as offsets; nothing before the generation is known."""
+        return {} if self._reader is None else self._reader.served
+
+    def remember(self, served: Offsets) -> None:
+        """What the process that answered before has told; topics and partitions that are not read here are left out."""
+        known = set(self.kafka.generation.partitions()) if self.kafka.generation else set()
+        if self._reader is not None:
+            self._reader.remember({at: offset for at, offset in served.items() if at in known})
 
     @property
     def reader(self) -> Reader:

@@ -98,6 +98,15 @@ class Reader:
         # The dimensions' attributes as of a version, replaced as a whole.
         self._dimensions: tuple[str, Attributes] = ("none", {name: {} for name in DIMENSIONS})
 
+    @property
+    def served(self) -> Offsets:
+        """The highest offsets that were ever answered: from now on no answer has less."""
+        return self._served
+
+    def remember(self, served: Offsets) -> None:
+        """Whoever answered before has answered these offsets: less is not shown here either."""
+        self._served = {at: max(offset, self._served.get(at, 0)) for at, offset in served.items()}
+
     async def read(
         self,
         queries: Sequence[MetricQuery] = (),
