@@ -14,21 +14,19 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import orjson
 
 from infra.failpoints import Failpoints
-from infra.kafka import Offsets
 from infra.live_pointer import LivePointer
 from infra.settings import Settings
 from infra.status import write_status
 from schemas.errors import DataflowError
 from serving.api.door import Door
 from serving.api.service import Service
-from serving.store.keys import parse_place, place
 
 LOCK_FILE = "serving.lock"
 REACH_SECONDS = 5.0
@@ -56,19 +54,19 @@ class ServingLock:
         self._handle = handle
         return True
 
-    def told(self) -> Offsets:
+    def told(self) -> dict[str, int]:
         """What the holder before has answered, as far as it could still say. Call it with the lock held."""
         try:
             found = orjson.loads(self._file.read_bytes() or b"{}")
-            return {parse_place(name): int(offset) for name, offset in found.items()}
+            return {str(name): int(offset) for name, offset in found.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
-    def release(self, served: Offsets) -> None:
+    def release(self, served: Mapping[str, int]) -> None:
         """Let go of it, and leave word of what was answered."""
         with suppress(OSError):  # a full disk: then the next one knows of less
             os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, orjson.dumps({place(*at): offset for at, offset in served.items()}), 0)
+            os.pwrite(self._handle, orjson.dumps(served), 0)
         os.close(self._handle)
         self._handle = None
 

@@ -5,7 +5,7 @@ One `Service` per process. Its reader is replaced as a whole when another genera
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,6 @@ from redis.exceptions import RedisError
 from starlette.requests import Request
 
 from infra.generations import Generation
-from infra.kafka import Offsets
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from serving.api.health import Health
@@ -30,7 +29,7 @@ from serving.dead_letters.follow import Follower
 from serving.dead_letters.questions import Questions
 from serving.fold.newest import Counted, newest_records
 from serving.read import Answer, AsOf, MetricQuery, Reader, Rebuilding
-from serving.store.keys import Keys
+from serving.store.keys import Keys, place
 from serving.verified import Found, verified_key
 
 AS_OF_SECONDS = 1.0
@@ -87,15 +86,26 @@ class Service:
         return self._reader is not None
 
     @property
-    def served(self) -> Offsets:
-        """What readers have been told so far, as offsets; nothing before the generation is known."""
-        return {} if self._reader is None else self._reader.served
+    def served(self) -> dict[str, int]:
+        """What readers have been told so far: offsets, by the topic's id and the partition."""
+        if self._reader is None or self.kafka.generation is None:
+            return {}
+        topics = self.kafka.generation.topics
+        return {
+            place(topics[topic].topic_id, p): offset
+            for (topic, p), offset in self._reader.served.items()
+            if topic in topics
+        }
 
-    def remember(self, served: Offsets) -> None:
-        """What the process that answered before has told; topics and partitions that are not read here are left out."""
-        known = set(self.kafka.generation.partitions()) if self.kafka.generation else set()
-        if self._reader is not None:
-            self._reader.remember({at: offset for at, offset in served.items() if at in known})
+    def remember(self, served: Mapping[str, int]) -> None:
+        """What the process that answered before has told. Topics that are others by now are left out."""
+        if self._reader is None or self.kafka.generation is None:
+            return
+        generation = self.kafka.generation
+        told = {
+            at: served.get(place(generation.topics[at[0]].topic_id, at[1])) for at in generation.partitions()
+        }
+        self._reader.remember({at: offset for at, offset in told.items() if offset is not None})
 
     @property
     def reader(self) -> Reader:
