@@ -59,6 +59,7 @@ def show(found: Verdict, as_json: bool) -> None:
                 "records": records,
                 "at_barrier": found.at_barrier,
                 "live_not_compared": found.live,
+                "offsets_untold": found.untold,
                 "answers": found.answers,
                 "answers_compared": found.compared,
                 "tables": tables,
@@ -67,6 +68,11 @@ def show(found: Verdict, as_json: bool) -> None:
         return
     for table in tables:
         click.echo("\n".join(lines(table)))
+    if found.untold:
+        click.echo(
+            f"{found.untold:,} offsets are not in bronze and no longer at the broker: nobody can say whether they held "
+            "records"
+        )
     verdict = "exact" if found.exact else "NOT exact"
     if found.live is not None and found.compared:
         how = f"; live numbers compared in part: {found.live}"

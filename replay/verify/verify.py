@@ -21,6 +21,7 @@ from infra.kafka import Offsets
 from infra.registry import RegisteredSchema, TopicSchemas
 from infra.settings import Settings
 from replay.verify.barrier import Barrier
+from replay.verify.bronze import Completeness
 from replay.verify.compare import MOST, Difference
 from replay.verify.live import Buckets, LiveNumbers, Seen, check_live, everything
 from replay.verify.oracle import Oracle
@@ -44,7 +45,8 @@ class Verdict:
     """What came of it. `live` says why the live numbers were not compared, or not all of them; None: all were.
 
     `answers` were read from the live side, of which `compared` were compared. `at_barrier`: the lake's tables and the
-    last live answers are of the same offsets.
+    last live answers are of the same offsets. `untold` offsets are not in bronze and no longer at the broker, so nobody
+    can say whether there was a record.
     """
 
     manifest: Manifest
@@ -53,6 +55,7 @@ class Verdict:
     at_barrier: bool = False
     answers: int = 0
     compared: int = 0
+    untold: int = 0
 
     @property
     def exact(self) -> bool:
@@ -72,6 +75,7 @@ class Verifier:
         config = {"memory_limit": MEMORY, "temp_directory": self._spill, "threads": 1}
         self._database = duckdb.connect(config=config)
         self.oracle = Oracle(settings.shop_timezone, self._database)
+        self._completeness = Completeness(settings, generation, self._database)
         self.verified: Manifest | None = None  # everything up to it has been compared
         self.touched: Buckets = {}  # of the live numbers: what the last records that were compared changed
         self._judge: tuple[Mapping[str, tuple[int, ...]], PlainJudge] | None = None
@@ -119,13 +123,17 @@ class Verifier:
                 reasons = "; ".join(f"{number} {why}" for why, number in left_out.items())
                 live = f"{left_out.total()} of {len(seen)} answers not compared: {reasons}"
             self._advance(lake, manifest.until, eras)
-        differences = [*check_tables(self.oracle, self.lake.root, manifest, since), *_merged(found)]
+        complete = self._completeness.check(self.lake.root, manifest, since)
+        differences = [
+            *complete.differences,
+            *check_tables(self.oracle, self.lake.root, manifest, since),
+            *_merged(found),
+        ]
         self.verified = manifest
         self.touched = touched_buckets(self.oracle)
         self.oracle.forget_changes()
-        return Verdict(
-            manifest, tuple(differences), live, at_barrier, len(seen), len(seen) - left_out.total()
-        )
+        compared = len(seen) - left_out.total()
+        return Verdict(manifest, tuple(differences), live, at_barrier, len(seen), compared, complete.untold)
 
     def _out_of_reach(self, offsets: Offsets, manifest: Manifest) -> str | None:
         """Why nothing can be computed at these offsets; None if it can."""
