@@ -6,7 +6,7 @@ Only processes of the test's own platform are signalled, by their process groups
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from infra.runtime.child import group_members, signal_group
 from infra.runtime.platform import LIVE, Platform
 from infra.settings import Settings
 from tests.e2e.kit import Reader, Rest, Shop, expect_prefixes, expect_truth
+from tests.e2e.verify_kit import Kept, Watched
 from tests.helpers import isolated_settings, wait_for
 
 VICTIMS = ("kafka", "registry", "valkey", "live", "materializer", "api")
+PROVEN = (*LIVE, "lake", "verifier")  # with all that a second computation needs
 RECORDS = 80_000  # more than any module produces: they spread over the shop's day
 READY_SECONDS = 180
 
@@ -26,15 +28,36 @@ class World:
 
     def __init__(self, platform: Platform, seed: int, records: int = RECORDS) -> None:
         self.platform, self.settings = platform, platform.settings
+        self.victims = VICTIMS
         self.shop = Shop(self.settings, records, seed)
         self.rest = Rest(platform.url)
+        self.kept: Kept | None = None  # a second computation, if there is a lake
+        self._watched: Watched | None = None
+
+    @contextmanager
+    def proven(self) -> Iterator[None]:
+        """While the block runs lake and verifier may be hurt too, and whatever settles is computed a second time."""
+        self.victims = (*VICTIMS, "lake", "verifier")
+        with Kept(self.settings) as self.kept:
+            self._watched = Watched(self.settings)
+            yield
+            self._watched.redis.close()
 
     def settle(self, timeout: float = 240) -> None:
         """Everything is up and counted, and every figure is the ground truth's."""
-        for name in VICTIMS:
+        for name in self.victims:
             self.platform.wait_ready(name, READY_SECONDS)
         self.rest.at_ends(self.settings, timeout)
         expect_truth(self.rest, self.shop.truth)
+        if self.kept is not None:
+            self.kept.expect_exact(timeout)
+            last = self._watched.last()
+            assert last is None or last.exact is not False, last
+
+    def verifier_agrees(self, timeout: float) -> None:
+        """The verifier too, which was killed and begins at the beginning, says so of all that there is now."""
+        number = self.kept.expect_exact().manifest.number
+        self._watched.wait("the verifier's word", number - 1, timeout, exact=True, live=True)
 
     @contextmanager
     def watched(self, *, empties: bool = False) -> Iterator[Reader]:
@@ -52,10 +75,12 @@ class World:
 
 
 @contextmanager
-def world(home: Path, seed: int, records: int = RECORDS, **settings: object) -> Iterator[World]:
+def world(
+    home: Path, seed: int, records: int = RECORDS, processes: Sequence[str] = LIVE, **settings: object
+) -> Iterator[World]:
     """A platform of its own, caught up with its first records; the shop has so many in all."""
     chosen = isolated_settings(home, live_trigger_seconds=5, **settings)
-    with Platform(chosen, LIVE, preferred_ports=False) as platform:
+    with Platform(chosen, processes, preferred_ports=False) as platform:
         made = World(platform, seed, records)
         try:
             made.shop.produce(1_000)
@@ -68,12 +93,12 @@ def world(home: Path, seed: int, records: int = RECORDS, **settings: object) -> 
 class Killer:
     """SIGKILL for running processes with all that they started; counts what was really killed."""
 
-    def __init__(self, platform: Platform, chance: random.Random) -> None:
-        self.platform, self.chance = platform, chance
+    def __init__(self, platform: Platform, chance: random.Random, victims: Sequence[str] = VICTIMS) -> None:
+        self.platform, self.chance, self.victims = platform, chance, victims
         self.kills: Counter[str] = Counter()
 
     def running(self) -> list[str]:
-        return [name for name in VICTIMS if self.platform.supervisor.process(name).pid]
+        return [name for name in self.victims if self.platform.supervisor.process(name).pid]
 
     def kill(self, *names: str) -> None:
         """All of them at the same moment. Who is between two lives is left alone and not counted."""
@@ -103,6 +128,7 @@ def stand_in(world: World, name: str, home: Path, failpoint: str) -> Iterator[tu
 
 
 __all__ = [
+    "PROVEN",
     "VICTIMS",
     "Killer",
     "Reader",

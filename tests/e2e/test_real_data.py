@@ -17,7 +17,7 @@ from schemas.tables import TABLES
 from serving.lake.reader import Lake
 from streams.lake.place import lake_root
 from tests.e2e.kit import Rest
-from tests.e2e.test_verified import FILLED, Watched, expect_exact
+from tests.e2e.verify_kit import FILLED, Watched, expect_exact
 from tests.helpers import isolated_settings
 from tests.sources.test_importer_online_retail import DATA, EXCERPT, MAPPING, ROOT, SeparateComputation
 

@@ -1,19 +1,13 @@
 """Gold and live are the same function of the same offsets: the verifier says so while all goes on, and after kills."""
 
 import pytest
-from confluent_kafka import KafkaException
 
 from dataflow.commands.up import DEMO
 from infra.generation import current_generation
 from infra.runtime.platform import LIVE, Platform
-from replay.verify.report import documents
-from replay.verify.verify import verify
-from schemas.errors import Unavailable
-from serving.read import Rebuilding
 from serving.store.keys import Keys
-from serving.store.store import connect
-from serving.verified import Found, verified_key
 from tests.e2e.kit import Shop
+from tests.e2e.verify_kit import AWAY, Watched, expect_exact
 from tests.helpers import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -21,46 +15,6 @@ RATE = 150
 DEMO_RECORDS = 1_000
 FAST = {"verify_seconds": 1, "verify_whole_seconds": 20, "lake_trigger_seconds": 1}
 PROCESSES = (*(name for name in LIVE if name != "api"), "lake", "verifier")
-
-
-# Of these there have to be rows: what is empty is equal to anything that is.
-FILLED = ("orders", "fct_orders", "daily_sales", "live revenue minute")
-CLICKS = ("sessions", "live funnel day")
-
-
-def expect_exact(settings, filled=(*FILLED, *CLICKS), patience=120):
-    """Everything, at a barrier."""
-    verdict = verify(settings, patience=patience)
-    wrong = [each for each in documents(verdict.differences) if not each["equal"]]
-    assert not wrong
-    if verdict.live is not None:
-        raise Unavailable(verdict.live)
-    assert verdict.at_barrier
-    rows = {each.table: each.rows for each in verdict.differences}
-    for name in filled:
-        assert rows[name], f"{name} is equal because it is empty"
-    return verdict
-
-
-class Watched:
-    """What the verifier of a running platform says."""
-
-    def __init__(self, settings):
-        self.redis = connect(settings)
-        self._key = verified_key(settings, current_generation(settings).name)
-
-    def last(self):
-        return Found.from_json(self.redis.get(self._key))
-
-    def wait(self, what, after=-1, timeout=240, **wanted):
-        """What it found, as soon as it is of a manifest beyond `after`, and as wanted."""
-
-        def found():
-            last = self.last()
-            fits = last is not None and all(getattr(last, name) == value for name, value in wanted.items())
-            return last if fits and (last.manifest or 0) > after else None
-
-        return wait_for(found, timeout, what)
 
 
 def test_gold_and_live_agree_at_barriers_while_events_flow_and_a_wrong_number_is_found(settings):
@@ -129,5 +83,5 @@ def exact_number(settings):
     """The manifest of an exact verdict; None while what was killed is not there again."""
     try:
         return expect_exact(settings).manifest.number
-    except (Unavailable, Rebuilding, KafkaException, OSError):
+    except AWAY:
         return None
