@@ -1,6 +1,6 @@
 """Writes returns from a file of JSON lines straight into Kafka, unjudged, as a producer without the ingest does.
 
-    python examples/returns/produce.py examples/returns/events/unjudged.jsonl
+    python -m examples.returns.produce examples/returns/events/unjudged.jsonl
 
 Reads the file and, for addresses, the settings; writes the topic `<env>.returns`.
 """

@@ -1,86 +1,33 @@
-"""docs/own-topic.md does what it says: its commands are run as they stand there, and answer what stands there.
-
-A block of `sh` is a command; a block of `json` after it is a part of its answer. A block that is named after a file has
-to be in that file.
-"""
+"""docs/own-topic.md does what it says: its commands are run as they stand there, and answer what stands there."""
 
 import json
-import os
-import re
-import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from infra.entry import EXIT_TERMINAL
 from infra.runtime.platform import Platform
 from infra.settings import Settings
+from tests.e2e.typed import HOST, ROOT, Page, Terminal
 from tests.helpers import wait_for
 from tests.page.browser import Chromium, chromium_path
 from tests.serving.api.kit import free_port
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "own-topic.md"
+PAGE = Page("own-topic.md")
 EXAMPLE = ROOT / "examples" / "returns"
-BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = BLOCK.findall(PAGE.read_text("utf-8"))
-HOST = "localhost:8000"  # as the page has it
-PATIENCE = 60.0  # seconds for something to be counted, on a busy machine
 
 pytestmark = pytest.mark.slow
-
-
-class Terminal:
-    """A terminal in which the page's commands are typed; curl is understood as far as the page needs it."""
-
-    def __init__(self, settings: Settings, env_file: Path | None, url: str = "") -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAFLOW_")}
-        self.environ = (
-            kept | settings.environ() | {"DATAFLOW_ENV_FILE": str(env_file or ""), "PYTHONPATH": str(ROOT)}
-        )
-        self.url = url
-
-    def run(self, command: str) -> str:
-        """What a command answers."""
-        program, *arguments = shlex.split(command)
-        if program == "curl":
-            return self._curl(arguments)
-        done = self.python(*(["-m", "dataflow"] if program == "dataflow" else []), *arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def python(self, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-
-    def _curl(self, arguments: list[str]) -> str:
-        address, *options = arguments
-        given = dict(zip(options[::2], options[1::2], strict=True))
-        assert address.startswith(HOST)
-        assert given.keys() <= {"-H", "-d"}, given
-        url = self.url + address.removeprefix(HOST)
-        if "-d" not in given:
-            return httpx.get(url, timeout=30, trust_env=False).text
-        body = (ROOT / given["-d"].removeprefix("@")).read_bytes()
-        name, _, value = given["-H"].partition(": ")
-        return httpx.post(url, content=body, headers={name: value}, timeout=30, trust_env=False).text
 
 
 @pytest.fixture(scope="module")
 def env_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `.env` that the page tells to write."""
     path = tmp_path_factory.mktemp("own") / "env"
-    [text] = [text for kind, _, text in BLOCKS if kind == "ini"]
-    path.write_text(text)
+    path.write_text(PAGE.block("ini"))
     return path
 
 
@@ -122,39 +69,13 @@ def terminal(
         assert up.wait(60) == 0, log.read_text()
 
 
-def is_part(expected: Any, seen: Any) -> bool:
-    """Whether an answer has all that the page shows of it."""
-    if isinstance(expected, dict):
-        return isinstance(seen, dict) and all(k in seen and is_part(v, seen[k]) for k, v in expected.items())
-    if isinstance(expected, list):
-        return isinstance(seen, list) and len(seen) == len(expected) and all(map(is_part, expected, seen))
-    return expected == seen
-
-
-def follow_the_page(terminal: Terminal) -> None:
-    """Every command in its order. One that only asks is asked again until what it asks for has been counted."""
-    blocks = [(kind, text.strip()) for kind, file, text in BLOCKS if not file and kind in ("sh", "json")]
-    for n, (kind, command) in enumerate(blocks):
-        if kind != "sh":
-            continue
-        following = blocks[n + 1] if n + 1 < len(blocks) else ("", "")
-        expected = json.loads(following[1]) if following[0] == "json" else None
-        deadline = time.monotonic() + (0 if " -d " in command else PATIENCE)
-        while True:
-            answer = terminal.run(command)
-            if expected is None or is_part(expected, json.loads(answer)):
-                break
-            assert time.monotonic() < deadline, f"{command}\nexpected {expected}\nsaw {answer}"
-            time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def followed(terminal: Terminal) -> Terminal:
-    follow_the_page(terminal)
+    terminal.follow(PAGE)
     return terminal
 
 
-@pytest.mark.parametrize(("file", "text"), [(file, text) for _, file, text in BLOCKS if file])
+@pytest.mark.parametrize(("file", "text"), PAGE.quotes())
 def test_what_the_page_quotes_is_in_the_file(file: str, text: str) -> None:
     assert text in (ROOT / file).read_text("utf-8")
 
