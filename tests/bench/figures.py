@@ -19,6 +19,16 @@ class Produced(NamedTuple):
     offset: int
 
 
+class Judged(NamedTuple):
+    """A verdict: when it came (s, monotonic), on the record where, and whether a, r or u: undecided yet."""
+
+    at: float
+    topic: str
+    partition: int
+    offset: int
+    verdict: str
+
+
 def percentile(ordered: Sequence[float], share: float) -> float:
     """The smallest sample that at least `share` of all are not above (nearest rank). `ordered` ascends."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

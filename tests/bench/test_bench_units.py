@@ -1,5 +1,6 @@
 """The benchmark's arithmetic and its pages: pure, so tested without a platform."""
 
+import re
 import socket
 import time
 from array import array
@@ -9,9 +10,9 @@ import pytest
 
 from tests.bench.asking import Plan, ask, request
 from tests.bench.crowd import crowd
-from tests.bench.figures import Produced, Sightings, held, percentile, slope, spread, waits
+from tests.bench.figures import Judged, Produced, Sightings, held, percentile, slope, spread, waits
 from tests.bench.noop import noop
-from tests.bench.parts import PARTS
+from tests.bench.parts import PARTS, evolve
 from tests.bench.parts.sse import waits_of
 from tests.bench.render import Table, cell, markdown, page, usage_table
 from tests.bench.workers import BenchError, Worker, wait_until
@@ -137,6 +138,39 @@ def test_the_page_shows_machine_versions_and_each_part_with_its_conditions():
 
 def test_every_part_has_a_name_of_its_own_and_says_how_it_measures():
     assert all(name == part.name and part.title and part.method for name, part in PARTS.items())
+
+
+@pytest.mark.parametrize(
+    "part", [part for part in PARTS.values() if part.explanation], ids=lambda part: part.name
+)
+def test_an_explanation_is_older_than_the_figures_and_says_of_when_it_is(part):
+    assert re.match(r"\*\*Where the time went on 20\d\d-\d\d-\d\d\.\*\*\n", part.explanation)
+
+
+NEW, LOAD = [Produced(10.0, "clickstream", 0, n) for n in (5, 6)], [Produced(9.9, "orders", 0, 1)]
+
+
+def verdict(at, offset, kind):
+    return Judged(at, "clickstream", 0, offset, kind)
+
+
+def test_a_version_costs_until_its_last_record_is_judged_and_counted_and_what_waited_for_it():
+    verdicts = [verdict(10.1, 5, "u"), verdict(10.2, 6, "u"), verdict(12.0, 5, "a"), verdict(12.5, 6, "a")]
+    sightings = Sightings(
+        [(10.5, {ORDERS: 1}), (12.6, {ORDERS: 2, ("clickstream", 0): 6}), (13.0, {("clickstream", 0): 7})]
+    )
+    found = evolve.judge(evolve.Round(9.8, NEW, 13.1), verdicts, sightings, LOAD)
+    assert found == {"undecided": 2, "judged_s": 2.7, "counted_s": 3.2, "longest_s": 3.0, "before_s": None}
+    [table] = evolve.tables(
+        {"runs": [{"rate": 1_000, "rounds": [found, {**found, "judged_s": 4.0, "before_s": 0.1}]}]}
+    )
+    assert table.rows == [[1_000, 2, 4, "2.70 / 4.00", "3.20 / 3.20", "3.00 / 3.00", "0.10 / 0.10"]]
+
+
+@pytest.mark.parametrize("last", [[], [verdict(12.5, 6, "r")], [verdict(12.5, 6, "u")]])
+def test_a_version_that_cost_a_record_is_no_measurement(last):
+    with pytest.raises(BenchError, match="clickstream"):
+        evolve.judge(evolve.Round(9.8, NEW, 13.1), [verdict(12.0, 5, "a"), *last], Sightings([]), [])
 
 
 def answer(inside, number):

@@ -16,7 +16,7 @@ from infra.generation import current_generation
 from infra.kafka import admin, consumer, log_bounds
 from infra.settings import Settings
 from serving.store.keys import Keys, parse_place
-from tests.bench.figures import Place, Produced, Seen
+from tests.bench.figures import Judged, Place, Seen
 from tests.bench.workers import Inside
 
 POLL_PAUSE = 0.005
@@ -94,14 +94,14 @@ def rest(inside: Inside, url: str) -> dict[str, Any]:
     return notes.result()
 
 
-def judged(inside: Inside, settings: Settings) -> list[Produced]:
-    """A consumer of the judged topic: when the verdict on which record came."""
+def judged(inside: Inside, settings: Settings) -> list[Judged]:
+    """A consumer of the judged topic: when which verdict on which record came."""
     topic = current_generation(settings).judged_topic(settings)
     reader = consumer(settings.kafka_bootstrap_servers, "bench", **{"fetch.wait.max.ms": 10})
     places = [(topic, p) for p in reader.list_topics(topic, 15).topics[topic].partitions]
     _, ends = log_bounds(admin(settings.kafka_bootstrap_servers), places)
     reader.assign([TopicPartition(*at, end) for at, end in ends.items()])
-    found: list[Produced] = []
+    found: list[Judged] = []
     inside.ready()
     while not inside.stopped():
         messages = reader.consume(500, 0.005)
@@ -110,7 +110,7 @@ def judged(inside: Inside, settings: Settings) -> list[Produced]:
             # a record with headers is a refused one, its verdict comes next
             if message.error() is None and not message.headers():
                 verdict = orjson.loads(message.value())
-                found.append(Produced(at, verdict["t"], verdict["p"], verdict["o"]))
+                found.append(Judged(at, verdict["t"], verdict["p"], verdict["o"], verdict["v"]))
     reader.close()
     return found
 

@@ -2,6 +2,7 @@
 
 from tests.bench.parts import (
     catchup,
+    evolve,
     idle,
     import_,
     ingest,
@@ -34,6 +35,7 @@ PARTS: dict[str, Part] = {
         memory,
         start,
         recover,
+        evolve,
         idle,
     )
 }

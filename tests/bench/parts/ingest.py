@@ -29,7 +29,8 @@ requests go, {REPEATS} times over, to a bare ASGI application behind the same se
 and answers about as many bytes. CPU is that of the server's process."""
 
 EXPLANATION = """\
-**Where the time goes.** Before, by a sampling profiler, one a request: a quarter in middlewares and framework, a
+**Where the time went on 2026-11-23.**
+Before, by a sampling profiler, one a request: a quarter in middlewares and framework, a
 quarter in two calls to Redis (for a version, and for `as_of`), an eighth in judging and writing Avro, the rest in the
 server and its loop. Many a request: judging and parsing a third, writing Avro and giving versions a seventh each, in
 good part collecting garbage. In CPU per event, the API before and after in turn, twice, on a machine that was busy

@@ -82,7 +82,8 @@ def stages(stage: Stage, warm: int, window: int) -> Figures:
             worker.stop()
         when: dict[tuple[str, int, int], float] = {}
         for verdict in verdicts.result():
-            when.setdefault(verdict[1:], verdict.at)
+            if verdict.verdict != "u":
+                when.setdefault(verdict[1:4], verdict.at)
         sightings = [Sightings(worker.result()["seen"]) for worker in (committed, pushed)]
     records: Sequence[Produced] = [r for r in made["log"] if r.at >= made["began"] + warm]
     return {

@@ -40,7 +40,8 @@ full, all with 200, and p99 stays below {BOUND_MS:.0f} ms; between the last that
 the API is tried {HALVINGS} times more. CPU is that of the server's process. The mix: {QUESTIONS}."""
 
 EXPLANATION = """\
-**Where the time goes.** Before, by a sampling profiler, for one metric: two fifths in the route (most of it the
+**Where the time went on 2026-11-23.**
+Before, by a sampling profiler, for one metric: two fifths in the route (most of it the
 call to Redis and taking its answer apart), two fifths in middlewares and framework around it, the rest in the server.
 Now a quarter is reading, and the framework is a tenth. Of the mix a third is adding up the rows of all products to find
 the largest. In CPU per read at 1,000 reads/s, the API before and after in turn, twice, on a machine that was busy
