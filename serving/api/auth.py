@@ -44,7 +44,7 @@ class Guard:
         problem = self._problem(scope)
         if self.rate_limit is not None:
             # Who brings no key that is known counts by address: secrets cannot be tried at will.
-            problem = await self.rate_limit.problem(caller_of(scope)) or problem
+            problem = self.rate_limit.problem(caller_of(scope)) or problem
         if problem is None:
             await self.app(scope, receive, send)
         else:

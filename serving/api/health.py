@@ -51,6 +51,7 @@ class Health:
     stale: bool
     ends_age_ms: int | None
     now: float
+    waited: float = 0.0  # seconds in which records wait and none was counted, see serving.api.waiting
 
     @classmethod
     def of(
@@ -106,7 +107,7 @@ class Health:
             return 0
         if not self.as_of.kafka_time:
             return None
-        return max(0, round(self.now * 1000 - self.as_of.kafka_time / 1000))
+        return max(round(self.waited * 1000), round(self.now * 1000 - self.as_of.kafka_time / 1000))
 
     @property
     def freshness_seconds(self) -> int | None:

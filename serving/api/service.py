@@ -6,6 +6,7 @@ One `Service` per process. Its reader is replaced as a whole when another genera
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from serving.api.redis_client import ServerIdentity, connect
 from serving.api.replays.work import Replays
 from serving.api.shared_reads import SharedReads
 from serving.api.telemetry import Telemetry
+from serving.api.waiting import Waiting
 from serving.dead_letters.follow import Follower
 from serving.dead_letters.questions import Questions
 from serving.fold.newest import Counted, newest_records
@@ -56,6 +58,7 @@ class Service:
         self.follower = Follower(settings)
         self.letters = Questions(settings, self.follower)
         self.zone = ZoneInfo(settings.shop_timezone)
+        self._waiting = Waiting()
         self._reader: Reader | None = None
         self._reads: SharedReads | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -155,7 +158,9 @@ class Service:
 
     def health(self, answer: Answer, keys: Keys) -> Health:
         base, counts, held = (answer.hashes[key] for key in (keys.base, keys.counts, keys.held))
-        return Health.of(answer.as_of, base, counts, held, self.kafka, time.time(), time.monotonic())
+        now = time.monotonic()
+        health = Health.of(answer.as_of, base, counts, held, self.kafka, time.time(), now)
+        return replace(health, waited=self._waiting.seconds(answer.as_of.position, health.behind, now))
 
     def _on_generation(self, generation: Generation) -> None:
         self._loop.call_soon_threadsafe(self._switch, generation)
