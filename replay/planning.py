@@ -6,11 +6,12 @@ from pathlib import Path
 
 from infra.code import Code, changed
 from infra.generation import source_bounds, source_identities
-from infra.generations import Archive, Generation, Generations, read_generations
+from infra.generations import Generation, Generations, read_generations
 from infra.settings import Settings
 from replay.affected import affected
 from replay.errors import ReplayError
 from replay.plan import Estimate, Plan, Span, stages
+from streams.archive import archive_of
 from streams.lake.place import lake_root
 
 # Measured, with nothing beside it on two cores: docs/benchmarks.md. A throttle is mostly lower.
@@ -20,17 +21,18 @@ BYTES_A_RECORD = 600
 SPARE = 1.5  # as much again in room: tables are rewritten before old files go
 
 
-def plan_replay(settings: Settings, code: Code, throttle: int = 0, archive: Archive | None = None) -> Plan:
+def plan_replay(settings: Settings, code: Code, throttle: int = 0) -> Plan:
     """The plan of a replay of everything by `code`, beside the live generation.
 
-    `throttle` is in records a second, 0 for none; what `archive` has is not read from the topics. Raises ReplayError,
-    Unavailable.
+    `throttle` is in records a second, 0 for none. What the topics no longer hold comes from bronze of the live
+    generation. Raises GenerationError that names the ranges that are in neither; ReplayError, Unavailable.
     """
     now = read_generations(settings)
     base = live_of(now)
     refuse_second(now)
     topics = Generation(now.next_number(), source_identities(settings))
     first, ends = source_bounds(settings, topics)
+    archive = archive_of(settings, base)
     spans = []
     for at in topics.partitions():
         seam = archive.seam(*at) if archive else 0

@@ -1,0 +1,194 @@
+"""Run, promote, roll back and remove, killed before and after each write: not done, or done, and done by the next."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+
+from infra.bootstrap import bootstrap
+from infra.code import ROOT, here
+from infra.generations import State, change_generations, read_generations
+from infra.kafka import admin, identities
+from replay.collect import collect
+from replay.errors import ReplayError
+from replay.planning import plan_replay
+from replay.run import run_plan, set_state
+from replay.switch import Guards, promote, rollback, switch
+from schemas.errors import GenerationError
+from serving.store.keys import Keys
+from serving.store.store import connect
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def world(settings):
+    """An environment with a live generation g1, and nobody's processes."""
+    settings = settings.replace(kafka_partitions=1)
+    bootstrap(settings)
+    change_generations(settings, lambda _: {"g1/code": here(settings).as_json()})
+    return settings
+
+
+def killed(settings, failpoint: str, *arguments: str) -> None:
+    """Run a command of `dataflow replay` that kills itself at a failpoint, and see that it did."""
+    done = command(settings, *arguments, dataflow_failpoint=failpoint)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    marker = settings.state_dir / "failpoints" / failpoint
+    assert marker.exists()
+    marker.unlink()
+
+
+def command(settings, *arguments: str, **changes) -> subprocess.CompletedProcess:
+    env = {**os.environ, **settings.replace(**changes).environ(), "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "dataflow", "replay", *arguments]
+    return subprocess.run(line, env=env, capture_output=True, text=True, check=False, timeout=180)
+
+
+def states(settings) -> dict[int, str]:
+    return {number: str(each.state) for number, each in sorted(read_generations(settings).known.items())}
+
+
+def begun(settings):
+    """A second generation beside the live one."""
+    return run_plan(settings, plan_replay(settings, here(settings)))
+
+
+def outputs(settings, generation) -> set[str]:
+    names = {generation.judged_topic(settings), generation.dead_letter_topic(settings)}
+    return set(identities(admin(settings.kafka_bootstrap_servers), names))
+
+
+@pytest.mark.parametrize(
+    ("failpoint", "recorded"),
+    [("replay.before_begin", False), ("replay.before_record", False), ("replay.after_record", True)],
+)
+def test_a_run_that_is_killed_has_begun_a_generation_or_none(world, failpoint, recorded):
+    killed(world, failpoint, "run", "--yes", "--detach", "--throttle", "0")
+    assert states(world) == ({1: "running", 2: "running"} if recorded else {1: "running"})
+    again = command(world, "run", "--yes", "--detach", "--throttle", "0", "--json")
+    if recorded:
+        assert again.returncode == 1
+        assert "generation g2 is one" in again.stderr
+    else:
+        assert again.returncode == 0, again.stderr
+        assert json.loads(again.stdout)["plan"]["number"] == 2
+    now = read_generations(world)
+    assert (now.live, now.of(2).plan["base"], now.of(2).code["digest"]) == (1, 1, here(world).digest)
+
+
+def test_a_plan_changes_nothing_and_says_what_a_run_does(world):
+    done = command(world, "plan", "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert (plan["number"], plan["base"], plan["changed"], plan["records"]) == (2, 1, [], 0)
+    assert states(world) == {1: "running"}
+    assert not (world.state_dir / "code").exists()
+    generation = begun(world)
+    assert plan["stages"] == read_generations(world).of(generation.number).plan["stages"]
+
+
+def test_code_that_was_edited_after_the_plan_is_not_run(world):
+    plan = plan_replay(world, here(world))
+    other = type(plan).from_json({**plan.as_json(), "code": "0123456789abcdef"})
+    with pytest.raises(ReplayError, match="edited since"):
+        run_plan(world, other)
+    begun(world)
+    set_state(world, 2, State.GONE)
+    with pytest.raises(ReplayError, match="g3 the next: plan again"):
+        run_plan(world, plan)
+
+
+def test_a_switch_that_is_killed_is_done_or_not(world):
+    """Killed around the one write; nobody else may have switched meanwhile."""
+    begun(world)
+    program = (
+        "from infra.settings import Settings; from replay.switch import switch; "
+        "switch(Settings.load(), {base}, {number}, True)"
+    )
+    for failpoint, live in (("replay.before_switch", 1), ("replay.after_switch", 2)):
+        env = {**os.environ, **world.replace(dataflow_failpoint=failpoint).environ(), "PYTHONPATH": str(ROOT)}
+        line = [sys.executable, "-c", program.format(base=1, number=2)]
+        done = subprocess.run(line, env=env, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        now = read_generations(world)
+        assert now.live == live
+    assert (now.before, now.of(1).state) == (1, State.PAUSED)
+    with pytest.raises(ReplayError, match="expected g1 to be live, and g2 is by now"):
+        switch(world, 1, 2, False)
+
+
+def test_what_a_promote_is_refused_for_is_told_before_anything_changes(world):
+    generation = begun(world)
+    now = read_generations(world)
+    with pytest.raises(ReplayError, match="not live yet"):
+        promote(world, 1, Guards())
+    with pytest.raises(GenerationError, match="g5 was never started"):
+        promote(world, 5, Guards())
+    with pytest.raises(ReplayError, match="caught up"):
+        promote(world, 2, Guards())
+    set_state(world, 2, State.PAUSED)
+    with pytest.raises(ReplayError, match="resume g2"):
+        promote(world, 2, Guards())
+    with pytest.raises(ReplayError, match="there was none before g1"):
+        rollback(world, 0)
+    assert read_generations(world).live == now.live == 1
+    assert outputs(world, generation) == {generation.judged_topic(world), generation.dead_letter_topic(world)}
+
+
+@pytest.mark.parametrize("failpoint", ["replay.after_gone", "replay.after_keys", "replay.after_topics"])
+def test_a_removal_that_is_killed_is_finished_by_the_next(world, failpoint):
+    generation = begun(world)
+    redis = connect(world)
+    keys = Keys.of(world, generation.name)
+    redis.hset(keys.meta, "epoch", 1)
+    redis.hset(Keys.of(world, "g1").meta, "epoch", 1)
+    lake = world.state_dir / "lake" / "g2" / "orders"
+    lake.mkdir(parents=True)
+    (lake / "part").write_text("x")
+    killed(world, failpoint, "cancel", "g2", "--yes")
+    assert states(world) == {1: "running", 2: "gone"}
+    done = command(world, "gc", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert outputs(world, generation) == set()
+    assert not redis.exists(keys.meta)
+    assert redis.exists(Keys.of(world, "g1").meta)  # nobody else's
+    assert not lake.exists()
+    assert (world.state_dir / "code").is_dir()
+    redis.close()
+    assert begun(world).number == 3  # a number is given once
+
+
+def test_what_is_needed_is_not_removed(world):
+    generation = begun(world)
+    with pytest.raises(ReplayError, match="g1 is the live one"):
+        collect(world, [1])
+    with pytest.raises(ReplayError, match="saw g9"):
+        collect(world, [9])
+    body = generation.as_json() | {"archive": {"number": 1, "manifest": 1, "seams": {}, "until": {}}}
+    change_generations(world, lambda _: {"g2": body})
+    switch(world, 1, 2, True)
+    with pytest.raises(ReplayError, match="begun from the bronze tables of g1"):
+        collect(world, [1])
+    assert states(world) == {1: "paused", 2: "running"}
+
+
+def test_records_that_are_nowhere_any_more_are_named_and_nothing_is_begun(world):
+    feed = Producer({"bootstrap.servers": world.kafka_bootstrap_servers})
+    topic = f"{world.topic_prefix}reviews"
+    for _ in range(20):
+        feed.produce(topic, b"x", b"k")
+    assert feed.flush(30) == 0
+    client = admin(world.kafka_bootstrap_servers)
+    deleted = client.delete_records([TopicPartition(topic, 0, 12)])
+    assert all(future.result(30) for future in deleted.values())
+    for act in ("plan", "run"):
+        done = command(world, act, *(["--yes", "--detach"] if act == "run" else []))
+        assert done.returncode == 1
+        assert "has no lake" in done.stderr
+    assert states(world) == {1: "running"}
+    assert not identities(client, [f"{world.topic_prefix}g2.events.judged"])
