@@ -1,0 +1,192 @@
+"""A metric's definition is changed while events flow: planned, replayed, compared, promoted, rolled back; all exact.
+
+A reader asks all the time, processes are killed on the way. What it is answered is the metric of the generation that
+the answer names, and covers no less than the answer before.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.code import PACKAGES, ROOT
+from infra.generations import State, read_generations
+from infra.kafka import admin, identities
+from infra.runtime.platform import ALL, Platform
+from infra.settings import Settings
+from serving.store.keys import Keys
+from serving.store.store import connect
+from tests.e2e.kit import Rest, Shop, expect_truth
+from tests.helpers import isolated_settings, wait_for
+
+OLD = 'Count("orders", "Orders placed."),'
+NEW = OLD + '\n        Sum("shipped", "total_amount", "Of shipped ones.", where="status = \'shipped\'"),'
+PATIENCE = 300
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1_500)]
+
+
+class Edited:
+    """A working copy in which somebody has changed the metric, and its command line."""
+
+    def __init__(self, tree: Path, settings: Settings) -> None:
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+        file = tree / "schemas" / "metrics.py"
+        text = file.read_text("utf-8")
+        assert text.count(OLD) == 1
+        file.write_text(text.replace(OLD, NEW), "utf-8")
+        self._env = {**os.environ, **settings.environ(), "PYTHONPATH": str(tree)}
+
+    def replay(self, *arguments: str, status: int = 0) -> dict:
+        line = [sys.executable, "-m", "dataflow", "replay", *arguments, "--json"]
+        done = subprocess.run(
+            line, env=self._env, cwd="/", capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+
+class Asking:
+    """A reader of `revenue` that keeps what was wrong with an answer, and which generations answered, in order."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._stop = url, threading.Event()
+        self.answers, self.refused, self.faults, self.generations = 0, 0, [], []
+
+    @contextmanager
+    def asking(self) -> Iterator["Asking"]:
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _run(self) -> None:
+        position = 0
+        with httpx.Client(base_url=self._url, timeout=30, trust_env=False) as http:
+            while not self._stop.wait(0.02):
+                try:
+                    answer = http.get("/v1/metrics/revenue", params={"grain": "all"})
+                except httpx.HTTPError as error:
+                    self.faults.append(repr(error))
+                    continue
+                if answer.status_code == 503:
+                    self.refused += 1
+                    continue
+                if answer.status_code != 200:
+                    self.faults.append(f"{answer.status_code}: {answer.text[:300]}")
+                    continue
+                document = answer.json()
+                self.answers += 1
+                generation, now = document["as_of"]["generation"], document["as_of"]["position"]
+                if now < position:
+                    self.faults.append(f"from {position} back to {now} at {generation}")
+                position = now
+                if not self.generations or self.generations[-1] != generation:
+                    self.generations.append(generation)
+                for row in document["rows"]:
+                    if ("shipped" in row) != (generation == "g2"):
+                        self.faults.append(f"{generation} answers with the figures {sorted(row)}")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    settings = isolated_settings(
+        tmp_path_factory.mktemp("replay"),
+        live_trigger_seconds=5,
+        lake_trigger_seconds=1,
+        verify_seconds=2,
+        kafka_partitions=2,
+    )
+    with Platform(settings, ALL, preferred_ports=False) as platform:
+        yield platform
+
+
+def state_of(edited: Edited, name: str) -> dict:
+    document = edited.replay("status")
+    return next(each for each in document["generations"] if each["generation"] == name)
+
+
+def killed(running: Platform, name: str) -> None:
+    """SIGKILL, and it is back."""
+    before = running.supervisor.process(name).restarts
+    running.kill(name)
+    wait_for(lambda: running.supervisor.process(name).restarts > before, 60, f"{name}'s restart")
+    running.wait_ready(name, PATIENCE)
+
+
+def test_a_changed_metric_is_replayed_compared_promoted_and_rolled_back_while_events_flow(running, tmp_path):
+    rest, settings = Rest(running.url), running.settings
+    edited = Edited(tmp_path, settings)
+    shop = Shop(settings, 20_000)
+    shop.produce(3_000)
+    rest.at_ends(settings)
+    with Asking(running.url).asking() as reader:
+        with shop.flowing(40):
+            plan = edited.replay("plan")
+            assert plan["changed"] == ["metric revenue"]
+            assert plan["affects"]["metrics"] == ["revenue"]
+            began = edited.replay("run", "--yes", "--detach", "--throttle", "2000")
+            assert began["progress"]["generation"] == "g2"
+            wait_for(lambda: read_generations(settings).running() == [1, 2], 30, "the record of g2")
+            wait_for(
+                lambda: any(p.name == "materializer@g2" for p in running.supervisor.processes()),
+                60,
+                "g2's processes",
+            )
+            killed(running, "materializer")  # the old code's, from its own copy
+            killed(running, "materializer@g2")
+            wait_for(
+                lambda: state_of(edited, "g2")["verified"] is True, PATIENCE, "g2, caught up and verified"
+            )
+        found = edited.replay("diff", "--patience", "200", status=1)
+        different = [each for each in found["relations"] if not each["equal"]]
+        assert {each["name"] for each in different} == {"revenue"}
+        for each in different:
+            assert each["declared"]["only_in_other"] == ["shipped"]
+            assert {each["rows"][name] for name in ("only_one", "only_other", "changed")} == {0}
+        assert (found["only_in_one"], found["only_in_other"]) == ([], [])
+
+        with shop.flowing(40):
+            assert edited.replay("promote", "g2") == {"live": "g2", "before": "g1"}
+            wait_for(lambda: reader.generations == ["g1", "g2"], 60, "answers of g2")
+            killed(running, "api@g2")
+            killed(running, "live@g2")
+        rest.at_ends(settings)
+        expect_truth(rest, shop.truth, ("day", "all"))
+        assert rest.get("/v1/tables")["as_of"]["generation"] == "g2"
+
+        assert edited.replay("rollback", "--patience", "200") == {"live": "g1", "before": "g2"}
+        wait_for(lambda: reader.generations == ["g1", "g2", "g1"], 60, "answers of g1")
+        shop.produce(200)
+        rest.at_ends(settings)
+        expect_truth(rest, shop.truth, ("day", "all"))
+        [removed] = edited.replay("cancel", "g2", "--yes")["removed"]
+    assert reader.faults == []
+    assert reader.answers > 200
+    assert removed["keys"] > 10
+    assert len(removed["topics"]) == 2
+    # Nothing of it is left, and nothing that the live one needs is gone.
+    now = read_generations(settings)
+    assert (now.live, now.known[2].state, now.running()) == (1, State.GONE, [1])
+    assert [p.name for p in running.supervisor.processes() if p.name.endswith("@g2")] == []
+    redis = connect(settings)
+    assert list(redis.scan_iter(match=f"{Keys.of(settings, 'g2').space}*", count=1_000)) == []
+    redis.close()
+    gone = [
+        now.known[2].generation.judged_topic(settings),
+        now.known[2].generation.dead_letter_topic(settings),
+    ]
+    assert identities(admin(settings.kafka_bootstrap_servers), gone) == {}
+    rest.http.close()
