@@ -84,13 +84,13 @@ class Bronze:
                 )
 
     def _rows(self, topic: str, partition: int, since: int, until: int, columns: str) -> "Table":
-        table, name = self._table(topic), bronze(CONTRACTS[topic]).name
+        table = self._table(topic)
         try:
             return (
                 QueryBuilder()
-                .register(name, table)
+                .register("records", table)
                 .execute(
-                    f'SELECT {columns} FROM {name} WHERE "partition" = {partition} '
+                    f'SELECT {columns} FROM records WHERE "partition" = {partition} '
                     f'AND "offset" >= {since} AND "offset" < {until} ORDER BY "offset"'
                 )
                 .read_all()

@@ -27,7 +27,7 @@ from infra.settings import Settings
 from infra.status import write_status
 from schemas.contract import CONTRACTS
 from schemas.errors import DataflowError, GenerationError, Unavailable
-from streams.archive import plot
+from streams.archive import Course, plot
 from streams.lake.barrier import Barriers
 from streams.lake.batch import Batch
 from streams.lake.checkpoint import Checkpoint
@@ -80,6 +80,7 @@ class LakeJob:
             topics = {topic: identity.topic_id for topic, identity in self.generation.topics.items()}
             schemas = self.world.schemas()
             self.manifest = self.store.open(self.generation.name, topics, definition(settings), schemas)
+            self.course()  # before Spark starts, which takes longer than to refuse
             self.tables = Known(self.store, self.manifest).tables(settings.shop_timezone)
             config = {"spark.sql.adaptive.enabled": "false", "spark.sql.streaming.stopTimeout": "10s"}
             self.spark = session(settings, "lake", SLOTS, config)
@@ -144,23 +145,16 @@ class LakeJob:
     def take_from_bronze(self) -> None:
         """Take in what the topics no longer hold and another generation's bronze does; the query begins behind it.
 
-        Raises GenerationError if that has not all of it, Unavailable if it cannot be read.
+        Raises GenerationError if some of it is nowhere, Unavailable if it cannot be read.
         """
         while not self.stop.asked:
-            since, (first, _) = self.since(), source_bounds(self.settings, self.generation)
-            course = plot(self.settings, self.generation, since, first, own=False)
-            if course.lost:
-                raise GenerationError(
-                    f"expected all records since {self.generation.name} began, and neither Kafka nor bronze of another "
-                    f"generation has {course.told()} any more: {NEW_LAKE}"
-                )
-            self.reading.course = course
-            if course.turn == since:
+            self.reading.course = course = self.course()
+            if course.turn == course.since:
                 return
             # A checkpoint that is there already has an offset below what Kafka has.
             self.checkpoint.resume()
             self.failpoints.hit("lake.before_bronze_batches")
-            ends = [since, *self.barriers.ends(since, course.turn, self.most())]
+            ends = [course.since, *self.barriers.ends(course.since, course.turn, self.most())]
             try:
                 for _ in self.batches(ends):
                     self.report("running")
@@ -170,6 +164,17 @@ class LakeJob:
             except (PySparkException, Py4JJavaError) as error:
                 raise Unavailable(f"bronze could not be read: {str(error).splitlines()[0]}") from error
             self.failpoints.hit("lake.after_bronze_batches")
+
+    def course(self) -> Course:
+        """How all records behind the manifest are read. Raises GenerationError if some of them are nowhere any more."""
+        first, _ = source_bounds(self.settings, self.generation)
+        course = plot(self.settings, self.generation, self.since(), first, own=False)
+        if course.lost:
+            raise GenerationError(
+                f"expected all records since {self.generation.name} began, and neither Kafka nor bronze of another "
+                f"generation has {course.told()} any more: {NEW_LAKE}"
+            )
+        return course
 
     def start(self) -> StreamingQuery:
         prefix = self.settings.topic_prefix
