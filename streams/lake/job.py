@@ -70,7 +70,7 @@ class LakeJob:
             self.store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
             stack.callback(self.store.close)
             self.throttle = Throttle(settings, self.world.is_live)
-            self.upkeep = Upkeep(self.failpoints)
+            self.upkeep = Upkeep(self.failpoints, settings.state_dir / "upkeep" / self.generation.name)
             self.barriers = Barriers(settings, self.generation)
             stack.callback(self.barriers.close)
             self.checkpoint = Checkpoint(settings, self.generation.name)

@@ -33,6 +33,7 @@ class Manifest:
     definition: Mapping[str, str] = field(default_factory=dict)  # what must not change, by what it is
     newest: Mapping[str, int] = field(default_factory=dict)  # topic → newest event time (µs)
     kafka_time: int = 0  # newest broker time of a record (µs)
+    folded: Mapping[str, int] = field(default_factory=dict)  # rows of a keyed table when it was folded last
 
     def to_json(self) -> str:
         body = asdict(self) | {

@@ -140,12 +140,13 @@ class LakeStore:
         """Let `upkeep` tidy the tables; returns the manifest that says where all is now. Raises Fenced, Unfinished."""
         with self._whole("what upkeep has tidied"):
             try:
-                changed = upkeep.run({name: self._tables[name] for name in sorted(self._tables)})
+                tables = {name: self._tables[name] for name in sorted(self._tables)}
+                folded = upkeep.run(tables, manifest.folded)
             except CommitFailedError as error:
                 raise Fenced(
                     "somebody else has written to this lake during upkeep: one driver a lake"
                 ) from error
-            return self._seal(manifest) if changed else manifest
+            return manifest if folded is None else self._seal(replace(manifest, folded=folded))
 
     def read(self, table: Table, version: int, columns: Iterable[str]) -> pl.DataFrame:
         """Columns of all rows that the table's files hold at a version."""

@@ -6,75 +6,83 @@ readers of older manifests keep their files until these are older than KEPT_HOUR
 """
 
 import logging
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
-import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+from polars.exceptions import PanicException
 
 from infra.failpoints import Failpoints
-from schemas.contract import CONTRACTS
-from schemas.table import BATCH, GONE
-from schemas.tables import TABLES, Table
+from schemas.tables import TABLES
 from streams.lake.commit import once
-from streams.lake.files import late_columns, quoted, source
-from streams.lake.frames import arrow_schema
+from streams.lake.fold import fold
 
 EVERY_BATCHES = 20
 SMALL_FILES = 50
 FOLD_FROM_ROWS = 20_000
 KEPT_HOURS = 7 * 24
-FOLD_MEMORY = "512MB"
+TRIED_AGAIN = 1.1  # growth of a table after which what failed is tried again
 
 log = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """Looks after the tables of one driver; remembers how large they were when they were folded."""
+    """Looks after the tables of one driver. What does not fit into memory goes to files below `scratch`."""
 
-    def __init__(self, failpoints: Failpoints) -> None:
-        self._failpoints = failpoints
-        self._folded: dict[str, int] = {}
+    def __init__(self, failpoints: Failpoints, scratch: Path) -> None:
+        self._failpoints, self._scratch = failpoints, scratch
+        self._failed: dict[str, int] = {}  # rows of a table whose upkeep failed
 
     def due(self, batch: int) -> bool:
         return batch % EVERY_BATCHES == 0
 
-    def run(self, tables: Mapping[str, DeltaTable]) -> list[str]:
-        """Do what is worth doing; returns the tables that have changed, which a manifest has to name then."""
-        changed = []
+    def run(self, tables: Mapping[str, DeltaTable], folded: Mapping[str, int]) -> dict[str, int] | None:
+        """Do what is worth doing. `folded` is how many rows a keyed table had when it was folded last.
+
+        Returns the same as it is now, for a manifest to keep; None if no table has changed. What fails without a trace
+        in a table's log is left for later: the tables are right without it. What fails otherwise is raised.
+        """
+        # What a process left there that was killed.
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        now, changed = dict(folded), False
         for name, table in tables.items():
             files = pa.table(table.get_add_actions(flatten=True))
             rows = sum(files["num_records"].to_pylist())
-            declared = TABLES.get(name)
-            self._failpoints.hit("lake.before_upkeep")
-            if declared and declared.is_keyed and rows > max(FOLD_FROM_ROWS, 2 * self._folded.get(name, 0)):
-                self._folded[name] = fold(table, declared)
-            elif files.num_rows >= SMALL_FILES:
-                table.optimize.compact(commit_properties=once({"upkeep": "compact"}))
-            else:
+            if rows < TRIED_AGAIN * self._failed.get(name, 0):
                 continue
-            table.vacuum(KEPT_HOURS, dry_run=False, commit_properties=once({"upkeep": "vacuum"}))
+            self._failpoints.hit("lake.before_upkeep")
+            before = table.version()
+            try:
+                done = self._tidy(name, table, rows, files.num_rows, now)
+            except CommitFailedError:
+                raise
+            # A panic of polars is no Exception.
+            except (Exception, PanicException) as error:
+                if DeltaTable(table.table_uri).version() != before:
+                    raise
+                self._failed[name] = rows
+                log.warning(
+                    "upkeep of %s failed and is left for later: %s", name, str(error).partition("\n")[0]
+                )
+                continue
             self._failpoints.hit("lake.after_upkeep")
-            changed.append(name)
-            log.info("upkeep of %s: %d rows in %d files before", name, rows, files.num_rows)
-        return changed
+            if done:
+                changed = True
+                log.info("upkeep of %s: %d rows in %d files before", name, rows, files.num_rows)
+        return now if changed else None
 
-
-def fold(table: DeltaTable, declared: Table) -> int:
-    """Rewrite a keyed table to the newest row of each key; returns how many rows that are."""
-    # What a deleted entity's last version was decides about records that come later still.
-    keep_gone = declared.name in CONTRACTS
-    schema = arrow_schema(declared)
-    key, columns = (", ".join(map(quoted, names)) for names in (declared.key, schema.names))
-    rows = source(table.file_uris(), late_columns(declared, table))
-    with duckdb.connect(config={"memory_limit": FOLD_MEMORY, "threads": 1}) as database:
-        newest = database.execute(
-            f"SELECT {columns} FROM {rows} "
-            f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {BATCH} DESC) = 1 "
-            f"AND ({'true' if keep_gone else f'NOT {GONE}'}) ORDER BY {BATCH}"
-        ).to_arrow_reader()
-        kept = pa.RecordBatchReader.from_batches(
-            schema, (pa.Table.from_batches([b]).cast(schema).to_batches()[0] for b in newest if b.num_rows)
-        )
-        write_deltalake(table, kept, mode="overwrite", commit_properties=once({"upkeep": "fold"}))
-    return sum(pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist())
+    def _tidy(self, name: str, table: DeltaTable, rows: int, files: int, folded: dict[str, int]) -> bool:
+        """Whether there was something to do."""
+        declared = TABLES.get(name)
+        if declared and declared.is_keyed and rows > max(FOLD_FROM_ROWS, 2 * folded.get(name, 0)):
+            folded[name] = fold(table, declared, self._scratch)
+        elif files >= SMALL_FILES:
+            table.optimize.compact(commit_properties=once({"upkeep": "compact"}))
+        else:
+            return False
+        self._failpoints.hit("lake.before_vacuum")
+        table.vacuum(KEPT_HOURS, dry_run=False, commit_properties=once({"upkeep": "vacuum"}))
+        return True

@@ -199,7 +199,7 @@ def test_upkeep_changes_no_row_and_what_a_deletion_decided_stands(tmp_path, monk
     monkeypatch.setattr("streams.lake.upkeep.SMALL_FILES", 5)
     chance = random.Random(8)
     driver = Driver(tmp_path)
-    upkeep = Upkeep(driver.store.failpoints)
+    upkeep = Upkeep(driver.store.failpoints, tmp_path / "scratch")
     for n, batch in enumerate(cut(judged_events(events(8, 900)), chance, 15)):
         driver.run(batch)
         if n % 7 == 6:

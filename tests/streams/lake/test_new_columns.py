@@ -165,7 +165,8 @@ def test_tables_with_rows_take_in_new_columns_and_old_rows_have_nothing_there(tm
         driver.run(batch)
         if n == 1:
             before = content(driver.root, driver.manifest)
-            driver.manifest = driver.store.upkeep(Upkeep(driver.store.failpoints), driver.manifest)
+            upkeep = Upkeep(driver.store.failpoints, tmp_path / "scratch")
+            driver.manifest = driver.store.upkeep(upkeep, driver.manifest)
             assert content(driver.root, driver.manifest) == before
     expect_columns(content(driver.root, driver.manifest), True)
     expect_right(driver.root, driver.manifest)
