@@ -21,6 +21,7 @@ from infra.settings import Settings
 from replay.errors import ReplayError
 from schemas.errors import Unavailable
 from serving.store.removal import remove_generation
+from streams.lake.manifest import newest_manifest
 from streams.lake.place import lake_root
 
 ENDING_SECONDS = 90.0  # for a generation's processes
@@ -51,6 +52,7 @@ def collect(settings: Settings, numbers: Iterable[int]) -> list[Removed]:
     """Remove these generations. Raises ReplayError for one that is live or still needed, Unavailable."""
     failpoints, found = Failpoints(settings), []
     for number in numbers:
+        check_not_needed(settings, read_generations(settings), number)
         now = change_generations(settings, lambda now, number=number: _gone(now, number))
         generation = now.known[number].generation
         failpoints.hit("replay.after_gone")
@@ -69,14 +71,23 @@ def _gone(now: Generations, number: int) -> dict[str, dict[str, str]]:
         raise ReplayError(f"expected a generation that nobody reads, and g{number} is the live one")
     if number not in now.known:
         raise ReplayError(f"expected a generation that was started, saw g{number}")
-    for other in now.known.values():
-        archive = other.generation.archive
-        if archive and archive.number == number and other.state is not State.GONE:
-            raise ReplayError(
-                f"expected a generation that no other one needs, and {other.generation.name} was begun from the bronze "
-                f"tables of g{number}: they hold what the topics no longer do"
-            )
     return {} if now.known[number].state is State.GONE else {f"g{number}/state": {"state": State.GONE}}
+
+
+def check_not_needed(settings: Settings, now: Generations, number: int) -> None:
+    """Raise ReplayError while another generation has not taken over what only bronze of this one holds."""
+    for other in now.known.values():
+        generation = other.generation
+        archive = generation.archive
+        if archive is None or archive.number != number or other.state is State.GONE:
+            continue
+        manifest = newest_manifest(lake_root(settings, generation.name))
+        taken = manifest.until if manifest else {}
+        if any(taken.get(at, 0) < seam for at, seam in generation.seams().items() if seam):
+            raise ReplayError(
+                f"expected a generation that nobody needs, and {generation.name} was begun from the bronze tables "
+                f"of g{number} and has not taken them over yet: wait until its lake has caught up"
+            )
 
 
 def _await_end(settings: Settings, generation: Generation) -> None:
@@ -115,6 +126,7 @@ def _delete_topics(settings: Settings, generation: Generation) -> tuple[str, ...
 def _delete_directories(settings: Settings, generation: Generation, now: Generations) -> tuple[str, ...]:
     checkpoints = settings.state_dir / "checkpoints"
     places = [checkpoints / generation.name, checkpoints / f"{generation.name}-lake"]
+    places.append(settings.state_dir / "upkeep" / generation.name)
     root = lake_root(settings, generation.name)
     if "://" not in root:
         places.append(Path(root))
