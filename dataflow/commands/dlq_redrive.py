@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from dataflow.code_of import by_the_code_of
 from dataflow.letter_filters import letter_filters
 from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
 from infra.runtime.run_state import running_settings
@@ -46,6 +47,7 @@ def redrive(
     go back that would be accepted now.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers", "kafka_schema_registry"))
+    by_the_code_of(settings)
     with Redriver(settings) as redriver:
         plan = redriver.plan(wanted, hopeless=hopeless)
         if not as_json:

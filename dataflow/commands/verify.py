@@ -2,8 +2,9 @@
 
 import click
 
+from dataflow.code_of import by_the_code_of
 from dataflow.difference_text import lines
-from dataflow.options import examples, json_option, print_json, settings_option
+from dataflow.options import GenerationName, examples, json_option, print_json, settings_option
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from replay.verify.report import documents
@@ -15,6 +16,7 @@ NOT_EXACT, NOT_COMPARED = 1, 2
 @click.command(
     epilog=examples(
         "dataflow verify",
+        "dataflow verify --generation g2",
         "dataflow verify --lake-only",
         "dataflow verify --json | jq '.tables[] | select(.equal | not)'",
     )
@@ -23,6 +25,7 @@ NOT_EXACT, NOT_COMPARED = 1, 2
     "numbers are read as readers are told them, each with its offsets, the lake is asked to end a batch at the last of "
     "these, and both are compared with what the records up to there say."
 )
+@click.option("--generation", type=GenerationName(), help="Which one; the live one by default.")
 @click.option("--lake-only", is_flag=True, help="Leave the live numbers alone.")
 @click.option(
     "--patience",
@@ -35,10 +38,18 @@ NOT_EXACT, NOT_COMPARED = 1, 2
 @settings_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, settings: Settings, lake_only: bool, patience: float, as_json: bool
+    ctx: click.Context,
+    /,
+    settings: Settings,
+    generation: int | None,
+    lake_only: bool,
+    patience: float,
+    as_json: bool,
 ) -> None:
     """Compute the lake and the live numbers again from bronze, by plain Python and SQL, and compare row by row."""
     settings = running_settings(settings, needs=("kafka_bootstrap_servers", "kafka_schema_registry"))
+    by_the_code_of(settings, generation)
+    settings = settings.replace(dataflow_generation=generation)
     found = verify(settings, with_live=not lake_only, patience=patience)
     show(found, as_json)
     if not found.exact:
