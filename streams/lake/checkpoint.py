@@ -15,6 +15,7 @@ from pathlib import Path
 from infra.kafka import Offsets
 from infra.settings import Settings
 from schemas.errors import DataflowError, GenerationError, Transient
+from streams.lake.lost import WAYS_OUT, LostLake
 from streams.lake.manifest import Manifest
 
 RESUME = "resume"
@@ -68,6 +69,18 @@ class Checkpoint:
                 "over from the beginning of the topics"
             )
 
+    def expect_no_batch(self, root: str) -> None:
+        """Raise LostLake if Spark has finished batches: there is no lake at `root` that has them."""
+        if any(self.directory.glob("commits/[0-9]*")):
+            raise LostLake(
+                f"expected the lake that the checkpoint in {self.directory} belongs to at {root}, and there is none. "
+                f"{WAYS_OUT}"
+            )
+
+    def begun(self) -> None:
+        """Spark has planned a batch: from here on the checkpoint says where to go on, and no `resume` does."""
+        (self._home / RESUME).unlink(missing_ok=True)
+
     def resume(self) -> None:
         """Let the next query begin a new checkpoint where the manifest is; that holds until it has planned a batch."""
         self._home.mkdir(parents=True, exist_ok=True)
@@ -76,7 +89,6 @@ class Checkpoint:
 
     def batch_end(self, batch_id: int, prefix: str) -> Offsets:
         """The offsets that a batch of the query ends before, by topic name without prefix."""
-        (self._home / RESUME).unlink(missing_ok=True)  # now there is a checkpoint that can be lost
         text = (self.directory / "offsets" / str(batch_id)).read_text("utf-8")
         by_topic = json.loads(text.splitlines()[-1])
         return {

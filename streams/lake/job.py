@@ -77,6 +77,8 @@ class LakeJob:
             stack.enter_context(self.checkpoint.lock())
             if (found := self.store.newest_manifest()) is not None:
                 self.checkpoint.check(found)
+            else:
+                self.checkpoint.expect_no_batch(lake_root(settings, self.generation.name))
             topics = {topic: identity.topic_id for topic, identity in self.generation.topics.items()}
             schemas = self.world.schemas()
             self.manifest = self.store.open(self.generation.name, topics, definition(settings), schemas)
@@ -177,6 +179,7 @@ class LakeJob:
         return course
 
     def start(self) -> StreamingQuery:
+        self.failpoints.hit("lake.before_query")
         prefix = self.settings.topic_prefix
         names = [prefix + topic for topic in self.generation.topics]
         starting: dict[str, dict[str, int]] = {name: {} for name in names}
@@ -210,6 +213,10 @@ class LakeJob:
     def query_batch(self, _: DataFrame, batch_id: int) -> None:
         """What Spark calls for each batch. It comes again after a crash, and then may be done already."""
         try:
+            self.checkpoint.begun()
+            if batch_id:
+                # Spark has written that the batch before this one is done.
+                self.failpoints.hit("lake.after_checkpoint")
             until = self.checkpoint.batch_end(batch_id, self.settings.topic_prefix)
             since = self.since()
             planned = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}

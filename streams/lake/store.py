@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from infra.failpoints import Failpoints
@@ -26,6 +26,7 @@ from streams.lake.commit import once
 from streams.lake.evolution import bringing, new_columns
 from streams.lake.frames import arrow_schema
 from streams.lake.halfway import AGAIN, Fenced, Unfinished, whole, written
+from streams.lake.lost import expect_all
 from streams.lake.manifest import Manifest, manifest_of, newest_manifest
 from streams.lake.place import MANIFESTS
 from streams.lake.upkeep import Upkeep
@@ -67,8 +68,9 @@ class LakeStore:
 
         `topics` are the ids of the source topics: a lake is a function of these and no others. `definition` is what
         decides about a record (see `streams.lake.code`), `schemas` are those that the registry lists.
-        Raises GenerationError if it is the lake of another generation, of topics that were created again since, or of
-        declarations that would have made something else of the records in it; Unfinished if it failed.
+        Raises GenerationError, before anything is written, if it is the lake of another generation, of topics that were
+        created again since, or of declarations that would have made something else of the records in it, or if a part
+        of it is gone; Unfinished if it failed.
         """
         with written("what belongs to a start", self._root):
             return self._open(generation, topics or {}, definition or {}, schemas or {})
@@ -80,37 +82,40 @@ class LakeStore:
         definition: Mapping[str, str],
         schemas: Mapping[str, Sequence[RegisteredSchema]],
     ) -> Manifest:
-        for table in TABLES.values():
-            self._tables[table.name] = self._open_or_create(
-                table.name, arrow_schema(table), table.doc, table.layer
-            )
-        self._tables[MANIFESTS] = self._open_or_create(
-            MANIFESTS, _MANIFEST_SCHEMA, "What each batch left.", ""
-        )
-        manifest = manifest_of(self._tables[MANIFESTS])
+        found = {name: table for name in (*TABLES, MANIFESTS) if (table := self._existing(name)) is not None}
+        manifest = manifest_of(found[MANIFESTS]) if MANIFESTS in found else None
+        expect_all(found, manifest, self._root)
         if manifest is None:
             manifest = Manifest(0, generation, {}, {})
+        self._refuse_other(manifest, generation, topics)
+        evolution.check(manifest, definition)
+        new = self._new_columns(found, manifest, schemas)
+        # Whatever is refused has been by now: nothing was written for it.
+        missing = {name: self._create(name) for name in (*TABLES, MANIFESTS) if name not in found}
+        self._tables = found | missing
+        moved = self._take_back(manifest)
+        # A table that is taken back has its old columns.
+        self._add_columns(new)
+        manifest = replace(
+            manifest,
+            topics=dict(topics or manifest.topics),
+            definition=dict(definition or manifest.definition),
+        )
+        return self._seal(manifest) if moved or new else manifest
+
+    def _refuse_other(self, manifest: Manifest, generation: str, topics: Mapping[str, str]) -> None:
+        """Raise GenerationError if this is the lake of something else."""
         others = [t for t, topic_id in manifest.topics.items() if topics.get(t, topic_id) != topic_id]
         if others:
             raise GenerationError(
                 f"expected a lake of these source topics at {self._root}, and {', '.join(others)} were created again "
                 "since it was filled: `dataflow generation new` starts over; or name another LAKE_URI"
             )
-        evolution.check(manifest, definition)
-        manifest = replace(
-            manifest,
-            topics=dict(topics or manifest.topics),
-            definition=dict(definition or manifest.definition),
-        )
         if manifest.generation != generation:
             raise GenerationError(
                 f"expected the lake of generation {generation} at {self._root}, and it is that of "
                 f"{manifest.generation}: name another LAKE_URI, or move the old one away"
             )
-        moved = self._take_back(manifest)
-        # A table that is taken back has its old columns.
-        moved |= self._add_columns(manifest, schemas)
-        return self._seal(manifest) if moved else manifest
 
     def write(
         self,
@@ -186,13 +191,19 @@ class LakeStore:
             ) from error
         self.failpoints.hit(f"lake.after_append_{name}")
 
-    def _open_or_create(self, name: str, schema: pa.Schema, doc: str, layer: str) -> DeltaTable:
+    def _existing(self, name: str) -> DeltaTable | None:
         try:
             return DeltaTable(self.uri(name))
         except TableNotFoundError:
-            return DeltaTable.create(
-                self.uri(name), Schema.from_arrow(schema), mode="ignore", name=name, description=doc
-            )
+            return None
+
+    def _create(self, name: str) -> DeltaTable:
+        schema, doc = _MANIFEST_SCHEMA, "What each batch left."
+        if name != MANIFESTS:
+            schema, doc = arrow_schema(TABLES[name]), TABLES[name].doc
+        return DeltaTable.create(
+            self.uri(name), Schema.from_arrow(schema), mode="ignore", name=name, description=doc
+        )
 
     def _take_back(self, manifest: Manifest) -> bool:
         """Bring every table back to what the manifest names; returns whether one was elsewhere."""
@@ -208,15 +219,30 @@ class LakeStore:
             self.failpoints.hit("lake.after_take_back")
         return moved
 
-    def _add_columns(self, manifest: Manifest, schemas: Mapping[str, Sequence[RegisteredSchema]]) -> bool:
-        """Give the tables what was declared since they were made; returns whether there was any."""
-        added = {name: new_columns(table, self._tables[name].schema()) for name, table in TABLES.items()}
-        added = {name: fields for name, fields in added.items() if fields}
+    def _new_columns(
+        self,
+        found: Mapping[str, DeltaTable],
+        manifest: Manifest,
+        schemas: Mapping[str, Sequence[RegisteredSchema]],
+    ) -> dict[str, list[Field]]:
+        """What was declared since the tables were made. Raises GenerationError if they cannot take it in."""
+        added = {}
+        for name, table in found.items():
+            if name == MANIFESTS:
+                continue
+            named = manifest.tables.get(name, 0)
+            # What no manifest names is taken back, columns too.
+            stored = table if table.version() == named else DeltaTable(self.uri(name), version=named)
+            if fields := new_columns(TABLES[name], stored.schema()):
+                added[name] = fields
         for name, fields in added.items():
             topic = TABLES[name].topic
             if topic is not None:
                 ids = bringing(topic, [field.name for field in fields], schemas.get(topic, ()))
                 self._refuse_if_known(topic, ids, manifest)
+        return added
+
+    def _add_columns(self, added: Mapping[str, list[Field]]) -> None:
         for name, fields in added.items():
             told = once({"added": ", ".join(field.name for field in fields)})
             self.failpoints.hit("lake.before_new_column")
@@ -225,7 +251,6 @@ class LakeStore:
             except CommitFailedError as error:
                 raise Fenced(f"somebody else has written to table {name}: one driver a lake") from error
             self.failpoints.hit("lake.after_new_column")
-        return bool(added)
 
     def _refuse_if_known(self, topic: str, ids: Sequence[int], manifest: Manifest) -> None:
         """Raise GenerationError if records of these schemas are in: their rows would lack what they bring."""

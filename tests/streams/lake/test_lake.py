@@ -1,6 +1,7 @@
 """The lake holds every record, and what it says of them a second computation says too: whatever is killed when."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from infra.entry import EXIT_TERMINAL, EXIT_TRANSIENT
 from schemas.contract import CONTRACTS
 from schemas.tables import TABLES
 from streams.lake.checkpoint import Checkpoint
+from streams.lake.place import MANIFESTS, lake_root
 from tests.e2e.kit import Shop
 from tests.helpers import wait_for
 from tests.streams.lake.kit import LakeProcess, bootstrap, verified
@@ -125,7 +127,71 @@ def test_a_lost_checkpoint_is_an_error_with_two_ways_out(settings):
         assert "dataflow lake resume" in lake.log()
         assert "dataflow generation new" in lake.log()
         checkpoint.resume()
+        # What was decided holds until a new checkpoint is there.
+        with LakeProcess(settings.replace(dataflow_failpoint="lake.before_query")) as killed:
+            killed.launch()
+            wait_for(lambda: killed.poll() is not None, 120, "the kill before the query starts")
+        assert (settings.state_dir / "failpoints" / "lake.before_query").exists()
         lake.launch()
         manifest = lake.settle()
     expect_truth(shop, manifest)
     verified(settings)
+
+
+@pytest.mark.longhaul
+def test_a_lake_that_is_not_there_any_more_is_not_founded_anew(settings):
+    """As when LAKE_URI is not mounted, or somebody has removed what he took for a log."""
+    bootstrap(settings)
+    shop = Shop(settings, 20_000, 15)
+    shop.produce(500)
+    root, away = Path(lake_root(settings, "g1")), settings.state_dir / "away"
+    with LakeProcess(settings) as lake:
+        lake.launch()
+        before = lake.settle()
+        lake.stop()
+        for lost, told in (
+            (root, "the checkpoint in"),
+            (root / MANIFESTS, "there are none"),
+            (root / "orders", "orders"),
+        ):
+            lost.rename(away)
+            lake.launch()
+            wait_for(lambda: lake.poll() is not None, 120, "the refusal")
+            assert lake.poll() == EXIT_TERMINAL
+            assert "LostLake: expected" in lake.log()
+            assert told in lake.log().splitlines()[-1]
+            assert not lost.exists(), "it was founded anew"
+            away.rename(lost)
+        shop.produce(500)
+        lake.launch()
+        manifest = lake.settle()
+        assert manifest.number > before.number
+    expect_truth(shop, manifest)
+    verified(settings)
+
+
+@pytest.mark.longhaul
+def test_a_checkpoint_or_a_lake_out_of_a_backup_does_no_harm(settings):
+    """The range of a batch is from the manifest's offsets to where the checkpoint ends it, whichever is older."""
+    bootstrap(settings)
+    shop = Shop(settings, 20_000, 16)
+    root = Path(lake_root(settings, "g1"))
+    with LakeProcess(settings) as lake:
+        checkpoint = Checkpoint(settings, lake.generation.name).directory
+        for backed_up in (checkpoint, root):
+            for _ in range(2):
+                shop.produce(400)
+                lake.launch()
+                lake.settle()
+                lake.stop()
+                if not (settings.state_dir / "backup").exists():
+                    shutil.copytree(backed_up, settings.state_dir / "backup")
+            shutil.rmtree(backed_up)
+            (settings.state_dir / "backup").rename(backed_up)
+            lake.launch()
+            expect_truth(shop, lake.settle())
+            shop.produce(400)
+            manifest = lake.settle()
+            lake.stop()
+            expect_truth(shop, manifest)
+            verified(settings)
