@@ -20,7 +20,7 @@ from serving.api import (
     state_routes,
     table_routes,
 )
-from serving.api.auth import Guard
+from serving.api.auth import Guard, is_open
 from serving.api.direct import Direct
 from serving.api.rate_limit import limit_of
 from serving.api.service import Service
@@ -94,3 +94,7 @@ def describe_keys(app: FastAPI) -> None:
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
     document["security"] = [{"bearer": []}, {"header": []}]
+    for path, operations in document["paths"].items():
+        if is_open(path):
+            for operation in operations.values():
+                operation["security"] = []

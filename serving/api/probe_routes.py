@@ -39,7 +39,7 @@ async def readyz(request: Request) -> Response:
     return answer({"status": "ready"})
 
 
-@router.get("/metrics", summary="For Prometheus", response_class=Response)
+@router.get("/metrics", summary="For Prometheus", response_class=Response, responses=openapi.EXPOSITION)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format: the live state at this moment, and the process's own counters."""
     service = service_of(request)

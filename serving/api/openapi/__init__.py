@@ -29,7 +29,16 @@ from serving.api.openapi.replays import (
     REPLAY_SWITCH,
     REPLAYS,
 )
-from serving.api.openapi.state import EXACTNESS, FRESHNESS, KEY, LAG, LIVE, LIVE_PARAMETERS, STATUS
+from serving.api.openapi.state import (
+    EXACTNESS,
+    EXPOSITION,
+    FRESHNESS,
+    KEY,
+    LAG,
+    LIVE,
+    LIVE_PARAMETERS,
+    STATUS,
+)
 from serving.api.openapi.tables import (
     LAKE,
     LAKE_PARAMETERS,
@@ -45,6 +54,7 @@ __all__ = [
     "CATALOGUE",
     "EVENTS",
     "EXACTNESS",
+    "EXPOSITION",
     "FRESHNESS",
     "KEY",
     "LAG",

@@ -39,6 +39,10 @@ VERIFIED: Schema = objects(
         "differences": {"type": "array", "items": OBJECT},
     }
 )
+EXPOSITION: dict[int | str, Any] = {
+    200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},
+    **AUTH,
+}
 STATUS: dict[int | str, Any] = {
     200: answers(
         objects(
