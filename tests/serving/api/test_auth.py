@@ -19,6 +19,7 @@ KEYS = "dash:read-secret:read,shop:writer-sécret:write,both:both-secret:read+wr
 OPEN = [
     "/",
     "/tables",
+    "/replays",
     "/docs",
     "/static/app.js",
     "/static/style.css",
@@ -35,7 +36,7 @@ SECRETS = {
     "admin-secret": {"read", "write", "admin"},
 }
 # Something for each parameter of a path; whether there is such a thing does not matter here.
-PARTS = {"{id}": "orders%2F0%2F0", "{name}": "raw_orders"}
+PARTS = {"{id}": "orders%2F0%2F0", "{name}": "raw_orders", "{act}": "pause"}
 APP = create_app(Settings.load({"DATAFLOW_ENV_FILE": ""}, dataflow_api_keys=SecretStr(KEYS)))
 
 
@@ -65,13 +66,16 @@ class Route(NamedTuple):
         """The scope: whoever adds a route that is of none of these kinds has to say here what it needs."""
         if self.method == "GET":
             return "read"
+        if self.path.startswith("/v1/replays"):
+            return "admin"
         return {"/v1/dead-letters/redrive": "admin"}.get(self.path) or {"/v1/events": "write"}[
             self.path.rpartition("/")[0]
         ]
 
     def status(self, api: Running, **headers: bytes) -> int:
         """What it answers; of a stream, the beginning is enough."""
-        body = {} if self.method == "GET" else {"json": {}}
+        # A body that every route refuses: who may start something here does not.
+        body = {} if self.method == "GET" else {"json": {"no_such_member": 0}}
         with api.http.stream(self.method, self.url, headers=headers, **body) as answer:
             return answer.status_code
 

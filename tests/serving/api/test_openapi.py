@@ -58,9 +58,17 @@ def filled(platform: Platform) -> Iterator[Shop]:
 
 
 def operations() -> list[APIOperation]:
-    """Every route but the push stream, which does not end; tests/serving/api/test_live.py looks at that."""
+    """Every route but the push stream, which does not end, and replays, which begin and remove generations.
+
+    tests/serving/api/test_live.py and test_replays.py look at those.
+    """
     document = create_app(Settings.load({"DATAFLOW_ENV_FILE": ""})).openapi()
-    found = schemathesis.openapi.from_dict(document).exclude(path="/v1/live").get_all_operations()
+    found = (
+        schemathesis.openapi.from_dict(document)
+        .exclude(path="/v1/live")
+        .exclude(path_regex="^/v1/replays")
+        .get_all_operations()
+    )
     return [each.ok() for each in found]
 
 
