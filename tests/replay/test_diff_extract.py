@@ -128,6 +128,7 @@ def test_one_order_more_is_told_where_it_counts_and_nowhere_else(settings, tmp_p
         assert {t.column: t.difference for t in revenue.totals if t.difference} == {
             "gross": Decimal("12.50"),
             "orders": 1,
+            "net": Decimal("12.50"),
         }
     assert {t.column: t.difference for t in by_title["events in all"].totals if t.difference} == {
         "records": 1,
