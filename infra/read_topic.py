@@ -38,7 +38,9 @@ def read_topic(
     if not open_:
         return
     # The last offsets may be a transaction's marker, which no consumer sees: the client tells that it is there.
-    reader = consumer(bootstrap, "dataflow-read-topic", **{"enable.partition.eof": True})
+    # Behind a marker nothing comes, and a fetch that waits for more would hold up that word for half a second.
+    waits = {"enable.partition.eof": True, "fetch.wait.max.ms": 20}
+    reader = consumer(bootstrap, "dataflow-read-topic", **waits)
     try:
         reader.assign([TopicPartition(topic, p, first[topic, p]) for p in sorted(open_)])
         heard = time.monotonic()

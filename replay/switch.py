@@ -4,9 +4,11 @@ Before it is written, what would make a reader see a wrong number, or go back, i
 changed; killed after, it is done.
 """
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from infra.failpoints import Failpoints
 from infra.generations import (
@@ -19,6 +21,8 @@ from infra.generations import (
     change_generations,
     read_generations,
 )
+from infra.runtime.run_state import read_run
+from infra.runtime.spec import State as ProcessState
 from infra.settings import Settings
 from replay.differences import Kept, kept_difference
 from replay.errors import ReplayError
@@ -30,6 +34,7 @@ NUMBERS_BEHIND = 5_000
 LAKE_BEHIND_SECONDS = 60
 POLL_SECONDS = 0.5
 VERIFIED_WITHIN = 3600.0  # seconds
+READY = str(ProcessState.READY)
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
     if number == base.number:
         raise ReplayError(f"expected a generation that is not live yet, and g{number} is")
     check_running(found)
+    check_answering(settings, found.generation)
     check_caught_up(read_progress(settings, found.generation))
     check_verified(read_progress(settings, found.generation), time.time(), guards.unverified)
     if not guards.undiffed:
@@ -87,6 +93,7 @@ def rollback(
         progress = read_progress(settings, before.generation)
         told(progress)
         try:
+            check_answering(settings, before.generation)
             check_caught_up(progress)
             return switch(settings, base.number, now.before, pause_old)
         except ReplayError:
@@ -121,6 +128,29 @@ def check_running(recorded: Recorded) -> None:
             f"expected generation {name} to follow the topics, and it is {recorded.state}: `dataflow replay resume "
             f"{name}`, wait until it has caught up, then try again"
         )
+
+
+def check_answering(settings: Settings, generation: Generation) -> None:
+    """The old API leaves as soon as the pointer moves: on the platform of this machine its successor has to be up."""
+    run = read_run(settings.state_dir)
+    rows = run.processes if run is not None and run.is_alive() else []
+    mine = [
+        row for row in rows if row["name"] == f"api@{generation.name}" or _serves(settings, row, generation)
+    ]
+    if any(row["name"].startswith("api") for row in rows) and not any(row["state"] == READY for row in mine):
+        raise ReplayError(
+            f"expected the API of {generation.name} to be ready to take over, and it is not: `dataflow status` shows "
+            "its state; try again when it is"
+        )
+
+
+def _serves(settings: Settings, row: Mapping[str, Any], generation: Generation) -> bool:
+    """Whether the API that was there from the start serves this generation, by its own word."""
+    try:
+        status = json.loads((settings.state_dir / "status" / "api.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return row["name"] == "api" and status.get("generation") == generation.number
 
 
 def check_caught_up(progress: Progress) -> None:

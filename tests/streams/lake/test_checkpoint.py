@@ -35,6 +35,7 @@ def test_a_new_one_may_begin_however_often_a_driver_dies_before_it_has(checkpoin
         checkpoint.check(MANIFEST)
         assert not checkpoint.directory.exists()
     plan(checkpoint, 0, 9)
+    checkpoint.begun()
     assert checkpoint.batch_end(0, "t.") == {("orders", 0): 9}
     checkpoint.check(MANIFEST)
     # From now on it can be lost.
