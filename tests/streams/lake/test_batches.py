@@ -30,9 +30,10 @@ from tests.streams.lake.shop import KNOWN, MAX_BYTES, PARTITIONS, judged_events,
 class Driver:
     """One driver of a lake, as the job is one."""
 
-    def __init__(self, home, tz="UTC", root=None):
+    def __init__(self, home, tz="UTC", root=None, failpoint=None):
         self.home, self.root = home, str(root or home / "lake")
-        self.store = LakeStore(self.root, Failpoints(isolated_settings(home)))
+        settings = isolated_settings(home, dataflow_failpoint=failpoint or None)
+        self.store = LakeStore(self.root, Failpoints(settings))
         self.manifest = self.store.open("g1")
         self.tables = Known(self.store, self.manifest).tables(tz)
 

@@ -3,14 +3,12 @@
 What would make something else of the records that are in is refused, with the way out, and changes nothing.
 """
 
-import json
 import random
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from shutil import copytree
 
 import polars as pl
 import pytest
@@ -18,72 +16,34 @@ from deltalake import DeltaTable
 
 from infra.failpoints import Failpoints
 from infra.registry import RegisteredSchema
-from schemas.contract import CONTRACTS, DIRECTORY, load_contract
+from schemas.contract import CONTRACTS, load_contract
 from schemas.errors import GenerationError
-from schemas.tables import RELATIONS, TABLES, bronze, silver, versions
-from sources.codec import EventCodec, _parsed
+from schemas.tables import RELATIONS, TABLES, bronze, silver
+from sources.codec import EventCodec
 from streams.judge import judge
 from streams.lake.code import definition
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
-from streams.plain_judge import _reading
 from tests.helpers import isolated_settings
 from tests.sources.generator_kit import IDS, START
+from tests.streams.lake.newer import NEW, NEWER, TOPICS, declare_anew, declared, forget_schemas, longer
 from tests.streams.lake.restless import events
 from tests.streams.lake.shop import KNOWN, MAX_BYTES, judged_events
 from tests.streams.lake.test_batches import Driver, content, cut, expect_right
 from tests.streams.lake.test_lost import files_of
 
-TOPICS = ("customers", "orders", "clickstream")  # with a history, keyed, and facts
 EXAMPLE = Path(__file__).parents[3] / "examples" / "returns"
-NEWER = 500  # added to a schema's id
-MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
-TIME = {"type": "long", "logicalType": "timestamp-micros"}
-NEW = (("note", "string"), ("fee", MONEY), ("seen_at", TIME))
 
 
 class Died(BaseException):
     """What stands for a kill here: nothing makes an error of it."""
 
 
-def declared(directory, topic, change):
-    """The contract of a topic after `change` was done to the list of its fields."""
-    if not directory.exists():
-        copytree(DIRECTORY / "rules", directory / "rules")
-        (directory / "avro").mkdir()
-    avro = json.loads((DIRECTORY / "avro" / f"{topic}.avsc").read_text("utf-8"))
-    change(avro["fields"])
-    (directory / "avro" / f"{topic}.avsc").write_text(json.dumps(avro), "utf-8")
-    return load_contract(topic, directory)
-
-
-def longer(fields):
-    """Three new columns, not at the end."""
-    fields[2:2] = [{"name": name, "type": ["null", kind], "default": None, "doc": name} for name, kind in NEW]
-
-
 @pytest.fixture
 def declare(tmp_path, monkeypatch):
     """Declares a topic anew for this process, under a newer schema id."""
-
-    def now(topic, change):
-        contract = declared(tmp_path / "declared", topic, change)
-        monkeypatch.setitem(CONTRACTS, topic, contract)
-        tables = [bronze(contract), silver(contract)]
-        tables += [versions(contract)] if f"{topic}_versions" in TABLES else []
-        for table in tables:
-            for known in (TABLES, RELATIONS):
-                monkeypatch.setitem(known, table.name, table)
-        newer = RegisteredSchema(IDS[topic] + NEWER, 2, contract.avro_json)
-        monkeypatch.setitem(KNOWN, topic, [*KNOWN[topic], newer])
-        ids = {name: schemas[-1].schema_id for name, schemas in KNOWN.items()}
-        monkeypatch.setattr("tests.streams.lake.shop.CODEC", EventCodec(ids))
-        for cached in (_parsed, _reading):
-            cached.cache_clear()
-
-    yield now
-    for cached in (_parsed, _reading):
-        cached.cache_clear()
+    yield lambda topic, change: declare_anew(monkeypatch, tmp_path / "declared", topic, change)
+    forget_schemas()
 
 
 def stream(seed, chance=None):
