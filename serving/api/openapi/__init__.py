@@ -13,7 +13,7 @@ from serving.api.openapi.dead_letters import (
 from serving.api.openapi.events import EVENTS, event_body
 from serving.api.openapi.metrics import CATALOGUE, rows_parameters, rows_responses, top_parameters
 from serving.api.openapi.newest import NEWEST, NEWEST_PARAMETERS
-from serving.api.openapi.parts import STRING, answers, objects, problem
+from serving.api.openapi.parts import AUTH, STRING, answers, objects, problem
 from serving.api.openapi.replays import (
     REPLAY,
     REPLAY_ACT,
@@ -51,6 +51,7 @@ from serving.api.openapi.tables import (
 )
 
 __all__ = [
+    "AUTH",
     "CATALOGUE",
     "EVENTS",
     "EXACTNESS",

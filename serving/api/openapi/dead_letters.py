@@ -12,6 +12,7 @@ from serving.api.openapi.parts import (
     WHOLE,
     Schema,
     answers,
+    link,
     objects,
     or_null,
     problem,
@@ -108,20 +109,28 @@ _SLOW = {
 }
 
 LETTERS: dict[int | str, Any] = {
-    200: answers(
-        objects(
-            {
-                "generation": _GENERATION,
-                "letters": {
-                    "type": "array",
-                    "items": _letter({"reasons": {"type": "array", "items": STRING}, "redriven": _REDRIVEN}),
-                },
-                "next": or_null(STRING),
-                **_AS_OF,
-            }
+    200: {
+        **answers(
+            objects(
+                {
+                    "generation": _GENERATION,
+                    "letters": {
+                        "type": "array",
+                        "items": _letter(
+                            {"reasons": {"type": "array", "items": STRING}, "redriven": _REDRIVEN}
+                        ),
+                    },
+                    "next": or_null(STRING),
+                    **_AS_OF,
+                }
+            ),
+            "The newest that are wanted.",
         ),
-        "The newest that are wanted.",
-    ),
+        "links": {
+            "letter": link("/v1/dead-letters/{id}", "One of them, whole.", id="$response.body#/letters/0/id"),
+            "next": link("/v1/dead-letters", "Those before them.", cursor="$response.body#/next"),
+        },
+    },
     **_WRONG,
     **AUTH,
     410: problem("The cursor is of a generation that is no longer served."),

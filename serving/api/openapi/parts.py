@@ -46,6 +46,12 @@ def answers(schema: Schema, description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
+def link(path: str, description: str, **parameters: str) -> dict[str, Any]:
+    """What of an answer may be asked for next: GET of a path, with parameters found in the question and its answer."""
+    pointer = path.replace("~", "~0").replace("/", "~1")
+    return {"operationRef": f"#/paths/{pointer}/get", "parameters": parameters, "description": description}
+
+
 def problem(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": PROBLEM}}}
 

@@ -15,6 +15,7 @@ from serving.api.openapi.parts import (
     WHOLE,
     Schema,
     answers,
+    link,
     objects,
     or_null,
     problem,
@@ -90,17 +91,24 @@ _BUSY = {
     )
 }
 
+_FIRST = "$response.body#/tables/0/name"
 TABLES: dict[int | str, Any] = {
-    200: answers(
-        objects(
-            {
-                "tables": {"type": "array", "items": objects({**_DICTIONARY, "facts": or_null(_FACTS)})},
-                "detail": {**or_null(STRING), "description": "Why there are no facts."},
-                "as_of": or_null(AS_OF),
-            }
+    200: {
+        **answers(
+            objects(
+                {
+                    "tables": {"type": "array", "items": objects({**_DICTIONARY, "facts": or_null(_FACTS)})},
+                    "detail": {**or_null(STRING), "description": "Why there are no facts."},
+                    "as_of": or_null(AS_OF),
+                }
+            ),
+            "All tables and views.",
         ),
-        "All tables and views.",
-    ),
+        "links": {
+            "rows": link("/v1/tables/{name}", "The rows of one of them.", name=_FIRST),
+            "columns": link("/v1/tables/{name}/columns", "What its columns mean.", name=_FIRST),
+        },
+    },
     **_SAME,
     **_WRONG,
     **AUTH,

@@ -1,14 +1,20 @@
-"""What OpenAPI says of each route holds for whatever is sent to it: status codes, content types, bodies."""
+"""What OpenAPI says of each route holds for whatever is sent to it: answers, what is refused, keys, links."""
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, seed, settings
-from schemathesis import APIOperation, Case, GenerationMode
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from pydantic import SecretStr
+from schemathesis import APIOperation, BaseSchema, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.generation.stateful.state_machine import StepOutput
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -20,7 +26,9 @@ from infra.settings import Settings
 from serving.api.app import create_app
 from sources.codec import EventCodec
 from tests.cli.kit import DeadLetterWriter, customer, order
+from tests.helpers import wait_for
 from tests.page.kit import Shop, tape
+from tests.serving.api.kit import Running, serving
 from tests.serving.lake_kit import raw_order
 
 CHECKS = [
@@ -29,7 +37,10 @@ CHECKS = [
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
+    negative_data_rejection,
 ]
+SECRET = "admin-secret"
+KEYS = SecretStr(f"root:{SECRET}:admin")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -57,24 +68,43 @@ def filled(platform: Platform) -> Iterator[Shop]:
     shop.close()
 
 
-def operations() -> list[APIOperation]:
+@pytest.fixture(scope="module")
+def locked(filled: Shop) -> Iterator[Running]:
+    """The same shop, where a key is needed."""
+    with serving(filled.settings.replace(dataflow_api_keys=KEYS)) as running:
+        wait_for(lambda: running.get("/readyz").status_code == 200, 30, "readiness")
+        yield running
+
+
+def document(**changes: Any) -> BaseSchema:
     """Every route but the push stream, which does not end, and replays, which begin and remove generations.
 
     tests/serving/api/test_live.py and test_replays.py look at those.
     """
-    document = create_app(Settings.load({"DATAFLOW_ENV_FILE": ""})).openapi()
-    found = (
-        schemathesis.openapi.from_dict(document)
-        .exclude(path="/v1/live")
-        .exclude(path_regex="^/v1/replays")
-        .get_all_operations()
+    app = create_app(Settings.load({"DATAFLOW_ENV_FILE": ""}, **changes))
+    found = schemathesis.openapi.from_dict(app.openapi())
+    return found.exclude(path="/v1/live").exclude(path_regex="^/v1/replays")
+
+
+def operations(**changes: Any) -> list[APIOperation]:
+    return [each.ok() for each in document(**changes).get_all_operations()]
+
+
+def few(examples: int, **more: Any) -> settings:
+    """The same ones in every run."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        **more,
     )
-    return [each.ok() for each in found]
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
 @pytest.mark.parametrize("operation", operations(), ids=lambda each: each.label)
-def test_every_answer_is_one_that_openapi_describes(
+def test_every_answer_is_one_that_openapi_describes_and_what_is_wrong_is_refused(
     filled: Shop, operation: APIOperation, mode: GenerationMode
 ) -> None:
     if mode is GenerationMode.NEGATIVE and not (
@@ -89,3 +119,47 @@ def test_every_answer_is_one_that_openapi_describes(
         case.call_and_validate(base_url=filled.url, checks=CHECKS, timeout=30)
 
     conforms()
+
+
+@pytest.mark.parametrize("operation", operations(dataflow_api_keys=KEYS), ids=lambda each: each.label)
+def test_what_openapi_says_needs_a_key_is_refused_without_and_with_a_wrong_one(
+    locked: Running, operation: APIOperation
+) -> None:
+    headers, checks = {"X-API-Key": SECRET}, [*CHECKS, ignored_auth]
+    statuses: set[int] = set()
+
+    @few(3)
+    @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+    def conforms(case: Case) -> None:
+        for name in ("Authorization", "X-API-Key"):  # which it makes up, too
+            (case.headers or {}).pop(name, None)
+        answer = case.call_and_validate(base_url=locked.url, headers=headers, checks=checks, timeout=30)
+        statuses.add(answer.status_code)
+
+    conforms()
+    assert not statuses & {401, 403}
+
+
+def test_what_an_answer_links_to_is_there(filled: Shop) -> None:
+    """A walk along the links of OpenAPI: a list, one of it, the next page."""
+    reading = document().include(method="GET", path_regex="^/v1/(dead-letters|tables)")
+    walked: Counter[tuple[str, int]] = Counter()
+
+    class Walk(reading.as_state_machine()):  # type: ignore[misc]
+        def step(self, input: Any) -> Any:
+            case = input.case
+            # What a link gives, and no more: the other test asks whatever may be asked.
+            given = {name for where, name in input.applied_parameters if where.name == "QUERY"}
+            case.query = {name: value for name, value in (case.query or {}).items() if name in given}
+            if case.path == "/v1/dead-letters":
+                case.query["limit"] = 2
+            answer = case.call_and_validate(base_url=filled.url, checks=CHECKS, timeout=30)
+            if input.transition is not None and input.is_applied:
+                walked[input.transition.id, answer.status_code] += 1
+            return StepOutput(answer, case)
+
+    Walk.run(settings=few(10, stateful_step_count=5, phases=[Phase.generate]))
+    # "GET /v1/tables -> [200] rows -> GET /v1/tables/{name}"
+    links = {name.split(" -> ")[1].removeprefix("[200] ") for name, _ in walked}
+    assert links == {"letter", "next", "rows", "columns"}
+    assert {status for _, status in walked} == {200}
