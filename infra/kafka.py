@@ -21,6 +21,7 @@ from schemas.errors import GenerationError, Unavailable
 from schemas.topics import Topic
 
 TIMEOUT = 15.0  # seconds for one request to the broker
+SEE = "see whether the broker at KAFKA_BOOTSTRAP_SERVERS runs"
 CONFIRM_SECONDS, LOOK_AGAIN_SECONDS = 3.0, 0.2
 
 # After a broker's restart, or right after a topic was made: who leads a partition is not what the client knows.
@@ -79,10 +80,10 @@ def ensure_topics(
             future.result(TIMEOUT)
             created.append(name)
         except TimeoutError as error:
-            raise Unavailable(f"could not create topic {name} within {TIMEOUT:.0f} s") from error
+            raise Unavailable(f"could not create topic {name} within {TIMEOUT:.0f} s: {SEE}") from error
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise Unavailable(f"could not create topic {name}: {error.args[0].str()}") from error
+                raise Unavailable(f"could not create topic {name}: {error.args[0].str()}; {SEE}") from error
     await_leaders(client, topics)
     return created
 
@@ -122,11 +123,13 @@ def _descriptions(client: AdminClient, names: Iterable[str]) -> dict[str, TopicD
         try:
             found[name] = future.result(TIMEOUT)
         except TimeoutError as error:
-            raise Unavailable(f"the broker does not describe topic {name} within {TIMEOUT:.0f} s") from error
+            raise Unavailable(
+                f"the broker does not describe topic {name} within {TIMEOUT:.0f} s: {SEE}"
+            ) from error
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise Unavailable(
-                    f"the broker does not describe topic {name}: {error.args[0].str()}"
+                    f"the broker does not describe topic {name}: {error.args[0].str()}; {SEE}"
                 ) from error
     return found
 

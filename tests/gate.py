@@ -14,15 +14,20 @@ TICK = 0.05  # seconds until an open connection notices that the gate is closed
 
 
 class Gate(ThreadingTCPServer):
-    """Forwards to the host and port of `url` while it is open. `calls` counts the connections, answered or not."""
+    """Forwards to the host and port of `url` while it is open. `calls` counts the connections, answered or not.
+
+    `url` may be `host:port` alone; the gate has its own `url` and `address`.
+    """
 
     daemon_threads = True
 
     def __init__(self, url: str) -> None:
         super().__init__((HOST, 0), _Visitor)
-        parts = urlsplit(url)
+        parts = urlsplit(url if "//" in url else f"//{url}")
         self.target = parts.hostname, parts.port
-        self.url = parts._replace(netloc=f"{HOST}:{self.server_address[1]}").geturl()
+        self.port: int = self.server_address[1]
+        self.address = f"{HOST}:{self.port}"
+        self.url = parts._replace(netloc=self.address).geturl()
         self.opened = threading.Event()
         self.opened.set()
         self.calls = 0
