@@ -1,10 +1,11 @@
-// The panel of the dead letters: the newest, by topic and reason, and one letter's record as far as it can be decoded;
-// personal data is masked by the service. Reads /v1/dead-letters when somebody looks, and again, without moving what
-// is being read, when there are others than before.
+// The panel of the dead letters: the newest, by topic, reason, time and place, and one letter's record as far as it can
+// be decoded; personal data is masked by the service. Reads /v1/dead-letters when somebody looks, and again, without
+// moving what is being read, when there are others than before.
 
 import { calmly } from "./calm.js";
 import { count, moment } from "./format.js";
 import { drawLetter } from "./letter.js";
+import { LetterFilter } from "./letter-filter.js";
 import { Redrive } from "./redrive.js";
 import { ask, cell, element } from "./rest.js";
 import { setText } from "./rows.js";
@@ -17,30 +18,23 @@ const byId = (id) => document.getElementById(id);
 export class LettersPanel {
   #dialog = byId("letters");
   #headers;
+  #filter = new LetterFilter(() => this.#look());
   #redrive;
   #summary = [];
   #next = null;
   #asked = 0; // only the answer to the newest question is shown
+  #answered; // settles with the last question's answer
   #follow = calmly(() => this.#refresh(), PAUSE_MS);
 
   // headers: () => what a request must carry
   constructor(headers) {
     this.#headers = headers;
-    this.#redrive = new Redrive(headers, () => this.#filters(), () => this.#look());
+    this.#redrive = new Redrive(headers, () => this.#filter.values(), () => this.#look());
     byId("letters-open").addEventListener("click", () => this.open());
     byId("letters-close").addEventListener("click", () => this.#dialog.close());
     this.#dialog.addEventListener("click", (event) => {
       if (event.target === this.#dialog) this.#dialog.close(); // beside the panel
     });
-    byId("letters-filter").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#look();
-    });
-    byId("letters-topic").addEventListener("change", () => {
-      byId("letters-reason").value = "";
-      this.#look();
-    });
-    byId("letters-reason").addEventListener("change", () => this.#look());
     byId("letters-more").addEventListener("click", () => this.#more());
   }
 
@@ -58,18 +52,18 @@ export class LettersPanel {
     if (this.#dialog.open) this.#follow();
   }
 
-  #filters() {
-    const [topic, reason] = [byId("letters-topic").value, byId("letters-reason").value];
-    return { ...(topic ? { topic } : {}), ...(reason ? { reason } : {}) };
-  }
-
   async #look() {
     this.#redrive.forget();
     byId("letter").hidden = true;
     const asked = ++this.#asked;
     this.#say("asking");
+    // Who changes several things at once asks once: the service refuses too many questions at a time.
+    await this.#answered;
+    if (asked !== this.#asked) return;
+    const answer = this.#newest(PAGE);
+    this.#answered = answer.catch(() => null);
     try {
-      const [summary, letters] = await this.#newest(PAGE);
+      const [summary, letters] = await answer;
       if (asked !== this.#asked) return;
       this.#summary = summary.summary;
       this.#offer();
@@ -152,13 +146,13 @@ export class LettersPanel {
   }
 
   #url(cursor = null, limit = PAGE) {
-    const query = new URLSearchParams({ ...this.#filters(), limit, ...(cursor === null ? {} : { cursor }) });
+    const query = new URLSearchParams({ ...this.#filter.values(), limit, ...(cursor === null ? {} : { cursor }) });
     return `/v1/dead-letters?${query}`;
   }
 
   // The choices, from what there is.
   #offer() {
-    const { topic } = this.#filters();
+    const { topic } = this.#filter.values();
     const topics = [...new Set(this.#summary.map((row) => row.source_topic))];
     const reasons = new Map();
     for (const row of this.#summary) {

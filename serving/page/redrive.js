@@ -18,15 +18,16 @@ export class Redrive {
   #headers;
   #filters;
   #done;
-  #counted = null; // the filters of the dry run that waits to be confirmed
+  #counted = null; // what the dry run asked that waits to be confirmed
   #busy = false;
 
-  // filters: () => which letters are meant; done: called when records are back
+  // filters: () => which letters are meant, as texts by name; done: called when records are back
   constructor(headers, filters, done) {
     this.#headers = headers;
     this.#filters = filters;
     this.#done = done;
     byId("redrive-count").addEventListener("click", () => this.#count());
+    byId("redrive-all").addEventListener("change", () => this.forget());
     byId("redrive-yes").addEventListener("click", () => this.#putBack());
     byId("redrive-no").addEventListener("click", () => {
       this.forget();
@@ -53,12 +54,22 @@ export class Redrive {
     setText(byId("redrive-text"), "");
   }
 
+  // The body of the question: which letters are meant, and whether those too that would be refused again.
+  #asked() {
+    const { partition, ...texts } = this.#filters();
+    return {
+      ...texts,
+      ...(partition === undefined ? {} : { partition: Number(partition) }),
+      ...(byId("redrive-all").checked ? { all: true } : {}),
+    };
+  }
+
   async #count() {
     this.forget();
-    const filters = this.#filters();
+    const filters = this.#asked();
     const plan = await this.#post({ ...filters, dry_run: true });
     if (plan === null) return;
-    const meant = JSON.stringify(filters) === JSON.stringify(this.#filters());
+    const meant = JSON.stringify(filters) === JSON.stringify(this.#asked());
     const left = Object.entries(plan.left).map(([why, n]) => `${count(n)} ${LEFT[why] ?? why}`);
     setText(byId("redrive-text"), `${records(plan.ready)} of ${count(plan.wanted)} would go back`
       + `${left.length > 0 ? `; ${left.join("; ")}` : ""}.`);

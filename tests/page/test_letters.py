@@ -1,6 +1,7 @@
 """The panel of the dead letters: what was refused and why, nobody's data; put back by who may, once it is counted."""
 
 import json
+from urllib.parse import quote_plus
 
 import pytest
 from pydantic import SecretStr
@@ -85,6 +86,62 @@ def test_topic_and_reason_narrow_the_list(panel: Tab, letters: list[str]) -> Non
     assert shown(panel) == ["orders/0/40"]
 
 
+def write(tab: Tab, **values: str) -> None:
+    """Fill in inputs of the form by their names, each as if it was left then."""
+    for name, value in values.items():
+        choose(tab, f"#letters-{name}", value)
+
+
+def disabled(tab: Tab) -> dict[str, bool]:
+    return {
+        name: tab.js(f"document.querySelector('#letters-{name}').disabled")
+        for name in ("partition", "offsets")
+    }
+
+
+def test_time_narrows_the_list_as_it_is_shown(panel: Tab, letters: list[str]) -> None:
+    write(panel, since="2026-05-17T09:52", until="2026-05-17T10:20:00")
+    wait_text(panel, "#letters-text", "The newest 4, and there are no more")
+    assert shown(panel) == ["orders/0/40", "orders/0/24", "orders/0/23", "orders/0/22"]
+    write(panel, since="", until="2026-05-17T09:31:01")
+    wait_text(panel, "#letters-text", "The newest 2, and there are no more")
+    assert shown(panel) == ["orders/0/1", "orders/0/0"]
+
+
+def test_place_narrows_the_list_offsets_within_a_partition_and_that_within_a_topic(
+    panel: Tab, letters: list[str]
+) -> None:
+    assert disabled(panel) == {"partition": True, "offsets": True}
+    write(panel, topic="orders")
+    assert disabled(panel) == {"partition": False, "offsets": True}
+    write(panel, partition="1")
+    wait_text(panel, "#letters-text", "There are no such dead letters.")
+    write(panel, partition="0", offsets="7-9")
+    wait_text(panel, "#letters-text", "The newest 3, and there are no more")
+    assert shown(panel) == ["orders/0/9", "orders/0/8", "orders/0/7"]
+    write(panel, topic="customers", partition="")
+    wait_text(panel, "#letters-text", "The newest 2, and there are no more")
+    assert shown(panel) == letters[:2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "right"),
+    [("offsets", "seven", "8"), ("offsets", "9-7", "7-9"), ("until", "2026-05-17T09:37", "2026-05-17T09:38")],
+)
+def test_what_cannot_be_meant_is_pointed_at_and_not_asked_for(
+    panel: Tab, letters: list[str], name: str, text: str, right: str
+) -> None:
+    write(panel, topic="orders", partition="0", offsets="7", since="2026-05-17T09:37")
+    wait_text(panel, "#letters-text", "The newest 1,")
+    write(panel, **{name: text})
+    assert panel.js(f"document.querySelector('#letters-{name}').matches(':invalid')") is True
+    assert panel.js("document.activeElement.id") == f"letters-{name}"
+    write(panel, **{name: right})
+    wait_text(panel, "#letters-text", "The newest")
+    assert shown(panel)[-1] == ("orders/0/8" if right == "8" else "orders/0/7")
+    assert not [r["url"] for r in panel.requests() if f"{name}={quote_plus(text)}" in r["url"]]
+
+
 def test_one_letter_is_read_by_keyboard_alone_and_names_nobody(page: Tab, letters: list[str]) -> None:
     tab_to(page, "letters-open")
     page.press("Enter")
@@ -140,6 +197,36 @@ def test_records_go_back_only_once_they_are_counted_and_confirmed(panel: Tab, sh
     click(panel, "#redrive-count")
     wait_text(panel, "#redrive-text", "0 records of 2 would go back; 2 put back before")
     assert panel.js("document.querySelector('#redrive-confirm').hidden") is True
+
+
+def test_those_of_a_range_go_back_though_they_would_be_refused_again_if_that_is_asked_for(
+    panel: Tab, shop: Shop
+) -> None:
+    settings = shop.settings
+
+    def back() -> int:
+        topic = settings.topic_prefix + "orders"
+        return sum(1 for _ in read_topic(settings.kafka_bootstrap_servers, topic))
+
+    panel.wait("!document.querySelector('#redrive').hidden")
+    write(panel, topic="orders", partition="0", offsets="3-4")
+    wait_text(panel, "#letters-text", "The newest 2, and there are no more")
+    click(panel, "#redrive-count")
+    wait_text(panel, "#redrive-text", "0 records of 2 would go back; 2 would be refused again")
+    click(panel, "#redrive-all")
+    panel.wait("document.querySelector('#redrive-text').textContent === ''")
+    click(panel, "#redrive-count")
+    wait_text(panel, "#redrive-text", "2 records of 2 would go back.")
+    # What was counted is no longer what is asked for.
+    click(panel, "#redrive-all")
+    panel.wait("document.querySelector('#redrive-confirm').hidden")
+    click(panel, "#redrive-all")
+    click(panel, "#redrive-count")
+    panel.wait("!document.querySelector('#redrive-confirm').hidden")
+    assert back() == 0
+    click(panel, "#redrive-yes")
+    wait_text(panel, "#redrive-text", "2 records are back")
+    assert back() == 2
 
 
 @pytest.mark.parametrize(("secret", "hidden"), [("read-secret", True), ("admin-secret", False)])
@@ -212,6 +299,7 @@ def test_who_reads_is_not_moved_by_what_arrives(panel: Tab, shop: Shop, letters:
 @pytest.mark.parametrize("width", [320, 768, 1920])
 def test_the_panel_fits_each_width(panel: Tab, width: int) -> None:
     panel.resize(width, 900)
+    panel.js("document.querySelector('#letters-filter details').open = true")
     panel.js("document.querySelector('#letters-rows button').click()")
     panel.wait("!document.querySelector('#letter').hidden")
     dialog = "document.querySelector('#letters')"
