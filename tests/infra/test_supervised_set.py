@@ -1,0 +1,97 @@
+"""Processes that come and go while others are supervised, and variables that are only known when a process starts."""
+
+import logging
+import threading
+from dataclasses import replace
+
+import psutil
+
+from infra.generations import Generation, Generations, Recorded
+from infra.generations import State as Phase
+from infra.runtime.fleet import Fleet
+from infra.runtime.spec import State
+from schemas.errors import Unavailable
+from tests.helpers import wait_for
+from tests.infra.test_supervisor import FOREVER, shell, start  # noqa: F401 the fixture
+
+NOW = "echo $WHICH >> {}/which; " + FOREVER
+
+
+def test_a_process_is_added_and_removed_while_the_others_run(start):  # noqa: F811
+    running = start(shell("first", FOREVER))
+    running.supervisor.wait_ready(["first"], 10)
+    running.supervisor.add(shell("second", FOREVER, "first"))
+    running.supervisor.wait_ready(["second"], 10)
+    pid = running.info("second").pid
+    running.supervisor.remove("second")
+    assert [info.name for info in running.supervisor.processes()] == ["first"]
+    assert not psutil.pid_exists(pid)
+    assert running.info("first").restarts == 0
+    running.supervisor.add(shell("second", FOREVER))  # the name is free again
+    running.supervisor.wait_ready(["second"], 10)
+
+
+def test_what_binds_a_process_is_asked_for_at_each_start_and_tried_again(start, tmp_path):  # noqa: F811
+    answers = iter(["no", "one", "two"])
+
+    def late():
+        answer = next(answers)
+        if answer == "no":
+            raise Unavailable("nobody knows yet")
+        return {"WHICH": answer}
+
+    spec = replace(shell("bound", NOW.format(tmp_path)), late_env=late)
+    running = start(spec)
+    wait_for((tmp_path / "which").exists, 20, "a start")
+    running.supervisor.kill("bound")
+    wait_for(lambda: (tmp_path / "which").read_text() == "one\ntwo\n", 20, "the second start")
+    assert "cannot be started: nobody knows yet" in running.logs.path("bound").read_text()
+
+
+class Known(Fleet):
+    """A fleet that is told what the log says, instead of reading it, and binds without a code."""
+
+    def __init__(self, supervisor, specs_of) -> None:
+        self._base, self._specs_of, self._supervisor = ("base",), specs_of, supervisor
+        self._number, self._beside, self._standing = 1, {}, False
+        self._lock, self._log = threading.Lock(), logging.getLogger("fleet")
+
+    def _bind(self, now: Generations) -> None:
+        self._number = now.live
+
+
+def world(live: int, **states: Phase) -> Generations:
+    known = {int(name[1:]): Recorded(Generation(int(name[1:]), {}), state) for name, state in states.items()}
+    return Generations(live, None, known)
+
+
+def test_the_processes_of_a_generation_come_and_go_with_what_is_recorded(start):  # noqa: F811
+    running = start(shell("base", FOREVER))
+    running.supervisor.wait_ready(["base"], 10)
+    fleet = Known(running.supervisor, lambda number: [shell(f"live@g{number}", FOREVER)])
+
+    def names() -> dict[str, State]:
+        return {info.name: info.state for info in running.supervisor.processes()}
+
+    def up(*wanted: str) -> bool:
+        return all(names().get(name) is State.READY for name in wanted)
+
+    fleet._fit(world(1, g1=Phase.RUNNING, g2=Phase.RUNNING))
+    wait_for(lambda: up("base", "live@g2"), 20, "both")
+    pids = running.info("base").pid, running.info("live@g2").pid
+    # A switch moves nothing.
+    fleet._fit(world(2, g1=Phase.RUNNING, g2=Phase.RUNNING))
+    assert (running.info("base").pid, running.info("live@g2").pid) == pids
+    # The one that it began with pauses, and goes on.
+    fleet._fit(world(2, g1=Phase.PAUSED, g2=Phase.RUNNING))
+    assert names()["base"] is State.STOPPED
+    assert running.info("live@g2").pid == pids[1]
+    fleet._fit(world(2, g1=Phase.RUNNING, g2=Phase.RUNNING))
+    wait_for(lambda: up("base"), 20, "the first one again")
+    # One that is given up is gone.
+    fleet._fit(world(1, g1=Phase.RUNNING, g2=Phase.GONE))
+    assert list(names()) == ["base"]
+    # Started over: the processes that it began with serve the next one.
+    fleet._fit(world(3, g1=Phase.PAUSED, g2=Phase.GONE, g3=Phase.RUNNING))
+    wait_for(lambda: up("base"), 20, "the base processes under g3")
+    assert (fleet._number, list(names())) == (3, ["base"])
