@@ -31,6 +31,7 @@ from infra.kafka import (
     grow,
     identities,
     log_bounds,
+    offsets_at,
 )
 from infra.seams import archived_starts
 from infra.settings import Settings
@@ -105,6 +106,15 @@ def source_bounds(
     places = [(prefix + topic, p) for topic, p in generation.partitions()]
     first, end = log_bounds(client or admin(settings.kafka_bootstrap_servers), places)
     return _without_prefix(first, prefix), _without_prefix(end, prefix)
+
+
+def source_offsets_at(
+    settings: Settings, generation: Generation, client: AdminClient, time_ms: int
+) -> Offsets:
+    """The first offset of every source partition from a broker's time (ms) on; -1 where there is none."""
+    prefix = settings.topic_prefix
+    places = [(prefix + topic, p) for topic, p in generation.partitions()]
+    return _without_prefix(offsets_at(client, places, time_ms), prefix)
 
 
 def _without_prefix(offsets: Offsets, prefix: str) -> Offsets:

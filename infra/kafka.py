@@ -158,12 +158,22 @@ def grow(client: AdminClient, name: str, partitions: int) -> None:
 
 def log_bounds(client: AdminClient, partitions: Iterable[tuple[str, int]]) -> tuple[Offsets, Offsets]:
     """First offset still there, and the offset behind the last committed record, of each partition."""
+    first, end = _listed(client, partitions, OffsetSpec.earliest(), OffsetSpec.latest())
+    return first, end
+
+
+def offsets_at(client: AdminClient, partitions: Iterable[tuple[str, int]], time_ms: int) -> Offsets:
+    """The first offset of each partition whose record the broker took at this time (ms) or later; -1: there is none."""
+    [found] = _listed(client, partitions, OffsetSpec.for_timestamp(time_ms))
+    return found
+
+
+def _listed(client: AdminClient, partitions: Iterable[tuple[str, int]], *specs: OffsetSpec) -> list[Offsets]:
     wanted = [TopicPartition(topic, partition) for topic, partition in partitions]
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
-            first = _list_offsets(client, wanted, OffsetSpec.earliest())
-            return first, _list_offsets(client, wanted, OffsetSpec.latest())
+            return [_list_offsets(client, wanted, spec) for spec in specs]
         except TimeoutError as error:
             raise Unavailable(f"the broker does not list offsets within {TIMEOUT:.0f} s") from error
         except KafkaException as error:

@@ -4,13 +4,18 @@ Reads the control topic. What has been asked for is kept in memory: who asked wa
 """
 
 import logging
+import time
 from collections.abc import Iterator
+from functools import lru_cache
 
-from infra.generation import source_bounds
+from infra.generation import source_bounds, source_offsets_at
 from infra.generations import Generation
-from infra.kafka import Offsets
+from infra.kafka import Offsets, admin
 from infra.settings import Settings
 from streams.control import ControlReader
+from streams.lake.cuts import Clock, covering, in_shares, in_time
+
+AHEAD_MS = 24 * 3_600 * 1_000
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +34,7 @@ class Barriers:
     def ends(self, since: Offsets, planned: Offsets, most: int) -> Iterator[Offsets]:
         """Where the batches from `since` to `planned` end: at each barrier on the way, in steps of `most` records.
 
+        Steps end at one time in all partitions (see `streams.lake.cuts`), for which the last may go beyond the plan.
         A barrier may lie behind what is planned: it is in the topics already. One that the lake has passed in some
         partition cannot be reached any more and is forgotten.
         """
@@ -42,19 +48,36 @@ class Barriers:
                 elif any(barrier[at] < since[at] for at in barrier):
                     log.info("a barrier came too late: the lake is beyond it")
                 elif barrier != since:
-                    yield from steps(since, barrier, most)
+                    yield from self._steps(since, barrier, most)
                     since = barrier
         last = {at: max(offset, since[at]) for at, offset in planned.items()}
         if last != since:
-            yield from steps(since, last, most)
+            yield from self._steps(since, last, most, exactly=False)
+
+    def _steps(self, since: Offsets, until: Offsets, most: int, exactly: bool = True) -> Iterator[Offsets]:
+        if sum(until[at] - since[at] for at in until) <= most:
+            return iter([until])
+        clock = self._clock(since)
+        if clock is None:
+            return in_shares(since, until, most)
+        # The broker's clock may be ahead of this machine's.
+        now = int(time.time() * 1000) + AHEAD_MS
+        return in_time(since, until if exactly else covering(until, clock, now), most, clock, now)
 
     def _ends(self) -> Offsets:
         """Where the source topics end."""
         return source_bounds(self._settings, self._generation)[1]
 
+    def _clock(self, since: Offsets) -> Clock | None:
+        """Where the partitions stood at a time. None if they no longer have what comes next."""
+        client = admin(self._settings.kafka_bootstrap_servers)
+        first, end = source_bounds(self._settings, self._generation, client)
+        if any(offset < first[at] for at, offset in since.items()):
+            return None
 
-def steps(since: Offsets, until: Offsets, most: int) -> Iterator[Offsets]:
-    """Offsets on the way, of which the last is `until`, so that between two lie about `most` at most. None: no way."""
-    number = -(-sum(until[at] - since[at] for at in until) // most)
-    for n in range(1, number + 1):
-        yield {at: since[at] + (until[at] - since[at]) * n // number for at in until}
+        @lru_cache(None)
+        def clock(time_ms: int) -> Offsets:
+            found = source_offsets_at(self._settings, self._generation, client, time_ms)
+            return {at: end[at] if offset < 0 else min(offset, end[at]) for at, offset in found.items()}
+
+        return clock

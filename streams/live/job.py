@@ -22,7 +22,7 @@ from infra.settings import Settings
 from schemas.errors import ContractError, Unavailable
 from streams.archive import plot
 from streams.control import ControlReader, last_needed
-from streams.lake.barrier import steps
+from streams.lake.cuts import in_shares
 from streams.live.attempt import (
     Attempt,
     committed_at,
@@ -185,7 +185,7 @@ class LiveJob:
         self.failpoints.hit("live.before_archived")
         self.begin(since)  # a query that was started already may have remembered where it began
         looked, most = time.monotonic(), min(ARCHIVED_RECORDS, self.settings.lake_batch_records)
-        for until in steps(since, course.turn, most):
+        for until in in_shares(since, course.turn, most):
             if self.stop.asked or self.repeat_begun(0):
                 return False
             self.report.write("running")
@@ -224,7 +224,7 @@ class LiveJob:
             behind = sum(until[at] - since[at] for at in since)
             if self.throttle.is_caught_up(behind):
                 return True
-            until = next(steps(since, until, self.throttle.step))
+            until = next(in_shares(since, until, self.throttle.step))
             self.failpoints.hit("live.before_step")
             write_range(self.spark, self.settings, self.generation, self.schemas, since, until)
             self.failpoints.hit("live.after_step")

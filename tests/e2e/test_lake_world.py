@@ -28,7 +28,8 @@ def to_every_partition(settings, topic, partitions):
 
 
 def test_partitions_are_added_while_it_runs_and_while_it_is_down(settings):
-    settings = settings.replace(kafka_partitions=2)
+    # So few that what waits takes several batches, and several plans.
+    settings = settings.replace(kafka_partitions=2, lake_batch_records=100)
     bootstrap(settings)
     shop = Shop(settings, 20_000, 21)
     shop.produce(800)
@@ -47,10 +48,11 @@ def test_partitions_are_added_while_it_runs_and_while_it_is_down(settings):
         assert all(manifest.until["orders", p] for p in range(5))
 
         lake.kill()
-        shop.produce(300)
-        grow(client, f"{settings.topic_prefix}customers", 3)
+        shop.produce(600)
+        for topic in ("customers", "products", "payments"):
+            grow(client, settings.topic_prefix + topic, 3)
         to_every_partition(settings, "customers", 3)
-        shop.produce(300)
+        shop.produce(600)
         lake.launch()
         manifest = lake.settle()
         assert all(manifest.until["customers", p] for p in range(3))

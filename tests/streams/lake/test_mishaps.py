@@ -9,6 +9,7 @@ from deltalake import write_deltalake
 from polars.exceptions import PanicException
 
 from schemas.errors import Transient
+from streams.lake.cuts import in_time
 from streams.lake.gold.sales import Sales
 from streams.lake.halfway import Unfinished
 from streams.lake.index import KeyIndex
@@ -81,6 +82,48 @@ def test_keys_that_move_to_other_partitions_are_taken_in_the_order_of_the_broker
     for since, until in pairwise((0, 0.2, 0.4, 0.7, 0.9, 1)):
         driver.run({topic: between(frame, since, until) for topic, frame in moved.items()})
     expect_right(driver.root, driver.manifest)
+
+
+def test_what_waits_after_keys_have_moved_comes_in_batches_that_end_at_one_time(tmp_path):
+    """A partition that was added has little in it: cut by shares its first records would come before older ones."""
+    moved = {topic: with_added_partition(frame) for topic, frame in judged_events(events(15, 900)).items()}
+    ends = {(topic, p): (frame["partition"] == p).sum() for topic, frame in moved.items() for p in range(3)}
+
+    def clock(time_ms):
+        behind = {
+            topic: frame.filter(pl.col("kafka_time") >= time_ms * 1_000) for topic, frame in moved.items()
+        }
+        found = {at: behind[at[0]].filter(pl.col("partition") == at[1])["offset"].min() for at in ends}
+        return {at: ends[at] if offset is None else offset for at, offset in found.items()}
+
+    driver, since = Driver(tmp_path), dict.fromkeys(ends, 0)
+    now = max(frame["kafka_time"].max() for frame in moved.values()) // 1_000 + 1
+    steps = list(in_time(since, ends, 120, clock, now))
+    assert len(steps) > 5
+    for until in steps:
+        driver.run({topic: from_to(frame, topic, since, until) for topic, frame in moved.items()})
+        since = until
+    expect_right(driver.root, driver.manifest)
+
+
+def with_added_partition(records):
+    """In the second half, every other key's records are in a third partition."""
+    n = pl.int_range(pl.len(), dtype=pl.Int64)
+    moves = (n >= records.height // 2) & (pl.col("key").bin.encode("hex").hash() % 2 == 0)
+    return records.with_columns(
+        pl.when(moves).then(2).otherwise("partition").cast(pl.Int32).alias("partition"),
+        (pl.col("kafka_time") + n * 1_000_000).alias("kafka_time"),
+    ).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).over("partition").alias("offset"))
+
+
+def from_to(records, topic, since, until):
+    """The records of a topic between two offset vectors."""
+    parts = [
+        (pl.col("partition") == p) & pl.col("offset").is_between(since[of, p], until[of, p], closed="left")
+        for of, p in since
+        if of == topic
+    ]
+    return records.filter(pl.any_horizontal(*parts))
 
 
 def with_moved_keys(records):
