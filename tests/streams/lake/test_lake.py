@@ -56,41 +56,6 @@ def test_the_lake_equals_the_second_computation(settings):
     }
 
 
-KILLS = (
-    "lake.before_append_raw_orders",
-    "lake.after_append_raw_orders",
-    "lake.after_bronze",
-    "lake.after_append_orders",
-    "lake.before_append_quarantine",
-    "lake.after_silver",
-    "lake.before_manifest",
-    "lake.after_manifest",
-    "lake.before_checkpoint",
-)
-
-
-@pytest.mark.longhaul
-def test_killed_around_every_write_the_tables_are_the_same(settings):
-    bootstrap(settings)
-    shop = Shop(settings, 20_000, 12)
-    for failpoint in (*KILLS, "lake.before_take_back", "lake.after_take_back"):
-        shop.produce(700)
-        # Only a batch that died half-way leaves something to take back.
-        first = "lake.after_append_orders" if failpoint.endswith("take_back") else failpoint
-        for point in dict.fromkeys((first, failpoint)):
-            marker = settings.state_dir / "failpoints" / point
-            marker.unlink(missing_ok=True)
-            with LakeProcess(settings.replace(dataflow_failpoint=point)) as lake:
-                lake.launch()
-                wait_for(lambda: lake.poll() is not None, 180, f"the kill at {point}")
-            assert marker.exists(), f"nothing was killed at {point}"
-    with LakeProcess(settings) as lake:
-        lake.launch()
-        manifest = lake.settle()
-    expect_truth(shop, manifest)
-    verified(settings)
-
-
 @pytest.mark.longhaul
 def test_a_second_driver_of_a_generation_is_sent_away_before_it_writes(settings):
     bootstrap(settings)
