@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     shop_timezone: str = "UTC"
     live_trigger_seconds: int = Field(600, ge=5, le=3600)  # Real-Time Mode takes no shorter ones
     live_mode: Literal["realtime", "microbatch"] = "realtime"
-    lake_uri: str | None = None  # a directory or an object store's URL
+    lake_uri: Path | None = None  # a directory, local or mounted
     lake_trigger_seconds: int = Field(5, ge=0, le=3600)
     lake_batch_records: int = Field(500_000, ge=1, le=10_000_000)
     verify_seconds: int = Field(30, ge=1, le=86_400)  # between two rounds of the verifier
@@ -112,6 +112,16 @@ class Settings(BaseSettings):
             raise ValueError("expected a letter, then up to 30 letters, digits or '-', all lower case")
         return value
 
+    @field_validator("lake_uri", mode="before")
+    @classmethod
+    def _directory(cls, value: Any) -> Any:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                "expected a directory, local or mounted, on a file system with hard links, and no URL: an object store "
+                "is not supported"
+            )
+        return value
+
     @field_validator(
         "dataflow_home",
         "dataflow_contracts",
@@ -120,6 +130,7 @@ class Settings(BaseSettings):
         "xdg_cache_home",
         "java_home",
         "dataflow_status_file",
+        "lake_uri",
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

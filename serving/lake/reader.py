@@ -37,7 +37,7 @@ class Gone(DataflowError, Terminal):
 
 
 class Lake:
-    """The lake of one generation under `root` (a directory or an object store's URL)."""
+    """The lake of one generation under `root`, a directory."""
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")

@@ -9,4 +9,4 @@ def lake_root(settings: Settings, generation: str) -> str:
     """Where a generation's tables lie: under LAKE_URI, or in the environment's state directory."""
     if settings.lake_uri is None:
         return str(settings.state_dir / "lake" / generation)
-    return f"{settings.lake_uri.rstrip('/')}/{settings.dataflow_env}/{generation}"
+    return str(settings.lake_uri / settings.dataflow_env / generation)

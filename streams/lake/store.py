@@ -2,8 +2,8 @@
 
 Every commit is a compare-and-set: it succeeds only as the next version after the one that this driver knows. So of two
 drivers one fails before it has changed what a manifest names, and no lock has to be trusted. Delta's own log gives
-this on every store that it runs on. Writes go through delta-rs: an append is one commit of a few milliseconds, where
-the same append as a Spark job takes a quarter of a second.
+this wherever a file can be made only if there is none, as on file systems with hard links. Writes go through delta-rs:
+an append is one commit of a few milliseconds, where the same append as a Spark job takes a quarter of a second.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ WRITERS = 4
 
 
 class LakeStore:
-    """The tables under `root` (a directory or an object store's URL)."""
+    """The tables under `root`, a directory."""
 
     def __init__(self, root: str, failpoints: Failpoints) -> None:
         self._root = root.rstrip("/")

@@ -53,6 +53,8 @@ def test_empty_value_counts_as_not_set() -> None:
         ("SHOP_TIMEZONE", "Mars/Olympus"),
         ("SHOP_TIMEZONE", "../etc/passwd"),
         ("SHOP_CURRENCY", "dollars"),
+        ("LAKE_URI", "s3://bucket/lake"),
+        ("LAKE_URI", "file:///lake"),
         ("LIVE_MODE", "fast"),
         ("LIVE_TRIGGER_SECONDS", "0"),
         ("MAX_EVENT_BYTES", "2000000"),
@@ -67,6 +69,12 @@ def test_empty_value_counts_as_not_set() -> None:
 def test_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load(**{name: value})
+
+
+def test_the_lake_lies_in_a_directory_that_all_processes_find() -> None:
+    assert load(LAKE_URI="lake").lake_uri == Path.cwd() / "lake"
+    with pytest.raises(SettingsError, match="an object store is not supported"):
+        load(LAKE_URI="s3://bucket/lake")
 
 
 def test_all_wrong_values_are_named_at_once() -> None:
