@@ -1,4 +1,4 @@
-"""What the same batch costs the lake when its tables are small and when they are large; what an order costs in memory.
+"""What the same batch costs the lake when its tables are small and when they are large, and what upkeep of them does.
 
 Without Kafka and Spark, whose share follows the batch alone: judged records are folded and written, in a process of
 its own for each size. Writes Delta tables below the state directory.
@@ -8,7 +8,8 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from statistics import median
+from resource import RUSAGE_SELF, getrusage
+from statistics import mean, median
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,7 @@ from schemas.contract import CONTRACTS
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest
 from streams.lake.store import LakeStore
+from streams.lake.upkeep import Upkeep
 from tests.bench.parts.lake_phases import Meter
 from tests.bench.parts.part import Figures, Part
 from tests.bench.render import Table
@@ -30,22 +32,40 @@ from tests.streams.lake.shop import judged_history
 
 SEED = 61
 BATCHES = 8  # that are measured, after as many that are not
-CHUNK = 1_000_000  # orders written at once
+CHUNK = 500_000  # rows written at once
 ORDERS_PER_CUSTOMER = 5
 GENERATION = "g1"
-FILL_SECONDS = 900
-METHOD = """Judged records of the demo mix with all dials up, of which the first half founds a lake. Then orders
-of other customers are written to its table until there are as many as the column says. A process that knows
-nothing starts on that lake, as a driver does, and folds and writes the second half in batches; the median of
-the last ones stands here. What is read from Kafka and judged is left out: it does not know the tables. Only
-orders are multiplied, in silver and in the indexes by order and by customer; a row of the other tables costs
-what the notes say."""
+FILL_SECONDS = 5_400
+# Tables that grow, and how many orders there are for each of their rows.
+GROWING = {
+    "orders": 1,
+    "order_items": 1,
+    "payments": 1,
+    "clickstream": 1,
+    "customers": ORDERS_PER_CUSTOMER,
+    "customers_versions": ORDERS_PER_CUSTOMER,
+    "sessions": ORDERS_PER_CUSTOMER,
+    "dim_customers": ORDERS_PER_CUSTOMER,
+    "customer_lifetime_value": ORDERS_PER_CUSTOMER,
+    "fct_orders": 1,
+    "fct_order_items": 1,
+}
+# What names something there are no more of than before, or nobody at all.
+KEPT = ("product_id", "transaction_id")
+METHOD = """Judged records of the demo mix with all dials up, of which the first half founds a lake. Then rows
+of other shoppers are written until there are as many orders as the column says, with a line, a payment, a click and
+the facts of each, and a customer with version, history, session and lifetime value for every fifth. A process that
+knows nothing starts on that lake, as a driver does, and folds and writes the second half in batches; the median of
+the last ones stands here. Then upkeep folds all tables that are large enough, in one pause. A table is folded again
+when it has doubled, so that a batch's share of it is that pause divided by the batches that bring as many orders as
+there are. What is read from Kafka and judged is left out: it does not know the tables, and with it the ratios would
+be nearer to 1."""
 
 
 def measure(bench: Bench) -> Figures:
     records = bench.pick(80_000, 16_000)
     sizes = {}
-    for orders in bench.pick((100_000, 10_000_000), (10_000, 1_000_000)):
+    for orders in bench.pick((100_000, 10_000_000), (10_000, 100_000)):
         bench.say(f"{orders:,} orders")
         settings = bench.settings(f"lake-growth-{orders}")
         with Worker(fill, settings, orders, records) as worker:
@@ -53,35 +73,37 @@ def measure(bench: Bench) -> Figures:
         with Worker(run, settings, records) as worker:
             sizes[str(orders)] = worker.result(FILL_SECONDS)
     small, large = sizes.values()
-    ratios = {name: round(large[name] / small[name], 2) for name in ("cpu_ms", "ms")}
+    ratios = {name: round(large[name] / small[name], 2) for name in ("cpu_ms", "ms", "ms_with_upkeep")}
     return {"records": records // 2 // (2 * BATCHES), "sizes": sizes, "ratios": ratios}
 
 
 def fill(inside: Inside, settings: Settings, orders: int, records: int) -> None:
-    """Found the lake with the first half of the records, then write orders."""
+    """Found the lake with the first half of the records, then write rows."""
     inside.ready()
     store = LakeStore(str(settings.state_dir / "lake"), Failpoints(settings))
     manifest = store.open(GENERATION)
     first = {topic: rows.head(rows.height // 2) for topic, rows in judged_history(records, SEED).items()}
     batch = Known(store, manifest).tables(settings.shop_timezone).fold(1, first)
     manifest = store.write(replace(manifest, number=1), batch.rows)
-    for rows in made_up(batch.rows["orders"], orders):
-        manifest = store.write(replace(manifest, number=manifest.number + 1), {"orders": rows})
-        inside.show(manifest.number)
+    chance = random.Random(SEED)
+    customers = uuids(chance, max(1, orders // ORDERS_PER_CUSTOMER))
+    for name, per in GROWING.items():
+        for rows in made_up(batch.rows[name], orders // per, customers, chance):
+            manifest = store.write(replace(manifest, number=manifest.number + 1), {name: rows})
+            inside.show(manifest.number)
     store.close()
 
 
-def made_up(templates: pl.DataFrame, orders: int) -> Iterator[pl.DataFrame]:
-    """So many orders like these, with other ids, of a fifth as many customers."""
-    chance = random.Random(SEED)
-    customers = uuids(chance, max(1, orders // ORDERS_PER_CUSTOMER))
-    for n, begin in enumerate(range(0, orders, CHUNK)):
-        number = min(CHUNK, orders - begin)
-        yield templates.sample(number, with_replacement=True, seed=n).with_columns(
-            order_id=uuids(chance, number),
-            event_id=uuids(chance, number),
-            customer_id=customers.sample(number, with_replacement=True, seed=n),
-        )
+def made_up(
+    templates: pl.DataFrame, number: int, customers: pl.Series, chance: random.Random
+) -> Iterator[pl.DataFrame]:
+    """So many rows like these, with other ids; each customer comes once before one comes again."""
+    ids = [name for name in templates.columns if name.endswith("_id") and name not in KEPT]
+    for n, begin in enumerate(range(0, number, CHUNK)):
+        rows = min(CHUNK, number - begin)
+        at = pl.int_range(begin, begin + rows, eager=True) % customers.len()
+        new = {name: customers[at] if name == "customer_id" else uuids(chance, rows) for name in ids}
+        yield templates.sample(rows, with_replacement=True, seed=n).with_columns(**new)
 
 
 def uuids(chance: random.Random, number: int) -> pl.Series:
@@ -105,7 +127,7 @@ def run(inside: Inside, settings: Settings, records: int) -> dict[str, Any]:
     began = time.monotonic()
     tables = Known(store, manifest).tables(settings.shop_timezone)
     start_seconds = time.monotonic() - began
-    found = []
+    found, orders = [], []
     for judged in batches:
         meter = Meter()
         with meter.of("fold"):
@@ -115,13 +137,23 @@ def run(inside: Inside, settings: Settings, records: int) -> dict[str, Any]:
         with meter.of("take in"):
             tables.take_in(batch)
         found.append(meter)
-    store.close()
+        orders.append(batch.rows["orders"].height)
     measured = found[BATCHES:]
+    ms = median(sum(m.seconds.values()) for m in measured) * 1000
+    began = time.monotonic()
+    manifest = store.upkeep(Upkeep(Failpoints(settings), settings.state_dir / "upkeep"), manifest)
+    upkeep_seconds = time.monotonic() - began
+    store.close()
+    share = 1000 * upkeep_seconds * mean(orders) / manifest.folded.get("orders", len(orders) * mean(orders))
     return {
         "start_s": round(start_seconds, 1),
         "rss_mb": round((process.memory_info().rss - before) / 2**20),
         "cpu_ms": round(median(sum(m.cpu.values()) for m in measured) * 1000, 1),
-        "ms": round(median(sum(m.seconds.values()) for m in measured) * 1000, 1),
+        "ms": round(ms, 1),
+        "upkeep_s": round(upkeep_seconds, 1),
+        "upkeep_rows": sum(manifest.folded.values()),
+        "ms_with_upkeep": round(ms + share, 1),
+        "peak_mb": round(getrusage(RUSAGE_SELF).ru_maxrss / 2**10 - before / 2**20),
         "steps_ms": {
             name: round(median(m.seconds[name] for m in measured) * 1000, 1) for name in measured[0].seconds
         },
@@ -152,6 +184,7 @@ def tables(figures: Figures) -> list[Table]:
             [f"of which {step}", *(each["steps_ms"][step] for each in sizes.values()), None]
             for step in one["steps_ms"]
         ),
+        *upkeep_rows(sizes, figures["ratios"]),
         ["seconds to start on it", *(each["start_s"] for each in sizes.values()), None],
         ["memory that this took, MB", *(each["rss_mb"] for each in sizes.values()), None],
     ]
@@ -159,6 +192,22 @@ def tables(figures: Figures) -> list[Table]:
     notes = ["bytes a row in memory: " + ", ".join(f"{size:,.0f} {name}" for name, size in last.items())]
     columns = ("", *(f"{int(orders):,} orders" for orders in sizes), "ratio")
     return [Table(f"Batches of about {figures['records']:,} records", columns, rows, notes)]
+
+
+def upkeep_rows(sizes: Figures, ratios: Figures) -> list[list[Any]]:
+    """None of figures from before upkeep was measured."""
+    if "ms_with_upkeep" not in ratios:
+        return []
+
+    def of(name: str) -> list[Any]:
+        return [each[name] for each in sizes.values()]
+
+    return [
+        ["time with its share of upkeep, ms", *of("ms_with_upkeep"), ratios["ms_with_upkeep"]],
+        ["seconds in which upkeep folds all", *of("upkeep_s"), None],
+        ["rows that it leaves", *of("upkeep_rows"), None],
+        ["memory at most, MB", *of("peak_mb"), None],
+    ]
 
 
 PART = Part("lake-growth", "The lake's batches as its tables grow", METHOD, measure, tables)
