@@ -18,6 +18,8 @@ UPKEEP = ("lake.before_upkeep", "lake.before_vacuum", "lake.after_upkeep")
 TAKE_BACK = ("lake.before_take_back", "lake.after_take_back")  # where a batch died half-way
 NEW_COLUMNS = ("lake.before_new_column", "lake.after_new_column")  # where a contract got some
 QUERY = ("lake.before_query", "lake.before_checkpoint", "lake.after_checkpoint")  # where Spark plans batches
+# Where the topics no longer hold what comes next; killed in tests/archive/test_jobs.py.
+ARCHIVE = ("lake.before_bronze_batches", "lake.after_bronze_batches")
 HALF_WAY = "lake.after_silver"
 
 

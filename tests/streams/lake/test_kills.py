@@ -99,5 +99,12 @@ def test_killed_at_every_failpoint_in_any_order_the_tables_are_right(tmp_path):
 
 
 def test_no_failpoint_is_left_out():
-    listed = {*points.BATCH, *points.UPKEEP, *points.TAKE_BACK, *points.NEW_COLUMNS, *points.QUERY}
+    listed = {
+        *points.BATCH,
+        *points.UPKEEP,
+        *points.TAKE_BACK,
+        *points.NEW_COLUMNS,
+        *points.QUERY,
+        *points.ARCHIVE,
+    }
     assert points.in_the_code() == listed
