@@ -103,8 +103,9 @@ def api_spec(
     On the port `preview` it is to be seen also while it is not the live one's.
     """
     tree = {"dataflow_tree": ROOT, "dataflow_tree_contracts": settings.dataflow_contracts}
+    seen = {} if preview is None else {"api_preview_port": preview}
     return _job(
-        settings.replace(api_socket=door, api_preview_port=preview, **tree),
+        settings.replace(api_socket=door, **seen, **tree),
         "api",
         "serving.api",
         serves=serves,

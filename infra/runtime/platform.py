@@ -20,7 +20,7 @@ from infra.code import keep
 from infra.runtime import jobs, services
 from infra.runtime.door import open_door
 from infra.runtime.fleet import Fleet
-from infra.runtime.jobs import Serves
+from infra.runtime.jobs import UNBOUND, Serves
 from infra.runtime.logs import Logs
 from infra.runtime.ports import HOST, PortBook
 from infra.runtime.run_state import (
@@ -185,7 +185,10 @@ class Platform:
         if "bootstrap" in wanted:
             specs.append(jobs.bootstrap_spec(self.settings))
         base = [name for name in BOUND if name in wanted]
-        if base:
+        if "bootstrap" not in wanted:
+            # A part of a platform: each process serves whichever generation is live.
+            specs += self._bound(UNBOUND)
+        elif base:
             self._fleet = Fleet(
                 self.settings, keep(self.settings), base, self._specs_beside, log, self._on_notice
             )

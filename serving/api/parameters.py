@@ -71,9 +71,14 @@ def parse_top(metric: AnyMetric, pairs: Iterable[tuple[str, str]], zone: ZoneInf
         dimensions = dimensions_of(metric)
         has = f"one of {', '.join(dimensions)}" if dimensions else f"metric {metric.name} has no dimensions"
         raise wrong("by", f"expected a dimension to rank by: {has}")
-    order = one(given, "order") or metric.measures[0].name
+    order, grain = one(given, "order"), one(given, "grain")
     return _asked(
-        metric, given, zone, one(given, "grain") or "all", order, whole_number(given, "n", 10, TOP_AT_MOST)
+        metric,
+        given,
+        zone,
+        "all" if grain is None else grain,
+        metric.measures[0].name if order is None else order,
+        whole_number(given, "n", 10, TOP_AT_MOST),
     )
 
 

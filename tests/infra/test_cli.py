@@ -180,7 +180,7 @@ def test_up_ends_with_an_error_when_its_supervisor_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     # no program can have this name, which is no OSError
-    monkeypatch.setattr(Platform, "_specs", lambda _: [ProcessSpec("broken", ("sleep\0", "600"))])
+    monkeypatch.setattr(Platform, "_specs", lambda *_: [ProcessSpec("broken", ("sleep\0", "600"))])
     assert main(["up", "--env", "test"]) == FAILED
     error = capsys.readouterr().err
     assert "the supervisor failed" in error

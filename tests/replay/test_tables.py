@@ -100,9 +100,9 @@ def test_a_row_that_nothing_justifies_is_found_by_the_batch_that_wrote_it(filled
 def test_rows_that_were_not_written_are_missed(filled, table, monkeypatch):
     write = LakeStore.write
 
-    def forgetful(self, manifest, rows):
+    def forgetful(self, manifest, rows, *more):
         assert rows[table].height
-        return write(self, manifest, {name: frame for name, frame in rows.items() if name != table})
+        return write(self, manifest, {name: frame for name, frame in rows.items() if name != table}, *more)
 
     monkeypatch.setattr(LakeStore, "write", forgetful)
     filled.driver.run(filled.rest)
@@ -119,12 +119,11 @@ def test_a_refused_record_that_is_kept_otherwise_than_it_came_is_found(filled, c
         "reasons": pl.lit(["too_old"]),
     }.get(column, pl.lit(b"other"))
 
-    def careless(self, manifest, rows):
+    def careless(self, manifest, rows, *more):
         one = pl.int_range(pl.len()) == rows["quarantine"].height // 2
         changed = pl.when(one).then(other).otherwise(column).cast(rows["quarantine"].schema[column])
-        return write(
-            self, manifest, {**rows, "quarantine": rows["quarantine"].with_columns(changed.alias(column))}
-        )
+        kept = {**rows, "quarantine": rows["quarantine"].with_columns(changed.alias(column))}
+        return write(self, manifest, kept, *more)
 
     monkeypatch.setattr(LakeStore, "write", careless)
     filled.driver.run(filled.rest)
