@@ -58,7 +58,9 @@ class Asked:
 def parse_rows(metric: AnyMetric, pairs: Iterable[tuple[str, str]], zone: ZoneInfo) -> Asked:
     """The question of GET /v1/metrics/{name}. Raises Problem."""
     given = _given(metric, pairs, ROWS)
-    grain = one(given, "grain") or ("all" if isinstance(metric, Active) else "hour")
+    grain = one(given, "grain")
+    if grain is None:
+        grain = "all" if isinstance(metric, Active) else "hour"
     return _asked(
         metric, given, zone, grain, one(given, "order"), whole_number(given, "limit", 0, ROWS_AT_MOST)
     )
