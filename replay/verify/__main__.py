@@ -1,10 +1,10 @@
 """`python -m replay.verify`: the continuous verifier as a process."""
 
 import logging
+import os
 import sys
 
 from infra.entry import run_process
-from infra.priority import lower
 from infra.settings import Settings
 from replay.verify.rounds import run
 from streams.stop import StopRequest
@@ -18,7 +18,7 @@ def main() -> None:
     stop = StopRequest()
     stop.listen()
     settings = Settings.load()
-    lower(NICENESS)
+    os.nice(NICENESS)
     logging.basicConfig(
         level=settings.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

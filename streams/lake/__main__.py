@@ -2,10 +2,10 @@
 
 import errno
 import logging
+import os
 import sys
 
 from infra.entry import run_process
-from infra.priority import lower
 from infra.settings import Settings
 from streams.lake.halfway import AGAIN, Unfinished
 from streams.lake.job import LakeJob
@@ -21,7 +21,7 @@ def main() -> None:
     stop = StopRequest()
     stop.listen()
     settings = Settings.load()
-    lower(NICENESS)
+    os.nice(NICENESS)
     logging.basicConfig(
         level=settings.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
