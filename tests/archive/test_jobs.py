@@ -29,7 +29,7 @@ from tests.streams.lake.kit import LakeProcess, verified
 from tests.streams.lake.test_lake import expect_truth
 from tests.streams.live.kit import Account, LiveProcess, against_plain_python
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(3_600)]
+pytestmark = [pytest.mark.slow, pytest.mark.longhaul, pytest.mark.chaos, pytest.mark.timeout(3_600)]
 KILLED = -9
 BATCH, PART = 400, 150  # records, so that what is archived takes several batches
 

@@ -30,7 +30,7 @@ TABLE = {
 LEFT_OUT = ("dataflow watch", "curl -N", "dataflow verify", "kill", "python -c 'import redis")
 FAILS = {"dataflow schemas check examples/evolution/orders-unfit.avsc --json": 1}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.longhaul, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def test_every_line_is_accounted_for_and_rest_agrees_with_the_files(retail, tmp_
 @pytest.mark.parametrize(
     "files",
     [
-        pytest.param([EXCERPT], id="excerpt", marks=pytest.mark.timeout(600)),
+        pytest.param([EXCERPT], id="excerpt", marks=[pytest.mark.longhaul, pytest.mark.timeout(600)]),
         pytest.param(DATA, id="whole", marks=[pytest.mark.longhaul, pytest.mark.timeout(5_400), WHOLE]),
     ],
 )

@@ -33,7 +33,7 @@ OLD = 'Count("orders", "Orders placed."),'
 NEW = OLD + '\n        Sum("shipped", "total_amount", "Of shipped ones.", where="status = \'shipped\'"),'
 PATIENCE = 300
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1_500)]
+pytestmark = [pytest.mark.slow, pytest.mark.longhaul, pytest.mark.chaos, pytest.mark.timeout(1_500)]
 
 
 class Edited:

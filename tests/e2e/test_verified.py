@@ -41,6 +41,7 @@ def test_gold_and_live_agree_at_barriers_while_events_flow_and_a_wrong_number_is
         redis.close()
 
 
+@pytest.mark.longhaul
 def test_gold_and_live_agree_at_barriers_while_the_demo_runs(settings):
     """The very command of `dataflow up --demo`, whose dials are the demo's."""
     with Platform(settings.replace(**FAST), PROCESSES, demo=DEMO, preferred_ports=False) as platform:
