@@ -15,7 +15,7 @@ from dataflow.testing.process import JobProcess
 from infra.generation import begin_generation
 from infra.generations import LIVE, Generations, change_generations
 from infra.runtime.door import listen
-from infra.runtime.jobs import api_spec
+from infra.runtime.jobs import Serves, api_spec
 from infra.runtime.ports import HOST
 from infra.settings import Settings
 from tests.helpers import wait_for
@@ -57,7 +57,8 @@ class World:
     def api(self, number: int | None, **changes: Any) -> JobProcess:
         """The API of a generation, not started yet; `with` starts it and waits until it is able."""
         own = self.settings.replace(dataflow_generation=number, **changes)
-        return JobProcess(own, lambda settings: api_spec(settings, self.listener.fileno()))
+        serves = Serves(suffix="" if number is None else f"@g{number}")
+        return JobProcess(own, lambda settings: api_spec(settings, self.listener.fileno(), serves))
 
     def point_to(self, number: int) -> None:
         """Make a generation the live one."""
