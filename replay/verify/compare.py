@@ -1,8 +1,8 @@
 """Two sets of rows, compared in both directions. Pure, but for what DuckDB compares."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -57,26 +57,60 @@ def compare(
 
 
 def compare_relations(
-    database: duckdb.DuckDBPyConnection, table: str, actual: str, expected: str, columns: Sequence[str]
+    database: duckdb.DuckDBPyConnection,
+    table: str,
+    actual: Callable[[str], str],
+    expected: str,
+    columns: Sequence[str],
+    slices: Sequence[str] = ("true",),
 ) -> Difference:
-    """The same of two SELECTs."""
+    """The same of two SELECTs, of which `actual` gives the one for the rows that meet a condition.
+
+    `slices` are conditions of which each row meets one. Only the rows of one slice have to fit into the database's
+    memory at once.
+    """
+    found = Difference(table, 0, 0, (), (), tuple(columns))
     try:
-        for name, query in (("_actual", actual), ("_expected", expected)):
-            database.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
-        found = []
-        for one, other in (("_expected", "_actual"), ("_actual", "_expected")):
-            rest = f"SELECT * FROM {one} EXCEPT ALL SELECT * FROM {other}"
-            rows = database.execute(f"{rest} LIMIT {MOST + 1}").fetchall()
-            number = len(rows)
-            if number > MOST:
-                number = database.execute(f"SELECT count(*) FROM ({rest})").fetchone()[0]
-            found.append((tuple(sorted(rows[:MOST], key=repr)), number))
-        sizes = [
-            database.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
-            for name in ("_actual", "_expected")
-        ]
+        if len(slices) > 1:
+            database.execute(f"CREATE OR REPLACE TEMP TABLE _computed AS {expected}")
+            expected = "SELECT * FROM _computed"
+        for only in slices:
+            database.execute(f"CREATE OR REPLACE TEMP TABLE _actual AS {actual(only)}")
+            database.execute(
+                f"CREATE OR REPLACE TEMP TABLE _expected AS SELECT * FROM ({expected}) WHERE {only}"
+            )
+            found = together(found, _compare(database, found))
     finally:
-        for name in ("_actual", "_expected"):
+        for name in ("_actual", "_expected", "_computed"):
             database.execute(f"DROP TABLE IF EXISTS {name}")
+    return found
+
+
+def together(one: Difference, other: Difference) -> Difference:
+    """Of two parts of the same table."""
+    return replace(
+        one,
+        rows=one.rows + other.rows,
+        expected=one.expected + other.expected,
+        missing=tuple(sorted(one.missing + other.missing, key=repr)[:MOST]),
+        unexpected=tuple(sorted(one.unexpected + other.unexpected, key=repr)[:MOST]),
+        missing_rows=one.missing_rows + other.missing_rows,
+        unexpected_rows=one.unexpected_rows + other.unexpected_rows,
+    )
+
+
+def _compare(database: duckdb.DuckDBPyConnection, of: Difference) -> Difference:
+    """The tables `_actual` and `_expected`."""
+    found = []
+    for one, other in (("_expected", "_actual"), ("_actual", "_expected")):
+        rest = f"SELECT * FROM {one} EXCEPT ALL SELECT * FROM {other}"
+        rows = database.execute(f"{rest} LIMIT {MOST + 1}").fetchall()
+        number = len(rows)
+        if number > MOST:
+            number = database.execute(f"SELECT count(*) FROM ({rest})").fetchone()[0]
+        found.append((tuple(rows[:MOST]), number))
+    sizes = [
+        database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("_actual", "_expected")
+    ]
     (missing, missing_rows), (unexpected, unexpected_rows) = found
-    return Difference(table, *sizes, missing, unexpected, tuple(columns), 0, missing_rows, unexpected_rows)
+    return Difference(of.table, *sizes, missing, unexpected, of.columns, 0, missing_rows, unexpected_rows)

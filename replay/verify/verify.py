@@ -22,7 +22,7 @@ from infra.registry import RegisteredSchema, TopicSchemas
 from infra.settings import Settings
 from replay.verify.barrier import Barrier
 from replay.verify.bronze import Completeness
-from replay.verify.compare import MOST, Difference
+from replay.verify.compare import Difference, together
 from replay.verify.live import Buckets, LiveNumbers, Seen, check_live, everything
 from replay.verify.oracle import Oracle
 from replay.verify.tables import check_tables
@@ -192,15 +192,7 @@ def _merged(found: Sequence[Difference]) -> list[Difference]:
         if (one := merged.get(each.table)) is None or one.columns != each.columns:
             merged[each.table if one is None else f"{each.table} by {each.columns[1]}"] = each
             continue
-        merged[each.table] = replace(
-            one,
-            rows=one.rows + each.rows,
-            expected=one.expected + each.expected,
-            missing=(one.missing + each.missing)[:MOST],
-            unexpected=(one.unexpected + each.unexpected)[:MOST],
-            missing_rows=one.missing_rows + each.missing_rows,
-            unexpected_rows=one.unexpected_rows + each.unexpected_rows,
-        )
+        merged[each.table] = together(one, each)
     return [replace(each, table=name) for name, each in merged.items()]
 
 

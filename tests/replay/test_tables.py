@@ -10,6 +10,7 @@ import pytest
 from replay.verify.oracle import Oracle
 from replay.verify.report import documents
 from replay.verify.tables import check_tables
+from schemas.tables import TABLES
 from serving.lake.views import connect
 from streams.lake.store import LakeStore
 from streams.plain_judge import PlainJudge
@@ -109,6 +110,21 @@ def test_rows_that_were_not_written_are_missed(filled, table, monkeypatch):
     assert filled.check().keys() == {table}
 
 
+def test_in_slices_the_same_is_found(filled, monkeypatch):
+    monkeypatch.setattr("replay.verify.tables.AT_ONCE", 20)
+    filled.driver.run(filled.rest)
+    assert not filled.check()
+    for name in ("fct_orders", "dim_products", "sessions"):
+        filled.add(name, lambda number, name=name: _again(filled, name, number))
+    for whole in (False, True):
+        found = filled.check(whole=whole)
+        assert {name: (each["missing"], each["unexpected"]) for name, each in found.items()} == {
+            "fct_orders": (1, 0),
+            "dim_products": (1, 0),
+            "sessions": (1, 0),
+        }
+
+
 @pytest.mark.parametrize("column", ["key", "value", "headers", "kafka_time", "schema_id", "reasons"])
 def test_a_refused_record_that_is_kept_otherwise_than_it_came_is_found(filled, column, monkeypatch):
     write = LakeStore.write
@@ -152,3 +168,11 @@ def test_a_record_that_is_counted_twice_is_found(filled):
 def _changed(filled, number):
     row = pl.read_delta(f"{filled.driver.root}/fct_orders").filter(~pl.col("_deleted")).head(1)
     return row.with_columns(pl.lit("refunded").alias("status"), pl.lit(number, pl.Int64).alias("_batch"))
+
+
+def _again(filled, name, number):
+    """A row that stands, said to be gone."""
+    rows = pl.read_delta(f"{filled.driver.root}/{name}").sort("_batch")
+    newest = rows.unique(list(TABLES[name].key), keep="last", maintain_order=True)
+    row = newest.filter(~pl.col("_deleted")).head(1)
+    return row.with_columns(pl.lit(True).alias("_deleted"), pl.lit(number, pl.Int64).alias("_batch"))
