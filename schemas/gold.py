@@ -189,6 +189,22 @@ CUSTOMER_COHORTS = Table(
     ("cohort", "month"),
 )
 
+RECORD_OUTCOMES = Table(
+    "record_outcomes",
+    "gold",
+    "What became of the records that the broker took in a minute: their numbers, by topic.",
+    (
+        Column("topic", "string", "Source topic.", "Kafka"),
+        Column("minute", "timestamp", "Start of the minute.", "Kafka"),
+        _count("records", "Records in all.", "the judge"),
+        _count("changed", "Those that changed something.", "the judge, version"),
+        _count("repeat", "Those that had come before.", "event_id, version"),
+        _count("superseded", "Those of a version that was no longer the newest.", "version"),
+        _count("refused", "Those that are in quarantine.", "the judge"),
+    ),
+    ("topic", "minute"),
+)
+
 GOLD = (
     DIM_CUSTOMERS,
     DIM_PRODUCTS,
@@ -200,4 +216,5 @@ GOLD = (
     CUSTOMER_LIFETIME_VALUE,
     CONVERSION_FUNNEL,
     CUSTOMER_COHORTS,
+    RECORD_OUTCOMES,
 )

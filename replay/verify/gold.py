@@ -77,6 +77,13 @@ _QUERIES = {
             SELECT unnest(generate_series(make_date(y, 1, 1), make_date(y, 12, 31), INTERVAL 1 DAY))::DATE AS day
             FROM years
         )""",
+    "record_outcomes": """
+        SELECT topic, make_timestamp(minute * 1000000), sum(records),
+            coalesce(sum(records) FILTER (outcome = 'changed'), 0),
+            coalesce(sum(records) FILTER (outcome = 'repeat'), 0),
+            coalesce(sum(records) FILTER (outcome = 'superseded'), 0),
+            coalesce(sum(records) FILTER (outcome = 'refused'), 0)
+        FROM _minutes GROUP BY topic, minute""",
 }
 
 
@@ -126,6 +133,10 @@ TOUCHED: dict[str, tuple[tuple[str, ...], str]] = {
             UNION ALL SELECT _day_order_date FROM both_orders)""",
     ),
     "sessions": (("visitor_id",), "SELECT visitor_id FROM both_clickstream"),
+    "record_outcomes": (
+        ("topic", "minute"),
+        "SELECT topic, make_timestamp(minute * 1000000) FROM _minutes WHERE recent",
+    ),
     **{
         name: ((CONTRACTS[topic].entity_id,), f"SELECT {CONTRACTS[topic].entity_id} FROM both_{topic}")
         for topic in VERSIONED

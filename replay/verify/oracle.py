@@ -28,6 +28,9 @@ MINUTE = 60_000_000  # µs
 REFUSED = pa.schema(
     {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "reasons": pa.list_(pa.string())}
 )
+MINUTES = pa.schema(
+    {"topic": pa.string(), "minute": pa.int64(), "outcome": pa.string(), "records": pa.int64()}
+)
 # Between partitions, of which some may have been added, records are taken in the order of the broker's time.
 TAKEN = 'max(kafka_time) OVER (PARTITION BY partition ORDER BY "offset" ROWS UNBOUNDED PRECEDING)'
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 times without a zone are UTC, as in the views
@@ -40,9 +43,9 @@ class Oracle:
         self.database, self.zone = database, ZoneInfo(tz)
         self.until: Offsets = {}
         self.counts: Counter[str] = Counter()  # records by topic/partition/outcome
-        self.minutes: Counter[tuple[str, int, str]] = (
-            Counter()
-        )  # by topic, minute of the broker's clock (s), outcome
+        # By topic, minute of the broker's clock (s), outcome.
+        self.minutes: Counter[tuple[str, int, str]] = Counter()
+        self._not_noted: Counter[tuple[str, int, str]] = Counter()  # those of them that `_minutes` lacks
         self.records = 0
         self._years: set[int] = set()
         create(database)
@@ -53,12 +56,14 @@ class Oracle:
             take = self._changes if contract.is_change else self._facts
             for chunk in self._bronze(lake, contract, until):
                 take(contract, list(self._accepted(contract, chunk, judge)))
+        self._note_minutes()
         self.until = {**self.until, **until}
 
     def forget_changes(self) -> None:
         """What is touched from now on counts as touched since now."""
         for topic in CONTRACTS:
             self.database.execute(f"DELETE FROM {BOTH}{topic}")
+        self.database.execute("UPDATE _minutes SET recent = false WHERE recent")
 
     # --- reading and judging
 
@@ -94,7 +99,16 @@ class Oracle:
     def _count(self, topic: str, partition: int, kafka_time: int, outcome: str) -> None:
         self.records += 1
         self.counts[f"{topic}/{partition}/{outcome}"] += 1
-        self.minutes[topic, kafka_time // MINUTE * 60, outcome] += 1
+        minute = topic, kafka_time // MINUTE * 60, outcome
+        self.minutes[minute] += 1
+        self._not_noted[minute] += 1
+
+    def _note_minutes(self) -> None:
+        rows = [(*minute, number) for minute, number in self._not_noted.items()]
+        self._not_noted.clear()
+        if rows:
+            with rows_of(self.database, MINUTES, rows, ()):
+                self.database.execute("INSERT INTO _minutes SELECT *, true FROM _chunk")
 
     def _refuse(self, refused: Sequence[tuple]) -> None:
         if refused:

@@ -64,15 +64,20 @@ def _check(
 def _narrow(oracle: Oracle, table: Table, files: list[str], since: Manifest, late: Sequence[Column]) -> str:
     """What is asked of the rows that have changed, by the oracle's account or by the lake's."""
     key, touched = _touched()[table.name]
-    listed = ", ".join(map(quoted, key))
+    names = ", ".join(map(quoted, key))
+    # A time has another type in the files than in a view.
+    plain = ", ".join(
+        f"{quoted(name)}::TIMESTAMP" if column_of(table, name).type == "timestamp" else quoted(name)
+        for name in key
+    )
     oracle.database.execute(
-        f"CREATE OR REPLACE TEMP TABLE _only AS SELECT DISTINCT * FROM ({touched}) AS _t({listed})"
+        f"CREATE OR REPLACE TEMP TABLE _only AS SELECT DISTINCT * FROM ({touched}) AS _t({names})"
     )
     if files:
         oracle.database.execute(
-            f"INSERT INTO _only SELECT DISTINCT {listed} FROM {parquet(files, late)} WHERE {_claimed(table, since)}"
+            f"INSERT INTO _only SELECT DISTINCT {plain} FROM {parquet(files, late)} WHERE {_claimed(table, since)}"
         )
-    return f"({listed}) IN (SELECT ({listed}) FROM _only)"
+    return f"({plain}) IN (SELECT ({names}) FROM _only)"
 
 
 def _slices(
@@ -83,7 +88,7 @@ def _slices(
     if files:
         counted = f"SELECT count(*) FROM {parquet(files, late)} WHERE {only}"
         [rows] = oracle.database.execute(counted).fetchone()
-    # A time has another type in the files than in a view.
+    # Times are left out: see above.
     key = [name for name in order_of(table) if column_of(table, name).type != "timestamp"]
     number = 1 + rows // AT_ONCE
     return [f"hash({', '.join(map(quoted, key))}) % {number} = {n}" for n in range(number)]

@@ -14,11 +14,13 @@ from schemas.table import BATCH, CONTENT, GONE
 from schemas.tables import QUARANTINE, TABLES, bronze, silver
 from streams.lake.change import Change, Part
 from streams.lake.frames import frame_schema, polars_type, stored_schema
+from streams.lake.gold.totals import Totals
 from streams.lake.index import KeyIndex
 from streams.lake.outcomes import (
     CHANGED,
     CONFLICT,
     REFUSED,
+    REPEAT,
     SUPERSEDED,
     change_outcomes,
     fact_outcomes,
@@ -26,6 +28,7 @@ from streams.lake.outcomes import (
 )
 
 HEADER_BYTES = 5
+MINUTE = 60_000_000  # µs
 
 
 @dataclass
@@ -44,20 +47,22 @@ class Batch:
 class Tables:
     """Turns judged records into rows, knowing the latest row of every entity."""
 
-    def __init__(self, known: Mapping[str, pl.DataFrame], parts: Sequence[Part] = ()) -> None:
+    def __init__(
+        self, known: Mapping[str, pl.DataFrame], minutes: Totals, parts: Sequence[Part] = ()
+    ) -> None:
         """`known` has each topic's silver rows as the manifest to go on from has them (see `columns_to_know`).
 
-        `parts` keep the tables beyond those that follow from one topic's records alone.
+        `minutes` keep `record_outcomes`, `parts` the tables that follow from what changes.
         """
         self._indexes = {
             topic: KeyIndex(_identity(contract), known[topic]) for topic, contract in CONTRACTS.items()
         }
-        self._parts = parts
+        self._minutes, self._parts = minutes, parts
 
     def fold(self, number: int, judged: Mapping[str, pl.DataFrame]) -> Batch:
         """The rows of batch `number`. `judged` is what `streams.lake.reading` gives for each topic that has records."""
         batch = Batch(number)
-        quarantined, changes = [], {}
+        quarantined, changes, decided = [], {}, []
         for topic, records in judged.items():
             if not records.height:
                 continue
@@ -83,17 +88,21 @@ class Tables:
             if rows.height:
                 batch.changed[topic] = rows
                 if "occurred_at" in contract.fields:
-                    batch.newest[topic] = rows["occurred_at"].dt.epoch("us").max()
+                    # Of a version that another one of the batch took the place of, too.
+                    changed = outcomes.filter(pl.col("_outcome") == CHANGED)
+                    batch.newest[topic] = changed["occurred_at"].dt.epoch("us").max()
                 batch.rows[topic] = rows.with_columns(pl.lit(number, pl.Int64).alias(BATCH)).select(
                     *stored_schema(silver(contract))
                 )
             if outcomes.height:
                 changes[topic] = _change(contract, known, rows, outcomes)
-            _count(batch.counts, topic, records, outcomes)
+            each = _outcomes(topic, records, outcomes)
+            _count(batch.counts, each)
+            decided.append(by_minute(each))
         if quarantined:
             batch.rows[QUARANTINE.name] = pl.concat(quarantined)
-        for part in self._parts:
-            for name, rows in part.fold(changes).items():
+        for found in (self._minutes.fold(decided), *(part.fold(changes) for part in self._parts)):
+            for name, rows in found.items():
                 batch.rows[name] = _stored(name, number, rows)
         return batch
 
@@ -101,7 +110,7 @@ class Tables:
         """The batch is written: from now on it is what was there before."""
         for topic, rows in batch.changed.items():
             self._indexes[topic].put(rows.select(columns_to_know(CONTRACTS[topic])))
-        for part in self._parts:
+        for part in (self._minutes, *self._parts):
             part.take_in()
 
     def bytes_a_row(self) -> dict[str, float]:
@@ -188,16 +197,48 @@ def _accepted(contract: Contract, records: pl.DataFrame) -> pl.DataFrame:
         ),
         pl.col("partition").alias("_partition"),
         pl.col("offset").alias("_offset"),
+        pl.col("kafka_time").alias("_kafka_time"),
         pl.col("content").alias(CONTENT),
     )
 
 
-def _count(counts: dict[str, int], topic: str, records: pl.DataFrame, outcomes: pl.DataFrame) -> None:
-    """Every record counts once, where it came from."""
-    decided = outcomes.group_by("_partition", "_outcome").len()
-    for partition, outcome, number in decided.iter_rows():
+def _outcomes(topic: str, records: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """How many records of a partition and a minute of the broker's became what; every record counts once."""
+    by_judge = records.filter(pl.col("reasons").list.len() > 0).select(
+        "partition", "kafka_time", pl.lit(REFUSED).alias("outcome")
+    )
+    decided = outcomes.select(
+        pl.col("_partition").alias("partition"),
+        pl.col("_kafka_time").alias("kafka_time"),
+        pl.col("_outcome").alias("outcome"),
+    )
+    minute = (pl.col("kafka_time") // MINUTE * MINUTE).alias("minute")
+    return (
+        pl.concat([by_judge, decided])
+        .group_by("partition", minute, "outcome")
+        .len("records")
+        .with_columns(pl.lit(topic).alias("topic"))
+    )
+
+
+def _count(counts: dict[str, int], outcomes: pl.DataFrame) -> None:
+    """Add them up to where the records came from."""
+    found = outcomes.group_by("topic", "partition", "outcome").agg(pl.col("records").sum())
+    for topic, partition, outcome, number in found.iter_rows():
         counts[f"{topic}/{partition}/{outcome}"] = number
-    by_judge = records.filter(pl.col("reasons").list.len() > 0).group_by("partition").len()
-    for partition, number in by_judge.iter_rows():
-        name = f"{topic}/{partition}/{REFUSED}"
-        counts[name] = counts.get(name, 0) + number
+
+
+def by_minute(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """The same as rows of `record_outcomes`."""
+    number = pl.col("records")
+    return (
+        outcomes.group_by("topic", "minute")
+        .agg(
+            number.sum(),
+            *(
+                number.filter(pl.col("outcome") == outcome).sum().alias(outcome)
+                for outcome in (CHANGED, REPEAT, SUPERSEDED, REFUSED)
+            ),
+        )
+        .with_columns(pl.from_epoch("minute", "us").dt.replace_time_zone("UTC"))
+    )

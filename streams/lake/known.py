@@ -11,6 +11,7 @@ from schemas.gold import (
     DIM_DATE,
     DIM_PRODUCTS,
     PRODUCT_PERFORMANCE,
+    RECORD_OUTCOMES,
 )
 from schemas.table import BATCH, GONE, Table
 from schemas.tables import SESSIONS, TABLES, silver, versions
@@ -21,6 +22,7 @@ from streams.lake.gold.facts import Facts
 from streams.lake.gold.funnel import Funnel
 from streams.lake.gold.history import History
 from streams.lake.gold.sales import Sales
+from streams.lake.gold.totals import Totals
 from streams.lake.manifest import Manifest
 from streams.lake.sessions import Sessions
 from streams.lake.store import LakeStore
@@ -48,7 +50,7 @@ class Known:
                 for table in (DIM_CUSTOMERS, DIM_PRODUCTS)
             ),
         ]
-        return Tables(known, parts)
+        return Tables(known, Totals(RECORD_OUTCOMES, self._rows(RECORD_OUTCOMES)), parts)
 
     def _silver(self, topic: str) -> pl.DataFrame:
         """One row an entity, a deleted one too."""

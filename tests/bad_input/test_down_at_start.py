@@ -76,7 +76,14 @@ def test_what_cannot_begin_ends_so_that_it_is_started_again_and_says_what_is_mis
         process.__exit__()
 
 
-@pytest.mark.parametrize("service", ["broker", "registry", "redis"])
+@pytest.mark.parametrize(
+    "service",
+    [
+        pytest.param("broker", marks=pytest.mark.longhaul),
+        "registry",
+        pytest.param("redis", marks=pytest.mark.longhaul),
+    ],
+)
 def test_jobs_that_are_started_before_it_count_everything_once_it_is_there(
     dataflow_services: Services, gates: dict[str, Gate], tmp_path: Path, service: str
 ) -> None:

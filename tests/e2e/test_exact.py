@@ -27,6 +27,7 @@ def rest(running):
     asking.http.close()
 
 
+@pytest.mark.longhaul
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
@@ -53,6 +54,7 @@ def test_rest_is_exact_after_every_process_was_killed_while_events_flow(running,
     expect_prefixes(running.settings, reader.answers)
 
 
+@pytest.mark.longhaul
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(300)

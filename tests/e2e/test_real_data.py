@@ -31,6 +31,7 @@ def retail(tmp_path):
     return isolated_settings(tmp_path, dataflow_env="retail", shop_currency="GBP")
 
 
+@pytest.mark.longhaul
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_line_is_accounted_for_and_rest_agrees_with_the_files(retail, tmp_path):

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACE = re.compile(r"\b([a-z_]+)/(\d+)/(\d+)\b")
 HOST = "localhost:8000"  # as the pages have it
-PATIENCE = 60.0  # seconds for something to be counted, on a busy machine
+PATIENCE = 120.0  # seconds for something to be counted, on a busy machine
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ def own_platform(tmp_path: Path) -> Iterator[Platform]:
         yield running
 
 
+@pytest.mark.longhaul
 @pytest.mark.slow
 def test_ids_records_and_keys_survive_sigkill_of_everything_and_a_new_start(own_platform: Platform) -> None:
     settings = own_platform.settings

@@ -136,6 +136,7 @@ def test_two_generations_of_the_same_records_are_equal_and_nothing_is_left(both)
     assert diff(both.settings, 2, 1).one.generation == "g2"
 
 
+@pytest.mark.longhaul
 @pytest.mark.slow
 def test_while_records_flow_both_come_to_the_same_offsets(world):
     world.produce(0.1)

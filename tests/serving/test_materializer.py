@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from dataflow.testing.plain_live import PlainLive
 from infra.bootstrap import bootstrap
-from infra.generation import load_generation, new_generation, source_bounds
+from infra.generation import new_generation, served_generation, source_bounds
 from infra.kafka import admin, consumer, log_bounds
 from infra.registry import schema_ids
 from infra.runtime.platform import Platform
@@ -134,8 +134,8 @@ def scene(settings):
 
 
 def read_dead_letters(settings):
-    """All dead letters of the live generation."""
-    topic = load_generation(settings).dead_letter_topic(settings)
+    """All dead letters of the generation that the settings serve."""
+    topic = served_generation(settings).dead_letter_topic(settings)
     places = [(topic, p) for p in range(settings.kafka_partitions)]
     _, ends = log_bounds(admin(settings.kafka_bootstrap_servers), places)
     reader, found = consumer(settings.kafka_bootstrap_servers, "tests"), []

@@ -41,8 +41,8 @@ def test_an_untidy_shop_with_crashes_in_it_is_counted_to_the_cent(pipeline: Numb
     expect_untidy_shop(pipeline)
 
 
-@pytest.mark.slow
 @pytest.mark.longhaul
+@pytest.mark.slow
 @pytest.mark.dataflow(live="spark")
 def test_sparks_live_job_counts_the_untidy_shop_as_the_plain_one_does(live: Live) -> None:
     expect_untidy_shop(live)
@@ -52,6 +52,7 @@ def test_a_refused_record_is_told_with_its_reasons_and_its_bytes(pipeline: Numbe
     expect_refusals(pipeline)
 
 
+@pytest.mark.longhaul
 @pytest.mark.slow
 @pytest.mark.dataflow(live="spark")
 def test_sparks_live_job_refuses_what_the_plain_one_does(live: Live) -> None:

@@ -150,6 +150,7 @@ def test_addresses_are_taken_as_people_write_them() -> None:
     assert redis == {"redis_host": "d", "redis_port": 4, "redis_db": 7, "redis_password": "secret"}
 
 
+@pytest.mark.longhaul
 def test_a_fixture_of_the_users_may_give_the_addresses(suite: Path, addresses: dict[str, str]) -> None:
     """As one that starts containers would."""
     given = ", ".join(repr(address) for address in addresses.values())

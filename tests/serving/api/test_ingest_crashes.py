@@ -178,6 +178,7 @@ def test_rows_count_once_whatever_the_kill_left_behind(settings, failpoint, know
     }
 
 
+@pytest.mark.longhaul
 @pytest.mark.parametrize("failpoint", AROUND_DELIVERY)
 def test_facts_count_once_whatever_the_kill_left_behind(settings, failpoint):
     scene = Scene(settings, "clickstream")

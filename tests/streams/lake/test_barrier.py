@@ -146,6 +146,7 @@ def to_partitions(settings, name, partitions):
         time.sleep(0.005)
 
 
+@pytest.mark.longhaul
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_it_ends_a_batch_at_the_offsets_that_it_was_asked_for(settings):

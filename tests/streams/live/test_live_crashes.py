@@ -68,9 +68,8 @@ def test_kills_while_events_flow_repeat_verdicts_and_neither_lose_nor_disorder_o
         assert [line for line in job.log().splitlines() if " ERROR " in line or "\tat " in line] == []
 
 
-@pytest.mark.parametrize(
-    "failpoint", [pytest.param("live.before_skip", marks=pytest.mark.longhaul), "live.after_skip"]
-)
+@pytest.mark.longhaul
+@pytest.mark.parametrize("failpoint", ["live.before_skip", "live.after_skip"])
 def test_a_restart_goes_on_where_the_verdicts_are_applied_however_old_the_checkpoint(settings, failpoint):
     settings = settings.replace(dataflow_failpoint=failpoint)
     generation = bootstrap(settings)

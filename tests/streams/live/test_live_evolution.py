@@ -21,7 +21,7 @@ from schemas.contract import CONTRACTS
 from sources.codec import HEADER, MAGIC
 from tests.avro import encoded
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
+pytestmark = [pytest.mark.longhaul, pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 NOBODYS_ID = 2_000_000_123
 EACH = 20  # records of a kind between two changes

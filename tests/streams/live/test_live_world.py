@@ -18,7 +18,7 @@ from tests.helpers import wait_for
 from tests.streams.live.kit import Account, LiveProcess, ShopFeed, against_plain_python, verdicts_of
 
 # A busy machine takes three times as long as an idle one.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.longhaul, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def delete_topic(settings, topic):
@@ -97,7 +97,6 @@ def set_limit(settings, topic, size):
     client.incremental_alter_configs([resource])[resource].result(30)
 
 
-@pytest.mark.longhaul
 def test_an_output_too_large_for_the_broker_is_tried_until_it_fits(settings):
     # A failed write shows at the partition's next one, else at the trigger's end.
     settings = settings.replace(kafka_partitions=2, live_trigger_seconds=5)
@@ -121,7 +120,6 @@ def test_an_output_too_large_for_the_broker_is_tried_until_it_fits(settings):
         assert verdicts_of(account, "reviews", [large[1]])[0]["e"]["body"] == hardly_compressible
 
 
-@pytest.mark.longhaul
 def test_micro_batches_give_the_same_verdicts(settings):
     settings = settings.replace(live_mode="microbatch", kafka_partitions=2)
     generation = bootstrap(settings)
