@@ -102,6 +102,7 @@ def test_one_order_more_is_told_where_it_counts_and_nowhere_else(settings, tmp_p
         "fct_orders",
         "customer_lifetime_value",
         "customer_cohorts",
+        "record_outcomes",
         "revenue by day",
         "revenue in all",
         "events in all",
