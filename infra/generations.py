@@ -77,12 +77,16 @@ def _at(offsets: Mapping[str, Sequence[int]], topic: str, partition: int) -> int
 
 @dataclass(frozen=True)
 class Generation:
-    """One evaluation of the source topics. `topics` is keyed by the name without the environment's prefix."""
+    """One evaluation of the source topics. `topics` is keyed by the name without the environment's prefix.
+
+    `lake_first`: its lake takes in what there is before its live numbers begin, which are filled out of it.
+    """
 
     number: int
     topics: Mapping[str, TopicIdentity]
     starts: Mapping[str, Sequence[int]] = field(default_factory=dict)
     archive: Archive | None = None
+    lake_first: bool = False
 
     def start(self, topic: str, partition: int) -> int:
         """The first offset of a source partition when the generation began; 0 for one that was added since."""
@@ -118,13 +122,20 @@ class Generation:
             "topics": {t: asdict(i) for t, i in self.topics.items()},
             "starts": {t: list(offsets) for t, offsets in self.starts.items()},
             "archive": self.archive and asdict(self.archive),
+            "lake_first": self.lake_first,
         }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         topics = {topic: TopicIdentity(**identity) for topic, identity in body["topics"].items()}
         archive = body.get("archive")
-        return cls(body["number"], topics, body.get("starts", {}), archive and Archive(**archive))
+        return cls(
+            body["number"],
+            topics,
+            body.get("starts", {}),
+            archive and Archive(**archive),
+            body.get("lake_first", False),
+        )
 
 
 @dataclass(frozen=True)

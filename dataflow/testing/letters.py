@@ -7,19 +7,13 @@ from confluent_kafka import Message
 from dataflow.testing.judge import Verdict
 from dataflow.testing.records import Letter, Place, Record
 from serving.dead_letters import DeadLetter
-from serving.materializer.dead_letters import letter_headers
-from streams.limits import EXCERPT_BYTES, KEY_BYTES
+from serving.materializer import dead_letters
 
 
 def letter_of(record: Record | Message, verdict: Verdict, generation: str, max_bytes: int) -> Record:
     """What goes in front of a refusal on the judged topic: the record whole, or an excerpt if it is too large."""
-    headers = dict(letter_headers(record, verdict.topic, ",".join(verdict.reasons), generation))
-    value = record.value() or b""
-    if len(value) + len(record.key() or b"") > max_bytes:
-        value, headers["truncated"] = value[:EXCERPT_BYTES], b"true"
-    headers["source_key"] = record.key() and record.key()[:KEY_BYTES]
-    name = f"{verdict.topic}/{verdict.partition}/{verdict.offset}".encode()
-    return Record("", verdict.partition, -1, name, value, verdict.kafka_time, list(headers.items()))
+    found = dead_letters.letter_of(record, verdict.topic, ",".join(verdict.reasons), generation, max_bytes)
+    return Record("", verdict.partition, -1, found.key(), found.value(), verdict.kafka_time, found.headers())
 
 
 def letters_in(messages: Iterable[Message | Record], topic: str | None = None) -> list[Letter]:

@@ -90,10 +90,14 @@ class Fold:
         """Every verdict counts where it came from, and in the metrics of verdicts."""
         for (topic, partition, minute, outcome), records in outcomes.items():
             effects.counts[f"{place(topic, partition)}/{outcome}"] += records
-            dimension = encode_dimensions((topic,))
-            for name in self.plan.verdicts:
-                effects.cells[name, minute, dimension + "|records"] += records
-                effects.cells[name, minute, f"{dimension}|{outcome}"] += records
+            self.count_minute(topic, minute, outcome, records, effects)
+
+    def count_minute(self, topic: str, minute: int, outcome: str, records: int, effects: Effects) -> None:
+        """So many verdicts, in the metrics of verdicts; `minute` is its start in seconds."""
+        dimension = encode_dimensions((topic,))
+        for name in self.plan.verdicts:
+            effects.cells[name, minute, dimension + "|records"] += records
+            effects.cells[name, minute, f"{dimension}|{outcome}"] += records
 
     def change(
         self,

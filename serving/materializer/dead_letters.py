@@ -12,9 +12,9 @@ from confluent_kafka import KafkaError, Message, Producer
 from infra.generations import Generation
 from infra.settings import Settings
 from schemas.errors import Unavailable
+from streams.limits import EXCERPT_BYTES, KEY_BYTES
 
 TIMEOUT = 15.0
-EXCERPT_BYTES = 4096  # of a letter that the broker does not take whole; its source offset names the rest
 Headers = Sequence[tuple[str, bytes | None]]
 
 
@@ -98,6 +98,24 @@ class DeadLetters:
             raise Unavailable(
                 f"dead letters were not delivered: {failures[0].str() if failures else 'no answer'}"
             )
+
+
+def letter_of(record: Message, topic: str, reasons: str, generation: str, max_bytes: int) -> Message:
+    """A source record's dead letter, as the live job hands it on: whole, or an excerpt if it is too large."""
+    headers = dict(letter_headers(record, topic, reasons, generation))
+    key, value = record.key(), record.value() or b""
+    if len(value) + len(key or b"") > max_bytes:
+        value, headers["truncated"] = value[:EXCERPT_BYTES], b"true"
+    headers["source_key"] = key and key[:KEY_BYTES]
+    return Message(
+        topic="",
+        partition=record.partition(),
+        offset=-1,
+        key=f"{topic}/{record.partition()}/{record.offset()}".encode(),
+        value=value,
+        headers=list(headers.items()),
+        timestamp=record.timestamp(),
+    )
 
 
 def letter_headers(

@@ -29,8 +29,9 @@ def found(
     judged: tuple[Mapping[int, int], Mapping[int, int]],
     keys: Keys,
     lost: Mapping[At, tuple[int, int]] | None = None,
+    filled: Offsets | None = None,
 ) -> Founding:
-    """Take over what a claim saw; the generation began at `starts`.
+    """Take over what a claim saw; the generation began at `starts`, and up to before `filled` it is filled.
 
     `ends` are those of the source topics, `judged` says where the judged topic begins and ends, `lost` which offsets
     from the fences on are in neither Kafka nor bronze.
@@ -45,7 +46,8 @@ def found(
             "everything again by the new ones"
         )
     new = {at: offset for at, offset in starts.items() if at not in claimed.base}
-    fences = claimed.fences | new
+    begun = {at: (filled or {}).get(at, offset) for at, offset in new.items()}
+    fences = claimed.fences | begun
     if lost:
         gone = ", ".join(
             f"{place(*at)} (from {since} to before {until})" for at, (since, until) in lost.items()
@@ -68,7 +70,7 @@ def found(
     rebuild = needed(claimed, fences, ends, *judged)
     meta: list[Argument] = ["spec", definition, "server", claimed.server_now, *rebuild.fields()]
     operations: list[Operation] = [("S", keys.meta, meta)]
-    begun = [part for at, offset in new.items() for part in (place(*at), offset)]
-    if begun:
-        operations += [("S", keys.base, begun), ("S", keys.fence, begun)]
+    for key, offsets in ((keys.base, new), (keys.fence, begun)):
+        if offsets:
+            operations.append(("S", key, [part for at, o in offsets.items() for part in (place(*at), o)]))
     return Founding(fences, rebuild, operations)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from infra.kafka import CONFIRM_SECONDS, admin, consumer, identities, log_bounds
+from infra.kafka import CONFIRM_SECONDS, admin, consumer, identities, log_bounds, offsets_at
 from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 
@@ -54,6 +54,12 @@ class JudgedReader:
         found = log_bounds(self._admin, [(self.topic, p) for p in range(self.partitions)])
         first, ends = ({p: offset for (_, p), offset in each.items()} for each in found)
         return first, ends
+
+    def positions_at(self, time_ms: int) -> dict[int, int]:
+        """The first record of each partition that the broker took at this time or later; its end if there is none."""
+        _, ends = self.bounds()
+        found = offsets_at(self._admin, [(self.topic, p) for p in range(self.partitions)], time_ms)
+        return {p: offset if offset >= 0 else ends[p] for (_, p), offset in found.items()}
 
     def take(self, limit: int, timeout: float) -> list[Message]:
         """Up to `limit` records: waits at most `timeout` seconds for the first, not at all for more."""

@@ -43,6 +43,14 @@ class Prober:
         record = self._next_record(topic, partition, offset, end)
         return None if record is None else record.offset()
 
+    def time_of_next(self, topic: str, partition: int, offset: int, end: int) -> int | None:
+        """When (ms) the broker took the first committed record at or behind `offset`; None if there is none.
+
+        Raises Unavailable, also if the broker no longer has the offset.
+        """
+        record = self._next_record(topic, partition, offset, end)
+        return None if record is None else record.timestamp()[1]
+
     def _next_record(self, topic: str, partition: int, offset: int, end: int) -> Message | None:
         """The first committed record at or behind `offset`; None if there is none below `end`, the committed end.
 

@@ -29,6 +29,11 @@ class Watch:
         if self._trouble is not None:
             raise self._trouble
 
+    @property
+    def is_live(self) -> bool:
+        """Whether its generation is the live one, as of the last look."""
+        return self._generations.is_live
+
     def stop(self) -> None:
         self._stop.set()
 

@@ -74,6 +74,14 @@ redis.register_function('dataflow_commit', function(keys, args)
   return 'OK'
 end)
 
+-- drop(meta; epoch, n × key): the keys go, unless another writer has claimed since.
+redis.register_function('dataflow_drop', function(keys, args)
+  local epoch = redis.call('HGET', keys[1], 'epoch')
+  if epoch ~= args[1] then return 'EPOCH ' .. tostring(epoch) end
+  redis.call('UNLINK', unpack(args, 2))
+  return 'OK'
+end)
+
 -- fetch(; n × (key, field)): the values, nil where there is none.
 redis.register_function{
   function_name = 'dataflow_fetch',

@@ -1,7 +1,8 @@
 """The names of everything that Redis holds. All keys of a generation start with `<env>:<generation>:`.
 
     meta               hash   epoch, spec, server, newest, newest:<topic>, kafka_time, dims, and what has to be
-                              reached before anything is shown: rebuild:<topic>/<p>, reread:<p>
+                              reached before anything is shown: rebuild:<topic>/<p>, reread:<p>; without `spec` there
+                              is nothing, or `filling`, of the lake at that manifest, is half-done
     base, fence        hash   <topic>/<p> → first source offset; next source offset to apply
     judged             hash   <p> → next offset to read in the judged topic
     counts             hash   <topic>/<p>/<verdict> → records

@@ -19,6 +19,7 @@ from serving.store.keys import Keys, parse_place, place
 
 Argument = str | bytes | int
 Operation = tuple[str, str, Sequence[Argument]]  # letter, key, arguments: see functions.lua
+DROPPED_AT_ONCE = 500  # keys; more would block the server for everybody
 # Lua unpacks an operation's arguments onto its stack, which holds some 8,000.
 MAX_ARGUMENTS = 4_000
 
@@ -47,6 +48,7 @@ class Claimed:
     held: dict[str, str]
     rebuild: Offsets  # what has to be reached before anything is shown
     reread: dict[int, int]  # how far the judged topic has to be read before
+    is_half_filled: bool = False  # whoever filled it out of the lake did not come to the end
 
 
 def connect(settings: Settings) -> Redis:
@@ -115,6 +117,7 @@ class Store:
                 if n.startswith("rebuild:")
             },
             {int(n.removeprefix("reread:")): int(v) for n, v in meta.items() if n.startswith("reread:")},
+            "filling" in meta,
         )
 
     def _check_eviction(self) -> None:
@@ -153,6 +156,33 @@ class Store:
             raise Lost(f"Redis does not answer: {error}") from error
         if server != claimed.server_now or found != str(claimed.epoch).encode() or stored != fences:
             raise Lost(f"Redis is not as this writer left it: another server, epoch ({found!r}) or fences")
+
+    def has_begun(self) -> bool:
+        """Whether anything can be shown, now or once a rebuild is over. Raises Unavailable."""
+        try:
+            return bool(self.redis.hexists(self.keys.meta, "spec"))
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis does not answer: {error}") from error
+
+    def clear(self, epoch: int) -> None:
+        """Remove everything of the generation but who may write. Raises Lost."""
+        meta, found = self.keys.meta.encode(), []
+        try:
+            for key in self.redis.scan_iter(match=self.keys.space + "*", count=1_000):
+                if key != meta:
+                    found.append(key)
+                if len(found) == DROPPED_AT_ONCE:
+                    self._drop(epoch, found)
+                    found = []
+            if found:
+                self._drop(epoch, found)
+        except (RedisError, OSError) as error:
+            raise Lost(f"Redis does not answer: {error}") from error
+
+    def _drop(self, epoch: int, keys: Sequence[bytes]) -> None:
+        answer = self.redis.execute_command("FCALL", "dataflow_drop", 1, self.keys.meta, epoch, *keys)
+        if answer != b"OK":
+            raise Lost(f"expected epoch {epoch}; Redis says {answer.decode()}")
 
     def commit(
         self, epoch: int, ranges: Mapping[tuple[str, int], tuple[int, int]], operations: Iterable[Operation]

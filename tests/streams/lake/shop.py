@@ -4,11 +4,10 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from dataflow.testing.plain_lake import judged_frame
 from infra.registry import RegisteredSchema
 from schemas.contract import CONTRACTS
-from schemas.tables import silver
 from schemas.validate import micros
-from streams.lake.frames import HEADERS, polars_type
 from streams.plain_judge import PlainJudge
 from tests.sources.generator_kit import ALL_UP, ARRIVAL, CODEC, IDS, history
 
@@ -34,35 +33,13 @@ def judged_history(count: int, seed: int) -> dict[str, pl.DataFrame]:
         reasons, event = judge.judge(topic, key, value, arrival)
         content = None if reasons else _content(topic, event)
         rows[topic].append((partition, offset, arrival, key, value, None, reasons, content, event))
-    return {topic: _frame(topic, found) for topic, found in rows.items()}
+    return {topic: judged_frame(topic, found) for topic, found in rows.items()}
 
 
 def _content(topic: str, event: dict) -> int:
     contract = CONTRACTS[topic]
     names = (*contract.row_fields, "op") if contract.is_change else contract.row_fields
     return hash(tuple((name, event[name]) for name in names if event.get(name) is not None))
-
-
-def _frame(topic: str, rows: list[tuple]) -> pl.DataFrame:
-    columns = {column.name: column for column in silver(CONTRACTS[topic]).columns}
-    event = pl.Struct(
-        {
-            name: pl.Int64() if field.type == "timestamp" else polars_type(columns[name])
-            for name, field in CONTRACTS[topic].fields.items()
-        }
-    )
-    schema = {
-        "partition": pl.Int32(),
-        "offset": pl.Int64(),
-        "kafka_time": pl.Int64(),
-        "key": pl.Binary(),
-        "value": pl.Binary(),
-        "headers": HEADERS,
-        "reasons": pl.List(pl.String()),
-        "content": pl.Int64(),
-        "event": event,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def judged_records(
@@ -75,7 +52,7 @@ def judged_records(
         content = None if reasons else _content(topic, event)
         offset = first + len(rows[topic])
         rows[topic].append((0, offset, arrival, key, value, None, reasons, content, event))
-    return {topic: _frame(topic, found) for topic, found in rows.items()}
+    return {topic: judged_frame(topic, found) for topic, found in rows.items()}
 
 
 def judged_events(records: list[tuple[str, dict]]) -> dict[str, pl.DataFrame]:
@@ -90,4 +67,4 @@ def judged_events(records: list[tuple[str, dict]]) -> dict[str, pl.DataFrame]:
         offset = sum(row[0] == partition for row in rows[topic])
         content = _content(topic, decoded)
         rows[topic].append((partition, offset, arrival, key, value, None, [], content, decoded))
-    return {topic: _frame(topic, found) for topic, found in rows.items()}
+    return {topic: judged_frame(topic, found) for topic, found in rows.items()}

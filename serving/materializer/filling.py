@@ -1,0 +1,207 @@
+"""Fills an empty Redis out of the generation's own lake: what that has needs not be judged and folded once more.
+
+The lake has one row for each entity, where the topics have all of its versions. The rows go through the same fold as
+verdicts do, so whatever stands in Redis afterwards is what all verdicts would have left there. Reads the lake at one
+manifest; writes Redis, in small commits of which nothing is shown before the last one, and dead letters. Whoever finds
+it half-done removes it all and begins anew.
+"""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import duckdb
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+
+from infra.failpoints import Failpoints
+from infra.generations import Generation
+from infra.kafka import Offsets
+from infra.read_topic import read_topic
+from infra.settings import Settings
+from schemas.contract import CONTRACTS, Contract
+from schemas.gold import RECORD_OUTCOMES
+from schemas.table import Table
+from schemas.tables import QUARANTINE
+from serving.fold.fold import Effects, Fold
+from serving.fold.state import SUMMARY
+from serving.lake.latest import latest_rows
+from serving.lake.reader import Lake, NoLake
+from serving.lake.views import connect
+from serving.materializer.dead_letters import DeadLetters, letter_of
+from serving.materializer.operations import operations
+from serving.materializer.writer import merged
+from serving.store.keys import VERDICTS, parse_place, place
+from serving.store.store import Argument, Claimed, Operation, Store
+from streams.lake.manifest import Manifest
+from streams.lake.place import lake_root
+
+RUN = 300  # rows in one commit; a larger one blocks the server for everybody
+LETTERS = 500  # that are written before they are waited for
+# More than this share of all records has to be in the lake: else to judge all of them again is not much slower.
+WORTH = 0.5
+MEMORY = "512MB"
+OUTCOMES = VERDICTS[:-1]
+
+
+class Filling:
+    """Fills the keys of one generation. `pace` is called with the number of rows of each commit."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        generation: Generation,
+        fold: Fold,
+        store: Store,
+        letters: DeadLetters,
+        failpoints: Failpoints,
+        pace: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self._settings, self._generation, self._failpoints = settings, generation, failpoints
+        self._fold, self._store, self._letters, self._pace = fold, store, letters, pace
+        self._lake = Lake(lake_root(settings, generation.name))
+
+    def source(self, ends: Offsets) -> Manifest | None:
+        """The manifest to begin at; None as long as the lake has too little of what is in the topics up to `ends`."""
+        try:
+            manifest = self._lake.newest()
+        except NoLake:
+            return None
+        topics = {topic: identity.topic_id for topic, identity in self._generation.topics.items()}
+        if manifest.generation != self._generation.name or manifest.topics != topics or not manifest.number:
+            return None
+        if RECORD_OUTCOMES.name not in manifest.tables:
+            return None
+        first = {at: self._generation.start(*at) for at in ends}
+        behind = sum(max(0, end - manifest.until.get(at, first[at])) for at, end in ends.items())
+        total = sum(end - first[at] for at, end in ends.items())
+        return manifest if behind <= (1 - WORTH) * total else None
+
+    def fill(self, claimed: Claimed, manifest: Manifest) -> tuple[Claimed, list[Operation]]:
+        """Write all that may come before the last commit; returns what is known then, and what belongs into that."""
+        epoch, keys = claimed.epoch, self._store.keys
+        if claimed.is_half_filled:
+            self._store.clear(epoch)
+        self._store.commit(epoch, {}, [("S", keys.meta, ["filling", manifest.number])])
+        self._failpoints.hit("materializer.before_filling")
+        newest = merged({}, manifest.newest) if manifest.newest else {"": 0}
+        scratch = tempfile.mkdtemp(prefix="filling-", dir=self._settings.state_dir)
+        try:
+            with connect(self._lake.root, manifest, [RECORD_OUTCOMES, QUARANTINE]) as lake:
+                lake.execute(f"SET memory_limit = '{MEMORY}'")
+                lake.execute("SET threads = 1")
+                lake.execute(f"SET temp_directory = '{scratch}'")
+                self._write_letters(lake, manifest)
+                self._failpoints.hit("materializer.after_filled_letters")
+                for effects in self._effects(lake, manifest):
+                    changes = operations(effects, self._fold.plan, keys, newest)
+                    self._store.commit(epoch, {}, changes)
+                    self._failpoints.hit("materializer.after_filled_run")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        known = replace(claimed, newest=newest, kafka_time=manifest.kafka_time)
+        return known, self._last(manifest, newest)
+
+    def _effects(self, lake: duckdb.DuckDBPyConnection, manifest: Manifest) -> Iterator[Effects]:
+        for contract in CONTRACTS.values():
+            of = self._changes if contract.is_change else self._facts
+            yield from of(lake, manifest, contract)
+        rows = lake.execute(
+            f"SELECT topic, epoch_us(minute) // 1000000, {', '.join(OUTCOMES)} FROM {RECORD_OUTCOMES.name}"
+        )
+        while chunk := rows.fetchmany(RUN):
+            effects = Effects()
+            for topic, minute, *numbers in chunk:
+                for outcome, number in zip(OUTCOMES, numbers, strict=True):
+                    if number:
+                        self._fold.count_minute(topic, minute, outcome, number, effects)
+            yield effects
+
+    def _changes(
+        self, lake: duckdb.DuckDBPyConnection, manifest: Manifest, contract: Contract
+    ) -> Iterator[Effects]:
+        plan = self._fold.plan.topics[contract.topic]
+        for rows in latest_rows(lake, self._lake.root, manifest, contract, self._columns(contract), RUN):
+            effects = Effects()
+            for row in rows:
+                verdict = {"p": row.partition, "o": row.offset, "h": row.content}
+                self._fold.change(plan, row.event, verdict, {}, effects)
+            yield effects
+            self._pace(len(rows))
+
+    def _facts(
+        self, lake: duckdb.DuckDBPyConnection, manifest: Manifest, contract: Contract
+    ) -> Iterator[Effects]:
+        plan, keys = self._fold.plan.topics[contract.topic], self._store.keys
+        known: Mapping[Any, Any] = {}
+        for rows in latest_rows(lake, self._lake.root, manifest, contract, self._columns(contract), RUN):
+            effects = Effects()
+            for row in rows:
+                self._fold.fact(plan, row.event, {}, known, effects)
+            # What is counted within a window of time is cut off where that begins.
+            effects.newest = {contract.topic: manifest.newest.get(contract.topic, 0)}
+            # The last key may go on in the next run.
+            summary = keys.facts(contract.topic, rows[-1].event[contract.key]), SUMMARY
+            found = effects.places.get(summary) or known.get(summary)
+            known = {summary: found} if found else {}
+            yield effects
+            self._pace(len(rows))
+
+    def _columns(self, contract: Contract) -> set[str]:
+        """The fields of an event that the fold looks at."""
+        plan = self._fold.plan.topics[contract.topic]
+        found = {contract.entity_id, contract.key, *plan.columns}
+        if contract.is_change:
+            found |= {"version", "op", "event_id"}
+        for funnel in plan.funnels:
+            found |= {funnel.stage, funnel.at}
+        for active in plan.actives:
+            found |= {active.at, *active.keys.values()}
+        return found
+
+    def _last(self, manifest: Manifest, newest: Mapping[str, int]) -> list[Operation]:
+        """What makes the rest count: the numbers of records, and how new they are."""
+        keys, counts = self._store.keys, Counter(manifest.counts)
+        told: Counter[tuple[str, int]] = Counter()
+        for name, number in manifest.counts.items():
+            told[parse_place(name.rpartition("/")[0])] += number
+        for at, until in manifest.until.items():
+            counts[f"{place(*at)}/empty"] += until - self._generation.start(*at) - told[at]
+        meta: list[Argument] = ["kafka_time", manifest.kafka_time]
+        for topic, at in newest.items():
+            meta += (f"newest:{topic}" if topic else "newest", at)
+        dimensions = {dimension.of for dimension in self._fold.plan.dimensions.values()}
+        offsets = sorted((at, offset) for at, offset in manifest.until.items() if at[0] in dimensions)
+        meta += ("dims", ",".join(f"{place(*at)}:{offset}" for at, offset in offsets))
+        return [
+            ("A", keys.counts, [part for name, n in counts.items() if n for part in (name, n)]),
+            ("S", keys.meta, meta),
+            ("D", keys.meta, ["filling"]),
+        ]
+
+    def _write_letters(self, lake: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+        """The quarantine's records, but for those that are among the dead letters already."""
+        name = self._generation.dead_letter_topic(self._settings)
+        there = {m.key() for m in read_topic(self._settings.kafka_bootstrap_servers, name)}
+        letters = (letter for letter in self._letters_of(lake, QUARANTINE) if letter.key() not in there)
+        while chunk := list(islice(letters, LETTERS)):
+            self._letters.write(chunk, [], "")
+
+    def _letters_of(self, lake: duckdb.DuckDBPyConnection, table: Table) -> Iterable[Message]:
+        rows = lake.execute(
+            f'SELECT topic, partition, "offset", epoch_us(kafka_time) // 1000, reasons, key, value FROM {table.name}'
+        )
+        for topic, partition, offset, at, reasons, key, value in iter(rows.fetchone, None):
+            record = Message(
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                key=key,
+                value=value,
+                timestamp=(TIMESTAMP_LOG_APPEND_TIME, at),
+            )
+            most = self._settings.max_event_bytes
+            yield letter_of(record, topic, ",".join(reasons), self._generation.name, most)

@@ -1,0 +1,148 @@
+"""An empty Redis is filled out of the lake: the same stands in it as if all verdicts had been folded."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+
+from dataflow.testing.plain_lake import PlainLake
+from dataflow.testing.plain_live import PlainLive
+from infra.generation import begin_generation, source_bounds
+from infra.generations import Changes, Generations, change_generations
+from serving.store.keys import Keys
+from serving.store.store import Lost, Store, connect
+from tests.helpers import wait_for
+from tests.serving.test_materializer import Scene, materializer
+
+BATCHES = 4
+
+
+class Filled(Scene):
+    """A shop whose records are in the topics, and in a lake as far as a test wants."""
+
+    def fill_lake(self, share=0.9):
+        """Batches up to a share of each partition; returns where the lake ends."""
+        _, ends = source_bounds(self.settings, self.live.generation)
+        chance = random.Random(5)
+        with PlainLake(self.settings, self.live.generation) as lake:
+            for n in range(1, BATCHES + 1):
+                part = share * n / BATCHES
+                lake.run(
+                    {at: int(end * min(share, part * chance.uniform(0.7, 1))) for at, end in ends.items()}
+                )
+            return lake.manifest
+
+    def plain_dump(self):
+        """What Redis holds, in a form that does not tell in which order it came."""
+        found = self.dump()
+        for key, value in found.items():
+            if key.startswith(f"{self.keys.space}k:".encode()):
+                found[key] = {
+                    field: json.loads(text) if field == b"" else text for field, text in value.items()
+                }
+        # Names the offsets at which the attributes were written, not what they are.
+        found[self.keys.meta.encode()].pop(b"dims")
+        found.pop(self.keys.judged.encode(), None)
+        return found
+
+
+@pytest.fixture
+def shop(settings):
+    made = Filled(settings, 2_000, 23)
+    made.produce(made.emissions)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("share", [1, 0.8])
+def test_an_emptied_redis_gets_back_what_it_had_from_the_lake_and_the_rest_from_verdicts(shop, share):
+    with materializer(shop.settings):
+        shop.live.judge()
+        shop.caught_up()
+        shop.rebuilt()
+        before = shop.plain_dump()
+        manifest = shop.fill_lake(share)
+        shop.forget()
+        shop.caught_up()
+        shop.rebuilt()
+        wait_for(lambda: shop.status().get("filled_from") == manifest.number, 20, "the word of it")
+        assert shop.plain_dump() == before
+        shop.expect_exact()
+        shop.expect_letters()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    "failpoint",
+    [
+        "materializer.before_filling",
+        "materializer.after_filled_letters",
+        "materializer.after_filled_run",
+        "materializer.after_filled_run:7",
+        "materializer.after_founding",
+    ],
+)
+def test_a_kill_while_it_is_filled_changes_nothing(shop, failpoint):
+    shop.live.judge()
+    manifest = shop.fill_lake()
+    with materializer(shop.settings.replace(dataflow_failpoint=failpoint)):
+        shop.caught_up(60)
+        shop.rebuilt()
+        marker = shop.settings.state_dir / "failpoints" / failpoint.partition(":")[0]
+        assert marker.exists(), "nothing was killed"
+        killed_behind_it = failpoint == "materializer.after_founding"
+        wait_for(lambda: shop.status()["state"] == "running" and "filled_from" in shop.status())
+        assert shop.status()["filled_from"] == (None if killed_behind_it else manifest.number)
+        shop.expect_exact()
+        shop.expect_letters()
+
+
+def test_who_was_fenced_off_removes_nothing(shop):
+    store = Store(connect(shop.settings), shop.keys)
+    older, newer = store.claim(), store.claim()
+    store.redis.hset(shop.keys.counts, "x", 1)
+    with pytest.raises(Lost):
+        store.clear(older.epoch)
+    assert store.redis.exists(shop.keys.counts)
+    store.clear(newer.epoch)
+    assert [*store.redis.scan_iter(match=shop.keys.space + "*")] == [shop.keys.meta.encode()]
+    store.redis.close()
+
+
+def test_a_lake_that_has_little_is_not_begun_with(shop):
+    shop.fill_lake(0.2)
+    with materializer(shop.settings):
+        shop.live.judge()
+        shop.caught_up()
+        shop.rebuilt()
+        shop.expect_exact()
+        assert shop.status()["filled_from"] is None
+
+
+def test_where_the_lake_comes_first_the_numbers_wait_for_it_and_verdicts_begin_behind_it(shop):
+    def decide(now: Generations) -> Changes:
+        generation = replace(begin_generation(shop.settings, now.next_number()), lake_first=True)
+        return {generation.name: generation.as_json()}
+
+    generation = change_generations(shop.settings, decide).of(2).generation
+    assert generation.lake_first
+    shop.settings = shop.settings.replace(dataflow_generation=2)
+    shop.keys = Keys.of(shop.settings, "g2")
+    shop.live.close()
+    shop.live = PlainLive(shop.settings, generation)
+    with materializer(shop.settings):
+        wait_for(lambda: shop.status().get("waiting_for") == "lake", 20, "that it waits")
+        assert not shop.redis.exists(shop.keys.meta)
+        manifest = shop.fill_lake()
+        wanted = wait_for(
+            lambda: shop.live.repeat_requested(0.5), 40, "the request for what is behind the lake"
+        )
+        assert wanted == manifest.until
+        assert shop.live.judge(wanted) < len(shop.emissions) / 4
+        shop.caught_up()
+        shop.rebuilt()
+        shop.expect_exact()
+        # The letters of what was judged by the lake alone, too.
+        shop.live.judge({})
+        shop.expect_letters()
