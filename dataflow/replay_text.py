@@ -48,13 +48,14 @@ def _span_text(span: Span) -> str:
 
 def progress_text(progress: Progress, behind_at_first: int, seconds: float) -> str:
     """One line."""
-    done = progress.records - progress.behind
+    done = progress.records - progress.to_go
     share = 1.0 if not progress.records else done / progress.records
-    rate = (behind_at_first - progress.behind) / seconds if seconds > 0 else 0.0
-    left = f", about {progress.behind / rate:,.0f} s to go" if rate > 0 and progress.behind else ""
+    rate = (behind_at_first - progress.to_go) / seconds if seconds > 0 else 0.0
+    left = f", about {progress.to_go / rate:,.0f} s to go" if rate > 0 and progress.to_go else ""
+    numbers = "wait for the lake" if progress.waits_for_lake else f"{progress.numbers_behind:,} behind"
     return (
-        f"{progress.generation}: {done:,} of {progress.records:,} records ({share:.0%}), numbers "
-        f"{progress.numbers_behind:,} and lake {progress.lake_behind:,} behind, {max(0, rate):,.0f} records/s{left}"
+        f"{progress.generation}: {done:,} of {progress.records:,} records ({share:.0%}), lake "
+        f"{progress.lake_behind:,} behind, numbers {numbers}, {max(0, rate):,.0f} records/s{left}"
     )
 
 
@@ -67,7 +68,7 @@ class Told:
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        self._first = self._first or (now, progress.behind)
+        self._first = self._first or (now, progress.to_go)
         if now - self._last >= TELL_SECONDS or progress.behind <= NUMBERS_BEHIND:
             self._show(progress_text(progress, self._first[1], now - self._first[0]))
             self._last = now

@@ -54,7 +54,8 @@ class Plan:
     """A replay of all source topics into generation `number`, beside the live one `base`.
 
     `changed` is what decides otherwise in this code (see `infra.code`); `affects` what may have other rows by that, by
-    kind: tables, views, metrics, routes. `throttle` is in records a second, 0 for none.
+    kind: tables, views, metrics, routes. `throttle` is in records a second, 0 for none. `lake_first`: the live numbers
+    begin where the lake has come to, and are filled out of it.
     """
 
     number: int
@@ -67,6 +68,7 @@ class Plan:
     throttle: int
     estimate: Estimate
     stages: tuple[Stage, ...] = field(default=())
+    lake_first: bool = False
 
     @property
     def name(self) -> str:
@@ -116,12 +118,15 @@ def stages(plan: Plan) -> tuple[Stage, ...]:
                 archived,
             )
         )
+    if plan.lake_first:
+        found += [
+            Stage("lake", "from the source topics, judged, into its tables", from_kafka),
+            Stage("numbers", "into Redis, and its dead letters, out of its lake; from there on by verdicts"),
+        ]
+    else:
+        into = "into its verdicts, its numbers in Redis and its lake"
+        found.append(Stage("judge", f"from the source topics, {into}", from_kafka))
     found += [
-        Stage(
-            "judge",
-            "from the source topics, into its verdicts, its numbers in Redis and its lake",
-            from_kafka,
-        ),
         Stage("verify", "computed a second time, and compared, all the time"),
         Stage(
             "follow",

@@ -12,6 +12,7 @@ from replay.affected import affected
 from replay.errors import ReplayError
 from replay.plan import Estimate, Plan, Span, stages
 from streams.archive import archive_of
+from streams.lake.manifest import newest_manifest
 from streams.lake.place import lake_root
 
 # Measured, with nothing beside it on two cores: docs/benchmarks.md. A throttle is mostly lower.
@@ -50,6 +51,7 @@ def plan_replay(settings: Settings, code: Code, throttle: int = 0) -> Plan:
         archive,
         throttle,
         estimate(settings, base, records, throttle),
+        lake_first=newest_manifest(lake_root(settings, base.name)) is not None,
     )
     return replace(plan, stages=stages(plan))
 

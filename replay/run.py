@@ -4,6 +4,8 @@ Writes topics and schemas that are missing, a copy of the code, and the log of g
 the moment at which the replay exists. What is killed before has begun nothing that matters, and may be run again.
 """
 
+from dataclasses import replace
+
 from infra.bootstrap import prepare
 from infra.code import keep
 from infra.failpoints import Failpoints
@@ -34,7 +36,8 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
                 f"live, g{now.next_number()} the next: plan again"
             )
         refuse_second(now)
-        generation = begin_generation(settings, plan.number, plan.archive)
+        begun = begin_generation(settings, plan.number, plan.archive)
+        generation = replace(begun, lake_first=plan.lake_first)
         failpoints.hit("replay.before_record")
         return {
             generation.name: generation.as_json(),

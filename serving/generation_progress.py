@@ -51,6 +51,15 @@ class Progress:
         """Of the slower of the two."""
         return max(self.numbers_behind, self.lake_behind)
 
+    @property
+    def to_go(self) -> int:
+        """The same, but for numbers that have not begun: they are filled at once when the lake is there."""
+        return self.lake_behind if self.waits_for_lake else self.behind
+
+    @property
+    def waits_for_lake(self) -> bool:
+        return self.manifest is not None and self.numbers == self.starts and self.lake != self.starts
+
     def as_json(self) -> dict[str, Any]:
         return {
             "generation": self.generation,

@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+from deltalake.exceptions import DeltaError
 
 from infra.failpoints import Failpoints
 from infra.generations import Generation
@@ -23,6 +24,7 @@ from infra.kafka import Offsets
 from infra.read_topic import read_topic
 from infra.settings import Settings
 from schemas.contract import CONTRACTS, Contract
+from schemas.errors import Unavailable
 from schemas.gold import RECORD_OUTCOMES
 from schemas.table import Table
 from schemas.tables import QUARANTINE
@@ -81,7 +83,10 @@ class Filling:
         return manifest if behind <= (1 - WORTH) * total else None
 
     def fill(self, claimed: Claimed, manifest: Manifest) -> tuple[Claimed, list[Operation]]:
-        """Write all that may come before the last commit; returns what is known then, and what belongs into that."""
+        """Write all that may come before the last commit; returns what is known then, and what belongs into that.
+
+        Raises Lost, and Unavailable if the lake or the broker fails.
+        """
         epoch, keys = claimed.epoch, self._store.keys
         if claimed.is_half_filled:
             self._store.clear(epoch)
@@ -100,10 +105,17 @@ class Filling:
                     changes = operations(effects, self._fold.plan, keys, newest)
                     self._store.commit(epoch, {}, changes)
                     self._failpoints.hit("materializer.after_filled_run")
+        except (DeltaError, duckdb.Error) as error:
+            raise Unavailable(f"the lake could not be read at manifest {manifest.number}: {error}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         known = replace(claimed, newest=newest, kafka_time=manifest.kafka_time)
         return known, self._last(manifest, newest)
+
+    def undo(self, claimed: Claimed) -> list[Operation]:
+        """Remove what somebody has filled in half-way; returns what belongs into the next commit."""
+        self._store.clear(claimed.epoch)
+        return [("D", self._store.keys.meta, ["filling"])]
 
     def _effects(self, lake: duckdb.DuckDBPyConnection, manifest: Manifest) -> Iterator[Effects]:
         for contract in CONTRACTS.values():

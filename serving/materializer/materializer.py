@@ -7,8 +7,7 @@ it claims the state anew and goes on from what is there.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,6 @@ from confluent_kafka import Message
 
 from infra.failpoints import Failpoints
 from infra.generation import current_generation, source_bounds
-from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
 from schemas.errors import DataflowError, Transient
@@ -25,41 +23,23 @@ from schemas.metrics import DIMENSIONS, METRICS
 from serving.fold.fold import Fold
 from serving.fold.plan import Plan
 from serving.materializer.admission import Admission
-from serving.materializer.archived import Archived
 from serving.materializer.dead_letters import DeadLetters
-from serving.materializer.filling import Filling
-from serving.materializer.founding import found
 from serving.materializer.judged import JudgedReader
 from serving.materializer.live_job import LiveJob
 from serving.materializer.prober import Prober
 from serving.materializer.refusals import ACCEPTED, Refusals
 from serving.materializer.rounds import Rounds
+from serving.materializer.takeover import Takeover
 from serving.materializer.watch import Watch
 from serving.materializer.writer import Writer
 from serving.store.keys import Keys, place
 from serving.store.store import Store, connect
-from streams.archive import plot
-from streams.throttle import Throttle
 
 RUN = 500  # verdicts in one commit; a larger one blocks the server for everybody
 PATIENCE = 0.2  # seconds to wait for a verdict
 TICK = 1.0
-SKEW_MS = 60_000  # by which the clocks of two brokers may differ
-SETTLING = 10.0
 REQUIRED = {"t", "p", "o", "ts", "v"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-
-
-class Pace:
-    """Called with a number of rows that were written: waits until more may be, and looks around meanwhile."""
-
-    def __init__(self, throttle: Throttle, look: Callable[[], object]) -> None:
-        self._throttle, self._look = throttle, look
-
-    def __call__(self, rows: int) -> None:
-        self._throttle.took(rows)
-        self._throttle.wait(lambda: False)
-        self._look()
 
 
 class Materializer:
@@ -71,7 +51,6 @@ class Materializer:
         self.keys = Keys.of(settings, self.generation.name)
         self.store = Store(connect(settings), self.keys)
         self.fold = Fold(Plan(METRICS, DIMENSIONS, settings.shop_timezone), self.keys)
-        self.definition = self.fold.plan.digest(settings.max_event_bytes)
         self.failpoints = Failpoints(settings)
         self.judged = JudgedReader(settings, self.generation.judged_topic(settings))
         self.prober = Prober(settings)
@@ -80,9 +59,17 @@ class Materializer:
         _, ends = source_bounds(settings, self.generation)
         self.watch = Watch(settings, self.generation, ends)
         self.live_job = LiveJob(settings, self.generation.name)
-        pace = Pace(Throttle(settings, lambda: self.watch.is_live), self.watch.verdict)
-        self.filling = Filling(
-            settings, self.generation, self.fold, self.store, self.letters, self.failpoints, pace
+        self.takeover = Takeover(
+            settings,
+            self.generation,
+            self.fold,
+            self.store,
+            self.letters,
+            self.judged,
+            self.prober,
+            self.watch,
+            self.live_job,
+            self.failpoints,
         )
         self.filled_from: int | None = None  # the manifest that the last claim began with
         self.claims = self.applied = self.dropped = self.taken = 0
@@ -92,7 +79,7 @@ class Materializer:
         pause = FIRST_PAUSE
         while True:
             try:
-                self.wait_for_lake()
+                self.takeover.wait_for_lake()
                 self.claim()
                 pause, ticked = FIRST_PAUSE, 0.0
                 while True:
@@ -117,46 +104,12 @@ class Materializer:
         self.refusals.close()
         self.store.redis.close()
 
-    # --- taking over what Redis holds
-
-    def wait_for_lake(self) -> None:
-        """Until the lake has enough to begin with, where that comes first and nothing can be shown yet."""
-        while self.generation.lake_first and not self.watch.is_live and not self.store.has_begun():
-            self.watch.verdict()
-            if self.filling.source(self.watch.ends) is not None:
-                return
-            write_status(
-                self.settings.dataflow_status_file,
-                "running",
-                generation=self.generation.name,
-                lag=sum(end - self.generation.start(*at) for at, end in self.watch.ends.items()),
-                waiting_for="lake",
-            )
-            time.sleep(TICK)
-
     def claim(self) -> None:
         """Become the one writer, start what is not there yet, read on from the positions in Redis."""
-        claimed = self.store.claim()
-        self.failpoints.hit("materializer.after_claim")
-        first, ends = self.bounds(claimed.fences)
-        starts = {at: self.generation.start(*at) for at in self.generation.partitions()}
-        bounds, filled, last = self.judged.bounds(), {}, []
-        if claimed.spec is None and (manifest := self.filling.source(ends)) is not None:
-            filled = {at: manifest.until.get(at, start) for at, start in starts.items()}
-            claimed, last = self.filling.fill(claimed, manifest)
-            self.filled_from = manifest.number
-            claimed = replace(claimed, judged=self.judged_since(filled, ends, bounds[1]))
-        elif claimed.is_half_filled:
-            self.store.clear(claimed.epoch)
-            last = [("D", self.keys.meta, ["filling"])]
-        course = plot(self.settings, self.generation, starts | filled | claimed.fences, first)
-        founding = found(claimed, self.definition, starts, ends, bounds, self.keys, course.lost, filled)
-        self.prober.archived = Archived(course)
-        self.watch.ends = ends
-        self.store.commit(claimed.epoch, {}, [*founding.operations, *last])
-        self.failpoints.hit("materializer.after_founding")
-        if self.generation.lake_first and bounds[0] == bounds[1]:
-            self.live_job.request(founding.fences, "its verdicts begin where the lake has come to")
+        taken = self.takeover.take()
+        claimed, founding = taken.claimed, taken.founding
+        self.filled_from = taken.filled_from
+        self.watch.ends = taken.ends
         self.writer = Writer(self.store, self.fold, claimed, self.prober, self.letters, self.failpoints)
         self.admission = Admission(founding.fences, self.prober.next_offset, claimed.held)
         self.rounds = Rounds(
@@ -175,31 +128,6 @@ class Materializer:
         self.refusals.waiting.clear()
         self.claims += 1
         self.judged.assign(self.positions)
-
-    def bounds(self, fences: Offsets) -> tuple[Offsets, Offsets]:
-        """Where the source topics begin and end. A new leader may not know at once what was committed before."""
-        deadline = time.monotonic() + SETTLING
-        while True:
-            first, ends = source_bounds(self.settings, self.generation)
-            if (
-                all(fence <= ends.get(at, fence) for at, fence in fences.items())
-                or time.monotonic() > deadline
-            ):
-                return first, ends
-            time.sleep(0.5)
-
-    def judged_since(self, filled: Offsets, ends: Offsets, judged_ends: Mapping[int, int]) -> dict[int, int]:
-        """From where to read the judged topic for the verdicts from `filled` on.
-
-        No verdict is older than its record. Where one is missing all the same, that shows as a hole.
-        """
-        oldest = None
-        for at, offset in filled.items():
-            if offset < ends[at] and (time_ms := self.prober.time_of_next(*at, offset, ends[at])) is not None:
-                oldest = min(time_ms, oldest or time_ms)
-        if oldest is None:
-            return dict(judged_ends)
-        return self.judged.positions_at(oldest - SKEW_MS)
 
     # --- applying verdicts
 

@@ -6,6 +6,7 @@ import sys
 from infra.entry import run_process
 from infra.settings import Settings
 from streams.live.job import LiveJob
+from streams.live.lake_first import wait_for_lake
 from streams.stop import StopRequest
 
 
@@ -21,8 +22,9 @@ def main() -> None:
     )
     for chatty in ("py4j", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    with LiveJob(settings, stop) as job:
-        job.run()
+    if wait_for_lake(settings, stop):
+        with LiveJob(settings, stop) as job:
+            job.run()
 
 
 if __name__ == "__main__":

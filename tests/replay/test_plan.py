@@ -203,5 +203,5 @@ def test_a_difference_is_kept_for_who_promotes(tmp_path):
 
 def test_progress_tells_rate_and_time_to_go():
     assert progress_text(progress(2_000, 6_000), 9_000, 3.0) == (
-        "g2: 6,000 of 12,000 records (50%), numbers 2,000 and lake 6,000 behind, 1,000 records/s, about 6 s to go"
+        "g2: 6,000 of 12,000 records (50%), lake 6,000 behind, numbers 2,000 behind, 1,000 records/s, about 6 s to go"
     )
