@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dataflow.testing.records import Letter, Place, Raw
     from dataflow.testing.services import Addresses, Environment, Services, running_services
     from dataflow.testing.stream import Stream
+    from dataflow.testing.time_machine import Evaluation, TimeMachine
     from dataflow.testing.wait import wait_for
 
 # Public name → the module that has it.
@@ -33,6 +34,7 @@ _HOMES = {
     "Clock": "clock",
     "Environment": "services",
     "Event": "events",
+    "Evaluation": "time_machine",
     "Events": "events",
     "Ids": "clock",
     "Judge": "judge",
@@ -45,6 +47,7 @@ _HOMES = {
     "Raw": "records",
     "Services": "services",
     "Stream": "stream",
+    "TimeMachine": "time_machine",
     "Verdict": "judge",
     "rows_over": "offline",
     "running_services": "services",
@@ -57,6 +60,7 @@ __all__ = [
     "Addresses",
     "Clock",
     "Environment",
+    "Evaluation",
     "Event",
     "Events",
     "Ids",
@@ -70,6 +74,7 @@ __all__ = [
     "Raw",
     "Services",
     "Stream",
+    "TimeMachine",
     "Verdict",
     "rows_over",
     "running_services",

@@ -6,6 +6,7 @@ Loaded by `pytest_plugins = ["dataflow.testing"]`. Only this module needs pytest
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,13 @@ def dataflow_env(
 def stream(dataflow_env: "kit.Environment", events: "kit.Events") -> "kit.Stream":
     """Produces typed events, raw records and crashes to the environment's source topics."""
     return dataflow_env.stream(events)
+
+
+@pytest.fixture
+def time_machine(dataflow_env: "kit.Environment") -> Iterator[Callable[..., "kit.TimeMachine"]]:
+    """A seeded history and what is evaluated of it: `machine = time_machine(seed=7, records=1_000)`; once a test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(kit.TimeMachine(dataflow_env, **options))
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""`python -m dataflow.testing.evaluating`: one generation's evaluation for the time machine, step by step when told to.
+
+It runs by the code that its environment names, so that a generation of other code has declarations of its own. Takes
+one JSON object a line on stdin and answers with one on stdout. Each `evaluate` ends at the ends of the source topics:
+judged in plain Python, counted by the materializer's own steps, one batch of the lake. It may be killed at any
+failpoint of those. `begin` records a replay by its code.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from redis import Redis
+
+from dataflow.testing.counting import reading
+from dataflow.testing.pipeline import Row
+from dataflow.testing.plain_lake import PlainLake
+from dataflow.testing.plain_live import PlainLive
+from dataflow.testing.questions import bucket_prefix, metric_called, questions
+from infra.code import here
+from infra.generation import current_generation, source_bounds
+from infra.settings import Settings
+from replay.planning import plan_replay
+from replay.run import run_plan
+from replay.verify.report import documents
+from replay.verify.verify import verify
+from schemas.tables import RELATIONS
+from serving.lake.question import plain
+from serving.lake.reader import Lake
+from serving.lake.views import quoted
+from serving.materializer.materializer import Materializer
+from serving.read import MetricQuery, Reader
+from serving.store.keys import Keys, parse_place
+from serving.store.store import connect
+
+RUN = 200  # verdicts of one commit
+PATIENCE, TIMEOUT = 0.2, 60.0
+
+
+class Evaluating:
+    """The generation that the settings serve."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.generation = settings, current_generation(settings)
+        self.keys = Keys.of(settings, self.generation.name)
+        self._live = PlainLive(settings, self.generation)
+        self._materializer: Materializer | None = None
+        self._lake: PlainLake | None = None
+
+    def evaluate(self) -> dict[str, Any]:
+        """Everything that the source topics hold now."""
+        steps = (self._judge, self._count, self._fill)
+        for step in steps if not self.generation.lake_first else (self._fill, self._judge, self._count):
+            step()
+        return {"manifest": self._lake.manifest.number}
+
+    def rows(self, metric: str, grain: str, by: list[str], where: Mapping[str, Any] | None) -> list[Row]:
+        """A metric's rows; see `Numbers.rows`."""
+        declared, redis = metric_called(metric), connect(self.settings)
+        prefix = bucket_prefix(self.keys, declared, grain)
+        starts = [int(key.decode().removeprefix(prefix)) for key in redis.scan_iter(match=prefix + "*")]
+        zone = ZoneInfo(self.settings.shop_timezone)
+        asked = questions(declared, grain, by, where, starts, zone)
+        return asyncio.run(self._read(redis, asked)) if asked else []
+
+    def table(self, name: str, manifest: int | None) -> list[Row]:
+        """All rows of a table or view, personal data too; of the lake as it was at a manifest, or is."""
+        lake, relation = Lake(self._lake.root), RELATIONS[name]
+        at = self._lake.manifest if manifest is None else lake.at(manifest)
+        columns = [column.name for column in relation.columns]
+        with lake.open(at, relation) as connection:
+            picked = ", ".join(map(quoted, columns))
+            found = connection.execute(f"SELECT {picked} FROM {quoted(name)} ORDER BY ALL").fetchall()
+        return [dict(zip(columns, map(plain, row), strict=True)) for row in found]
+
+    def verify(self) -> list[dict[str, Any]]:
+        """What the second computation finds to be otherwise."""
+        found = verify(self.settings, with_live=False)
+        return [each for each in documents(found.differences) if not each["equal"]]
+
+    def _judge(self) -> None:
+        fences = connect(self.settings).hgetall(self.keys.fence)
+        start = {parse_place(at.decode()): int(offset) for at, offset in fences.items()}
+        if start or not self.generation.lake_first:
+            self._live.judge(start)
+
+    def _count(self) -> None:
+        if self._materializer is None:
+            self._materializer = Materializer(self.settings)
+            self._materializer.claim()
+        work, ends = self._materializer, source_bounds(self.settings, self.generation)[1]
+        deadline = time.monotonic() + TIMEOUT
+        while work.admission.fences != ends:
+            assert time.monotonic() < deadline, f"counted up to {work.admission.fences} of {ends}"
+            work.step(work.judged.take(RUN, PATIENCE))
+        work.tick()
+
+    def _fill(self) -> None:
+        if self._lake is None:
+            self._lake = PlainLake(self.settings, self.generation)
+        self._lake.run()
+
+    async def _read(self, redis: Redis, asked: list[MetricQuery]) -> list[Row]:
+        client = reading(redis, self.settings)
+        try:
+            answer = await Reader(client, self.keys, self.generation.name, self.settings.shop_timezone).read(
+                asked
+            )
+        finally:
+            await client.aclose()
+        return [row for rows in answer.rows for row in rows]
+
+
+def begin(settings: Settings) -> dict[str, Any]:
+    """Record a replay by this code."""
+    generation = run_plan(settings, replace(plan_replay(settings, here(settings)), throttle=0))
+    return {"number": generation.number, "digest": here(settings).digest}
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    settings = Settings.load()
+    if sys.argv[1:] == ["begin"]:
+        answer(begin(settings))
+        return
+    evaluating = Evaluating(settings)
+    answer({"generation": evaluating.generation.name})
+    for line in sys.stdin:
+        asked = orjson.loads(line)
+        answer(getattr(evaluating, asked.pop("do"))(**asked))
+
+
+def answer(found: Any) -> None:
+    """One line; whatever else is printed goes to stderr."""
+    ANSWERS.write(orjson.dumps(found, default=str) + b"\n")
+    ANSWERS.flush()
+
+
+if __name__ == "__main__":
+    ANSWERS = sys.stdout.buffer
+    sys.stdout = sys.stderr
+    main()

@@ -1,0 +1,87 @@
+"""The time machine: a history that is the same in every run, through kills, and replays of it by other code."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dataflow.testing import Services, TimeMachine
+from infra.code import PACKAGES
+from infra.runtime.platform import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+TABLES = ("orders", "fct_orders", "daily_sales", "dim_products", "sessions", "record_outcomes", "quarantine")
+METRICS = ("revenue", "items", "funnel", "events")
+
+
+def seen(machine: TimeMachine, number: int = 1) -> dict[str, object]:
+    found = {name: machine[number].table(name) for name in TABLES}
+    return found | {name: machine[number].rows(name, "minute") for name in METRICS}
+
+
+def test_the_same_seed_gives_the_same_history_and_kills_change_nothing(
+    dataflow_services: Services, tmp_path: Path
+) -> None:
+    runs = []
+    for name, failpoints in (
+        ("calm", (None, None)),
+        ("killed", ("materializer.before_commit", "lake.after_append_fct_orders")),
+    ):
+        with (
+            dataflow_services.environment(tmp_path / name, name) as place,
+            TimeMachine(place, seed=7, records=600) as machine,
+        ):
+            first = machine.to(250, failpoints[0])
+            assert sum(first.values()) == machine.position == 250
+            early = machine[1].table("fct_orders")
+            machine.to(600, failpoints[1])
+            assert machine[1].kills == 2 - failpoints.count(None)
+            assert machine[1].differences() == []
+            assert machine[1].table("fct_orders", manifest=1) == early
+            truth = sum(row["orders"] for row in machine.truth.rows("revenue", "all").values())
+            rows = machine[1].rows("revenue", "day", by="payment_method")
+            assert sum(row["orders"] for row in rows) == truth
+            runs.append((machine.offsets, seen(machine)))
+    assert runs[0] == runs[1]
+
+
+def changed_tree(home: Path) -> Path:
+    """DataFlow with another definition of revenue: an order counts as cancelled once it is paid."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, home / package, ignore=shutil.ignore_patterns("__pycache__"))
+    file = home / "schemas" / "metrics.py"
+    text, before = file.read_text(), "status = 'cancelled'"
+    assert text.count(before) == 1
+    file.write_text(text.replace(before, "status IN ('cancelled', 'paid')"))
+    return home
+
+
+def test_unchanged_code_gives_the_same_and_a_changed_metric_exactly_that_change(time_machine, tmp_path: Path):
+    machine = time_machine(seed=3, records=900)
+    machine.to(700)
+    again = machine.replay()
+    assert again.name == "g2"
+    assert machine.diff().equal
+    assert seen(machine, 1) == seen(machine, 2)
+    machine.to(900, "materializer.after_commit")
+    assert machine.diff().equal
+    assert seen(machine, 1) == seen(machine, 2)
+
+    machine.cancel(2)
+    other = machine.replay(tree=changed_tree(tmp_path / "tree"))
+    found = machine.diff(1, other.number)
+    assert {each.title for each in found.differing} == {"revenue by day", "revenue in all"}
+    [mine], [theirs] = machine[1].rows("revenue"), other.rows("revenue")
+    assert float(theirs["cancelled"]) > float(mine["cancelled"])
+    assert (mine["gross"], mine["refunded"]) == (theirs["gross"], theirs["refunded"])
+    assert other.differences() == []
+
+
+def test_time_goes_forth_and_a_kill_that_kills_nothing_is_none(time_machine):
+    machine = time_machine(records=50)
+    machine.to(20)
+    with pytest.raises(ValueError, match="time goes forth"):
+        machine.to(10)
+    with pytest.raises(AssertionError, match=r"nothing came to failpoint lake\.nowhere"):
+        machine.to(30, "lake.nowhere")
