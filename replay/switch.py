@@ -61,8 +61,9 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
         raise ReplayError(f"expected a generation that is not live yet, and g{number} is")
     check_running(found)
     check_answering(settings, found.generation)
-    check_caught_up(read_progress(settings, found.generation))
-    check_verified(read_progress(settings, found.generation), time.time(), guards.unverified)
+    progress = read_progress(settings, found.generation)
+    check_caught_up(progress)
+    check_verified(progress, time.time(), guards.unverified)
     if not guards.undiffed:
         check_difference(kept_difference(settings, base.number, number), found, guards)
     return switch(settings, base.number, number, pause_old)

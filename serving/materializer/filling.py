@@ -8,7 +8,7 @@ it half-done removes it all and begins anew.
 
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -29,6 +29,7 @@ from schemas.gold import RECORD_OUTCOMES
 from schemas.table import Table
 from schemas.tables import QUARANTINE
 from serving.fold.fold import Effects, Fold
+from serving.fold.plan import Cell
 from serving.fold.state import SUMMARY
 from serving.lake.latest import latest_rows
 from serving.lake.reader import Lake, NoLake
@@ -41,7 +42,8 @@ from serving.store.store import Argument, Claimed, Operation, Store
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 
-RUN = 300  # rows in one commit; a larger one blocks the server for everybody
+RUN = 300  # rows, or sums, in one commit; a larger one blocks the server for everybody
+CELLS = 200_000  # sums that are kept back, since rows that come later may add to them
 LETTERS = 500  # that are written before they are waited for
 # More than this share of all records has to be in the lake: else to judge all of them again is not much slower.
 WORTH = 0.5
@@ -118,6 +120,18 @@ class Filling:
         return [("D", self._store.keys.meta, ["filling"])]
 
     def _effects(self, lake: duckdb.DuckDBPyConnection, manifest: Manifest) -> Iterator[Effects]:
+        """What to write, in pieces: entities and facts as they come, and what they add up to when that is much."""
+        cells: defaultdict[Cell, int] = defaultdict(int)
+        for effects in self._rows(lake, manifest):
+            for cell, amount in effects.cells.items():
+                cells[cell] += amount
+            yield replace(effects, cells=defaultdict(int))
+            if len(cells) > CELLS:
+                yield from _in_pieces(cells)
+                cells.clear()
+        yield from _in_pieces(cells)
+
+    def _rows(self, lake: duckdb.DuckDBPyConnection, manifest: Manifest) -> Iterator[Effects]:
         for contract in CONTRACTS.values():
             of = self._changes if contract.is_change else self._facts
             yield from of(lake, manifest, contract)
@@ -217,3 +231,12 @@ class Filling:
             )
             most = self._settings.max_event_bytes
             yield letter_of(record, topic, ",".join(reasons), self._generation.name, most)
+
+
+def _in_pieces(cells: Mapping[Cell, int]) -> Iterator[Effects]:
+    """Sums of one metric and time beside each other: what they add up to by hour and day is then written once."""
+    ordered = iter(sorted(cells.items()))
+    while piece := dict(islice(ordered, RUN)):
+        effects = Effects()
+        effects.cells.update(piece)
+        yield effects
