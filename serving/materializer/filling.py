@@ -45,7 +45,7 @@ from streams.lake.place import lake_root
 RUN = 300  # rows, or sums, in one commit; a larger one blocks the server for everybody
 CELLS = 200_000  # sums that are kept back, since rows that come later may add to them
 LETTERS = 500  # that are written before they are waited for
-# More than this share of all records has to be in the lake: else to judge all of them again is not much slower.
+# This share of all records has to be in the lake: else to judge all of them again is not much slower.
 WORTH = 0.5
 MEMORY = "512MB"
 OUTCOMES = VERDICTS[:-1]
@@ -68,8 +68,8 @@ class Filling:
         self._fold, self._store, self._letters, self._pace = fold, store, letters, pace
         self._lake = Lake(lake_root(settings, generation.name))
 
-    def source(self, ends: Offsets) -> Manifest | None:
-        """The manifest to begin at; None as long as the lake has too little of what is in the topics up to `ends`."""
+    def source(self, ends: Offsets, share: float = WORTH) -> Manifest | None:
+        """The manifest to begin at; None as long as the lake has less than a share of what the topics hold."""
         try:
             manifest = self._lake.newest()
         except NoLake:
@@ -82,7 +82,7 @@ class Filling:
         first = {at: self._generation.start(*at) for at in ends}
         behind = sum(max(0, end - manifest.until.get(at, first[at])) for at, end in ends.items())
         total = sum(end - first[at] for at, end in ends.items())
-        return manifest if behind <= (1 - WORTH) * total else None
+        return manifest if behind <= (1 - share) * total else None
 
     def fill(self, claimed: Claimed, manifest: Manifest) -> tuple[Claimed, list[Operation]]:
         """Write all that may come before the last commit; returns what is known then, and what belongs into that.

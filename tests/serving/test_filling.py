@@ -134,7 +134,7 @@ def test_where_the_lake_comes_first_the_numbers_wait_for_it_and_verdicts_begin_b
     with materializer(shop.settings):
         wait_for(lambda: shop.status().get("waiting_for") == "lake", 20, "that it waits")
         assert not shop.redis.exists(shop.keys.meta)
-        manifest = shop.fill_lake()
+        manifest = shop.fill_lake(0.97)
         wanted = wait_for(
             lambda: shop.live.repeat_requested(0.5), 40, "the request for what is behind the lake"
         )
