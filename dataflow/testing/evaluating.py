@@ -52,12 +52,19 @@ class Evaluating:
         self._materializer: Materializer | None = None
         self._lake: PlainLake | None = None
 
+    @property
+    def lake(self) -> PlainLake:
+        """Its driver; a process has one as soon as it is needed."""
+        if self._lake is None:
+            self._lake = PlainLake(self.settings, self.generation)
+        return self._lake
+
     def evaluate(self) -> dict[str, Any]:
         """Everything that the source topics hold now."""
         steps = (self._judge, self._count, self._fill)
         for step in steps if not self.generation.lake_first else (self._fill, self._judge, self._count):
             step()
-        return {"manifest": self._lake.manifest.number}
+        return {"manifest": self.lake.manifest.number}
 
     def rows(self, metric: str, grain: str, by: list[str], where: Mapping[str, Any] | None) -> list[Row]:
         """A metric's rows; see `Numbers.rows`."""
@@ -70,8 +77,8 @@ class Evaluating:
 
     def table(self, name: str, manifest: int | None) -> list[Row]:
         """All rows of a table or view, personal data too; of the lake as it was at a manifest, or is."""
-        lake, relation = Lake(self._lake.root), RELATIONS[name]
-        at = self._lake.manifest if manifest is None else lake.at(manifest)
+        lake, relation = Lake(self.lake.root), RELATIONS[name]
+        at = self.lake.manifest if manifest is None else lake.at(manifest)
         columns = [column.name for column in relation.columns]
         with lake.open(at, relation) as connection:
             picked = ", ".join(map(quoted, columns))
@@ -101,9 +108,7 @@ class Evaluating:
         work.tick()
 
     def _fill(self) -> None:
-        if self._lake is None:
-            self._lake = PlainLake(self.settings, self.generation)
-        self._lake.run()
+        self.lake.run()
 
     async def _read(self, redis: Redis, asked: list[MetricQuery]) -> list[Row]:
         client = reading(redis, self.settings)

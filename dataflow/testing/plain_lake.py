@@ -112,8 +112,10 @@ class PlainLake:
             at = message.topic().removeprefix(prefix), message.partition()
             if message.error() is None and at in open_ and message.offset() < until[at]:
                 found.setdefault(at[0], []).append(message)
-            elif message.error() is None or message.error().code() == KafkaError._PARTITION_EOF:
-                open_.pop(at, None)
+            elif message.error() is not None and message.error().code() != KafkaError._PARTITION_EOF:
+                raise Unavailable(f"topic {message.topic()} cannot be read: {message.error().str()}")
+            if at in open_ and message.offset() + (message.error() is None) >= until[at]:
+                del open_[at]
         self._reader.unassign()
         return found
 

@@ -165,7 +165,8 @@ class TimeMachine:
         name = f"{place.generation.name}/code"
         change_generations(self.settings, lambda _: {name: code.as_json()})
         pinned = environment(self.settings, code.digest)
-        self.evaluations = {place.generation.number: Evaluation(self.settings, 1, pinned)}
+        number = place.generation.number
+        self.evaluations = {number: Evaluation(self.settings, number, pinned)}
 
     def __enter__(self) -> Self:
         return self

@@ -7,10 +7,10 @@ it half-done removes it all and begins anew.
 """
 
 import shutil
-import tempfile
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -39,20 +39,55 @@ from serving.materializer.operations import operations
 from serving.materializer.writer import merged
 from serving.store.keys import VERDICTS, parse_place, place
 from serving.store.store import Argument, Claimed, Operation, Store
+from streams.lake.code import definition
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 
 RUN = 300  # rows, or sums, in one commit; a larger one blocks the server for everybody
 CELLS = 200_000  # sums that are kept back, since rows that come later may add to them
-LETTERS = 500  # that are written before they are waited for
+LETTERS = 100  # that are written before they are waited for
+LOOK_EVERY = 10_000  # dead letters that are there already
+TRIES = 2  # a lake that cannot be read is done without
 # This share of all records has to be in the lake: else to judge all of them again is not much slower.
 WORTH = 0.5
 MEMORY = "512MB"
 OUTCOMES = VERDICTS[:-1]
 
 
+class Pieces:
+    """Pieces that are written one behind the other, each only where the one before it still stands.
+
+    A Redis that was emptied meanwhile, or has come back older, or that somebody else fills, takes no further piece.
+    """
+
+    def __init__(self, store: Store, epoch: int, left: str) -> None:
+        """`left` is how Redis was found: an empty text, or what whoever came not to the end has left."""
+        self._store, self._epoch, self.left = store, epoch, left
+        self._name, self._number = uuid.uuid4().hex, 0
+
+    def write(self, changes: Iterable[Operation]) -> None:
+        """One more. Raises Lost."""
+        self._number += 1
+        after = f"{self._name}:{self._number}"
+        self._store.fill(self._epoch, self.left, after, changes)
+        self.left = after
+
+    def end(self, changes: Iterable[Operation]) -> None:
+        """The last one, with which all of them count. Raises Lost."""
+        self._store.fill(self._epoch, self.left, "", changes)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was filled in: how to end it and what belongs into the last piece; the newest event times by topic."""
+
+    pieces: Pieces
+    newest: Mapping[str, int]
+    last: list[Operation]
+
+
 class Filling:
-    """Fills the keys of one generation. `pace` is called with the number of rows of each commit."""
+    """Fills the keys of one generation. `pace` is called with the number of rows of each piece."""
 
     def __init__(
         self,
@@ -67,57 +102,66 @@ class Filling:
         self._settings, self._generation, self._failpoints = settings, generation, failpoints
         self._fold, self._store, self._letters, self._pace = fold, store, letters, pace
         self._lake = Lake(lake_root(settings, generation.name))
+        self._failures = 0
 
-    def source(self, ends: Offsets, share: float = WORTH) -> Manifest | None:
-        """The manifest to begin at; None as long as the lake has less than a share of what the topics hold."""
+    def manifest(self) -> Manifest | None:
+        """The newest that can be begun with; None if there is none, or none of these topics and declarations."""
+        if self._failures >= TRIES:
+            return None
         try:
-            manifest = self._lake.newest()
+            found = self._lake.newest()
         except NoLake:
             return None
+        except (DeltaError, OSError) as error:
+            print(f"the lake cannot be read: {error}", flush=True)
+            return None
         topics = {topic: identity.topic_id for topic, identity in self._generation.topics.items()}
-        if manifest.generation != self._generation.name or manifest.topics != topics or not manifest.number:
-            return None
-        if RECORD_OUTCOMES.name not in manifest.tables:
-            return None
+        of_this = found.generation == self._generation.name and found.topics == topics
+        by_this = found.definition == definition(self._settings) and RECORD_OUTCOMES.name in found.tables
+        return found if found.number and of_this and by_this else None
+
+    def is_worth(self, manifest: Manifest, ends: Offsets, share: float = WORTH) -> bool:
+        """Whether it has at least a share of what the topics hold, and nothing that they do not."""
         first = {at: self._generation.start(*at) for at in ends}
-        behind = sum(max(0, end - manifest.until.get(at, first[at])) for at, end in ends.items())
-        total = sum(end - first[at] for at, end in ends.items())
-        return manifest if behind <= (1 - share) * total else None
+        until = {at: manifest.until.get(at, first[at]) for at in ends}
+        if any(offset > ends[at] for at, offset in until.items()):
+            return False
+        return sum(ends.values()) - sum(until.values()) <= (1 - share) * (
+            sum(ends.values()) - sum(first.values())
+        )
 
-    def fill(self, claimed: Claimed, manifest: Manifest) -> tuple[Claimed, list[Operation]]:
-        """Write all that may come before the last commit; returns what is known then, and what belongs into that.
-
-        Raises Lost, and Unavailable if the lake or the broker fails.
-        """
-        epoch, keys = claimed.epoch, self._store.keys
-        if claimed.is_half_filled:
-            self._store.clear(epoch)
-        self._store.commit(epoch, {}, [("S", keys.meta, ["filling", manifest.number])])
+    def fill(self, claimed: Claimed, manifest: Manifest) -> "Filled":
+        """Write all that may come before the last piece. Raises Lost, and Unavailable if lake or broker fail."""
+        pieces = self.begin(claimed)
         self._failpoints.hit("materializer.before_filling")
         newest = merged({}, manifest.newest) if manifest.newest else {"": 0}
-        scratch = tempfile.mkdtemp(prefix="filling-", dir=self._settings.state_dir)
+        scratch = self._settings.state_dir / "filling" / self._generation.name
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
         try:
             with connect(self._lake.root, manifest, [RECORD_OUTCOMES, QUARANTINE]) as lake:
                 lake.execute(f"SET memory_limit = '{MEMORY}'")
                 lake.execute("SET threads = 1")
                 lake.execute(f"SET temp_directory = '{scratch}'")
-                self._write_letters(lake, manifest)
+                self._write_letters(lake)
                 self._failpoints.hit("materializer.after_filled_letters")
                 for effects in self._effects(lake, manifest):
-                    changes = operations(effects, self._fold.plan, keys, newest)
-                    self._store.commit(epoch, {}, changes)
+                    pieces.write(operations(effects, self._fold.plan, self._store.keys, newest))
                     self._failpoints.hit("materializer.after_filled_run")
-        except (DeltaError, duckdb.Error) as error:
+        except (DeltaError, duckdb.Error, OSError) as error:
+            self._failures += 1
             raise Unavailable(f"the lake could not be read at manifest {manifest.number}: {error}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        known = replace(claimed, newest=newest, kafka_time=manifest.kafka_time)
-        return known, self._last(manifest, newest)
+        return Filled(pieces, newest, self._last(manifest, newest))
 
-    def undo(self, claimed: Claimed) -> list[Operation]:
-        """Remove what somebody has filled in half-way; returns what belongs into the next commit."""
-        self._store.clear(claimed.epoch)
-        return [("D", self._store.keys.meta, ["filling"])]
+    def begin(self, claimed: Claimed) -> "Pieces":
+        """Nothing is there: what somebody has left, too, is removed."""
+        pieces = Pieces(self._store, claimed.epoch, claimed.filling)
+        pieces.write([])
+        self._pace(0)
+        self._store.clear(claimed.epoch, pieces.left, lambda: self._pace(0))
+        return pieces
 
     def _effects(self, lake: duckdb.DuckDBPyConnection, manifest: Manifest) -> Iterator[Effects]:
         """What to write, in pieces: entities and facts as they come, and what they add up to when that is much."""
@@ -205,16 +249,19 @@ class Filling:
         return [
             ("A", keys.counts, [part for name, n in counts.items() if n for part in (name, n)]),
             ("S", keys.meta, meta),
-            ("D", keys.meta, ["filling"]),
         ]
 
-    def _write_letters(self, lake: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+    def _write_letters(self, lake: duckdb.DuckDBPyConnection) -> None:
         """The quarantine's records, but for those that are among the dead letters already."""
-        name = self._generation.dead_letter_topic(self._settings)
-        there = {m.key() for m in read_topic(self._settings.kafka_bootstrap_servers, name)}
+        name, there = self._generation.dead_letter_topic(self._settings), set()
+        for n, message in enumerate(read_topic(self._settings.kafka_bootstrap_servers, name)):
+            there.add(message.key())
+            if n % LOOK_EVERY == 0:
+                self._pace(0)
         letters = (letter for letter in self._letters_of(lake, QUARANTINE) if letter.key() not in there)
         while chunk := list(islice(letters, LETTERS)):
             self._letters.write(chunk, [], "")
+            self._pace(0)
 
     def _letters_of(self, lake: duckdb.DuckDBPyConnection, table: Table) -> Iterable[Message]:
         rows = lake.execute(

@@ -66,10 +66,12 @@ class Takeover:
         self._rows = 0  # that were filled in
 
     def wait_for_lake(self) -> None:
-        """Until the lake has enough to begin with, where that comes first and nothing can be shown yet."""
+        """Until the lake has enough to begin with, where that comes first and there is nothing else to begin with."""
         while self._generation.lake_first and not self._watch.is_live and not self._store.has_begun():
             self._watch.verdict()
-            if self._filling.source(self._watch.ends, NEARLY_ALL) is not None:
+            first, ends = self._judged.bounds()
+            manifest = self._filling.manifest()
+            if first != ends or (manifest and self._filling.is_worth(manifest, self._watch.ends, NEARLY_ALL)):
                 return
             self._tell(waiting_for="lake")
             time.sleep(TICK)
@@ -77,32 +79,41 @@ class Takeover:
     def take(self) -> Taken:
         """Become the one writer, and write what has to stand in Redis before the first run.
 
-        Raises what `found` raises, Unavailable, Lost.
+        Whatever can be refused is before anything is filled in. Raises what `found` raises, Unavailable, Lost.
         """
         claimed = self._store.claim()
         self._failpoints.hit("materializer.after_claim")
-        first, ends = self._bounds(claimed.fences)
-        starts = {at: self._generation.start(*at) for at in self._generation.partitions()}
+        manifest = None
+        if claimed.spec is None:
+            # Nothing that is there counts.
+            claimed = replace(claimed, base={}, fences={}, judged={}, held={})
+            manifest = self._filling.manifest()
         judged = self._judged.bounds()
+        first, ends = self._bounds(claimed.fences | dict(manifest.until if manifest else {}))
+        starts = {at: self._generation.start(*at) for at in self._generation.partitions()}
         filled: Offsets = {}
-        number, last = None, []
-        if claimed.spec is None and (manifest := self._filling.source(ends)) is not None:
-            number = manifest.number
+        if manifest is not None and self._filling.is_worth(manifest, ends):
             filled = {at: manifest.until.get(at, start) for at, start in starts.items()}
-            claimed, last = self._filling.fill(claimed, manifest)
             positions = self._judged_since(filled, first, ends)
             claimed = replace(claimed, judged=dict(judged[1]) if positions is None else positions)
-        elif claimed.is_half_filled:
-            last = self._filling.undo(claimed)
         course = plot(self._settings, self._generation, starts | filled | claimed.fences, first)
         keys = self._store.keys
         founding = found(claimed, self._definition, starts, ends, judged, keys, course.lost, filled)
         self._prober.archived = Archived(course)
-        self._store.commit(claimed.epoch, {}, [*founding.operations, *last])
+        if filled:
+            done = self._filling.fill(claimed, manifest)
+            claimed = replace(claimed, newest=done.newest, kafka_time=manifest.kafka_time)
+            read = [part for pair in claimed.judged.items() for part in pair]
+            positions = [("S", keys.judged, read)] if read else []
+            done.pieces.end([*founding.operations, *done.last, *positions])
+        elif claimed.filling:
+            self._filling.begin(claimed).end(founding.operations)
+        else:
+            self._store.commit(claimed.epoch, {}, founding.operations)
         self._failpoints.hit("materializer.after_founding")
         if self._generation.lake_first and judged[0] == judged[1]:
             self._live_job.request(founding.fences, "its verdicts begin where the lake has come to")
-        return Taken(claimed, founding, ends, number)
+        return Taken(claimed, founding, ends, manifest.number if filled else None)
 
     def _bounds(self, fences: Offsets) -> tuple[Offsets, Offsets]:
         """Where the source topics begin and end. A new leader may not know at once what was committed before."""

@@ -26,18 +26,16 @@ local function take_back(operations, last, stop)
   end
 end
 
--- commit(meta, fence, channel; epoch, body): compare-and-set over offset ranges. The body is MessagePack, all values
--- are text: {{place, from, until} …}, {{letter, key, values} …}. An operation's letter says what its values are:
+-- Applies {{place, from, until} …}, {{letter, key, values} …}, in MessagePack, all values text: compare-and-set over
+-- offset ranges. An operation's letter says what its values are:
 --   S field value …    set hash fields          D field …           delete hash fields
 --   A field delta …    add, and delete at zero  Z score member …    raise scores of a sorted set
 --   T score            drop scores up to it         L most value …      put at the head of a list, which keeps so many
 -- Returns OK, or what does not match; RANGE and a field if a sum leaves 64 bits, and then nothing is written either.
-redis.register_function('dataflow_commit', function(keys, args)
-  local epoch = redis.call('HGET', keys[1], 'epoch')
-  if epoch ~= args[1] then return 'EPOCH ' .. tostring(epoch) end
-  local moves, operations = unpack(cmsgpack.unpack(args[2]))
+local function apply(fences, body)
+  local moves, operations = unpack(cmsgpack.unpack(body))
   for _, move in ipairs(moves) do
-    local fence = redis.call('HGET', keys[2], move[1])
+    local fence = redis.call('HGET', fences, move[1])
     if fence ~= move[2] then return 'FENCE ' .. move[1] .. ' ' .. tostring(fence) end
   end
   -- Sums first: they alone can fail, and an error does not take back what was written before it.
@@ -53,7 +51,7 @@ redis.register_function('dataflow_commit', function(keys, args)
     end
   end
   for _, move in ipairs(moves) do
-    if move[3] ~= move[2] then redis.call('HSET', keys[2], move[1], move[3]) end
+    if move[3] ~= move[2] then redis.call('HSET', fences, move[1], move[3]) end
   end
   for _, operation in ipairs(operations) do
     local kind, key, values = unpack(operation)
@@ -70,15 +68,42 @@ redis.register_function('dataflow_commit', function(keys, args)
       redis.call('LTRIM', key, 0, values[1] - 1)
     end
   end
-  redis.call('PUBLISH', keys[3], '')
   return 'OK'
+end
+
+-- What does not match, or nothing: another writer has claimed since, or what is filled in is not as this one left it.
+local function other(meta, epoch, filling)
+  local found = redis.call('HGET', meta, 'epoch')
+  if found ~= epoch then return 'EPOCH ' .. tostring(found) end
+  if filling then
+    found = redis.call('HGET', meta, 'filling') or ''
+    if found ~= filling then return 'FILLING ' .. found end
+  end
+end
+
+-- commit(meta, fence, channel; epoch, body): see `apply`.
+redis.register_function('dataflow_commit', function(keys, args)
+  local answer = other(keys[1], args[1]) or apply(keys[2], args[2])
+  if answer == 'OK' then redis.call('PUBLISH', keys[3], '') end
+  return answer
 end)
 
--- drop(meta; epoch, n × key): the keys go, unless another writer has claimed since.
+-- fill(meta, fence; epoch, filling, next, body): the same for one piece of many, of which the one before left meta's
+-- field `filling` as it is said, and this one leaves it as `next`. Nobody is told: nothing is shown yet.
+redis.register_function('dataflow_fill', function(keys, args)
+  local answer = other(keys[1], args[1], args[2]) or apply(keys[2], args[4])
+  if answer == 'OK' then
+    if args[3] == '' then redis.call('HDEL', keys[1], 'filling')
+    else redis.call('HSET', keys[1], 'filling', args[3]) end
+  end
+  return answer
+end)
+
+-- drop(meta; epoch, filling, n × key): the keys go.
 redis.register_function('dataflow_drop', function(keys, args)
-  local epoch = redis.call('HGET', keys[1], 'epoch')
-  if epoch ~= args[1] then return 'EPOCH ' .. tostring(epoch) end
-  redis.call('UNLINK', unpack(args, 2))
+  local answer = other(keys[1], args[1], args[2])
+  if answer then return answer end
+  redis.call('UNLINK', unpack(args, 3))
   return 'OK'
 end)
 

@@ -2,7 +2,7 @@
 
     meta               hash   epoch, spec, server, newest, newest:<topic>, kafka_time, dims, and what has to be
                               reached before anything is shown: rebuild:<topic>/<p>, reread:<p>; without `spec` there
-                              is nothing, or `filling`, of the lake at that manifest, is half-done
+                              is nothing, or something is half filled in: `filling` names who does it and the last piece
     base, fence        hash   <topic>/<p> → first source offset; next source offset to apply
     judged             hash   <p> → next offset to read in the judged topic
     counts             hash   <topic>/<p>/<verdict> → records
@@ -13,7 +13,8 @@
     z:<metric>:<measure>         sorted set   <key> → newest event time (µs)
     d:<dimension>      hash   <entity> → JSON array of the attributes
     newest:<topic>     list   the records counted last, newest first, as `serving.fold.newest` writes them. The one key
-                              that follows the order of counting: a rebuild may order it otherwise
+                              that follows the order of counting: a rebuild may order it otherwise, one out of the
+                              lake begins it anew
 
 `<env>:ingest:…` keeps the versions that the REST ingest has given, apart from any generation.
 """

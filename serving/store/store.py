@@ -3,7 +3,7 @@
 Writes only through the server-side functions of `functions.lua`, which compare epoch and fences first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,7 +48,7 @@ class Claimed:
     held: dict[str, str]
     rebuild: Offsets  # what has to be reached before anything is shown
     reread: dict[int, int]  # how far the judged topic has to be read before
-    is_half_filled: bool = False  # whoever filled it out of the lake did not come to the end
+    filling: str = ""  # how far somebody came who filled it out of the lake, and not to the end
 
 
 def connect(settings: Settings) -> Redis:
@@ -117,7 +117,7 @@ class Store:
                 if n.startswith("rebuild:")
             },
             {int(n.removeprefix("reread:")): int(v) for n, v in meta.items() if n.startswith("reread:")},
-            "filling" in meta,
+            meta.get("filling", ""),
         )
 
     def _check_eviction(self) -> None:
@@ -164,25 +164,35 @@ class Store:
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
 
-    def clear(self, epoch: int) -> None:
-        """Remove everything of the generation but who may write. Raises Lost."""
+    def clear(self, epoch: int, filling: str, look: Callable[[], object]) -> None:
+        """Remove everything of the generation but who may write, while `filling` stands. Raises Lost.
+
+        `look` is called between two removals.
+        """
         meta, found = self.keys.meta.encode(), []
         try:
             for key in self.redis.scan_iter(match=self.keys.space + "*", count=1_000):
                 if key != meta:
                     found.append(key)
                 if len(found) == DROPPED_AT_ONCE:
-                    self._drop(epoch, found)
+                    self._drop(epoch, filling, found)
                     found = []
+                    look()
             if found:
-                self._drop(epoch, found)
+                self._drop(epoch, filling, found)
         except (RedisError, OSError) as error:
             raise Lost(f"Redis does not answer: {error}") from error
 
-    def _drop(self, epoch: int, keys: Sequence[bytes]) -> None:
-        answer = self.redis.execute_command("FCALL", "dataflow_drop", 1, self.keys.meta, epoch, *keys)
-        if answer != b"OK":
-            raise Lost(f"expected epoch {epoch}; Redis says {answer.decode()}")
+    def _drop(self, epoch: int, filling: str, keys: Sequence[bytes]) -> None:
+        self._call("dataflow_drop", [self.keys.meta], epoch, filling, *keys)
+
+    def fill(self, epoch: int, before: str, after: str, operations: Iterable[Operation]) -> None:
+        """One piece of many: applied if Redis is as the piece before left it, which `before` names; see `commit`.
+
+        An empty `before` is that there was none, an empty `after` that there are no more. Raises OutOfRange, Lost.
+        """
+        body = packed({}, operations)
+        self._call("dataflow_fill", [self.keys.meta, self.keys.fence], epoch, before, after, body)
 
     def commit(
         self, epoch: int, ranges: Mapping[tuple[str, int], tuple[int, int]], operations: Iterable[Operation]
@@ -192,20 +202,14 @@ class Store:
         Raises OutOfRange for a sum beyond 64 bits; Lost if this writer is not the last to have claimed, if a fence
         stands elsewhere, or if no answer came (then nobody knows whether it was applied; a claim tells).
         """
-        moves = [(place(*at), str(start), str(until)) for at, (start, until) in ranges.items()]
-        changes = [
-            (letter, key, [str(v) if type(v) is int else v for v in values[n : n + MAX_ARGUMENTS]])
-            for letter, key, values in operations
-            for n in range(0, len(values), MAX_ARGUMENTS)
-        ]
-        # As one argument: thousands of them cost both sides more than what is done with them. Redis's unpacker knows
-        # no separate type for bytes, and a number would lose digits on its way through Lua.
-        body = msgpack.packb((moves, changes), use_bin_type=False)
-        keys = self.keys.meta, self.keys.fence, self.keys.channel
+        keys = [self.keys.meta, self.keys.fence, self.keys.channel]
+        self._call("dataflow_commit", keys, epoch, packed(ranges, operations))
+
+    def _call(self, function: str, keys: Sequence[str], epoch: int, *arguments: Argument) -> None:
         try:
-            answer = self.redis.execute_command("FCALL", "dataflow_commit", 3, *keys, epoch, body)
+            answer = self.redis.execute_command("FCALL", function, len(keys), *keys, epoch, *arguments)
         except (RedisError, OSError) as error:
-            raise Lost(f"no answer to a commit: {error}") from error
+            raise Lost(f"no answer to {function}: {error}") from error
         if answer.startswith(b"RANGE"):
             raise OutOfRange(
                 f"a sum would leave 64 bits ({answer.decode()}): nothing is applied any more; find the amount in the "
@@ -213,7 +217,22 @@ class Store:
                 "`dataflow generation new`"
             )
         if answer != b"OK":
-            raise Lost(f"expected epoch {epoch} and fences {dict(ranges)}; Redis says {answer.decode()}")
+            raise Lost(f"expected what this writer left, at epoch {epoch}; Redis says {answer.decode()}")
+
+
+def packed(ranges: Mapping[tuple[str, int], tuple[int, int]], operations: Iterable[Operation]) -> bytes:
+    """Moves of fences and operations as the functions take them.
+
+    As one argument: thousands of them cost both sides more than what is done with them. Redis's unpacker knows no
+    separate type for bytes, and a number would lose digits on its way through Lua.
+    """
+    moves = [(place(*at), str(start), str(until)) for at, (start, until) in ranges.items()]
+    changes = [
+        (letter, key, [str(v) if type(v) is int else v for v in values[n : n + MAX_ARGUMENTS]])
+        for letter, key, values in operations
+        for n in range(0, len(values), MAX_ARGUMENTS)
+    ]
+    return msgpack.packb((moves, changes), use_bin_type=False)
 
 
 def _texts(found: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -1,14 +1,14 @@
 """Where the lake comes first: the live job waits, before it starts Spark, until it is told where verdicts begin.
 
-Reads the generations, the control topic and the job's own pointer; writes the status file.
+Reads the generations and the control topic; writes the job's pointer, which says where it begins, and the status file.
 """
 
 import time
 
-from infra.generation import current_generation
+from infra.generation import current_generation, source_bounds
 from infra.settings import Settings
 from streams.control import last_needed
-from streams.live.attempt import committed_at, load_attempt
+from streams.live.attempt import Attempt, committed_at, load_attempt, starting_offsets, store_attempt
 from streams.live.report import Report
 from streams.stop import StopRequest
 from streams.world import World
@@ -32,7 +32,11 @@ def wait_for_lake(settings: Settings, stop: StopRequest) -> bool:
     world = World(settings, generation)
     try:
         while not stop.asked:
-            if last_needed(settings, generation.name) is not None:
+            if (needed := last_needed(settings, generation.name)) is not None:
+                _, end = source_bounds(settings, generation)
+                # Whoever is killed from now on begins there too.
+                starting = starting_offsets(generation, needed[1], end)
+                store_attempt(directory, Attempt(attempt.number + 1, starting))
                 return True
             report.write("running")
             world.check()

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,10 @@ from dataflow.testing.plain_lake import PlainLake
 from dataflow.testing.plain_live import PlainLive
 from infra.generation import begin_generation, source_bounds
 from infra.generations import Changes, Generations, change_generations
+from serving.materializer.filling import Pieces
 from serving.store.keys import Keys
 from serving.store.store import Lost, Store, connect
+from streams.lake.place import lake_root
 from tests.helpers import wait_for
 from tests.serving.test_materializer import Scene, materializer
 
@@ -28,9 +31,8 @@ class Filled(Scene):
         with PlainLake(self.settings, self.live.generation) as lake:
             for n in range(1, BATCHES + 1):
                 part = share * n / BATCHES
-                lake.run(
-                    {at: int(end * min(share, part * chance.uniform(0.7, 1))) for at, end in ends.items()}
-                )
+                less = 0.7 if n < BATCHES else 1
+                lake.run({at: int(end * part * chance.uniform(less, 1)) for at, end in ends.items()})
             return lake.manifest
 
     def plain_dump(self):
@@ -98,16 +100,61 @@ def test_a_kill_while_it_is_filled_changes_nothing(shop, failpoint):
         shop.expect_letters()
 
 
-def test_who_was_fenced_off_removes_nothing(shop):
+def test_who_was_fenced_off_or_finds_another_state_writes_and_removes_nothing(shop):
     store = Store(connect(shop.settings), shop.keys)
     older, newer = store.claim(), store.claim()
-    store.redis.hset(shop.keys.counts, "x", 1)
-    with pytest.raises(Lost):
-        store.clear(older.epoch)
-    assert store.redis.exists(shop.keys.counts)
-    store.clear(newer.epoch)
-    assert [*store.redis.scan_iter(match=shop.keys.space + "*")] == [shop.keys.meta.encode()]
+    count = [("A", shop.keys.counts, ["x", 1])]
+    for stale in (Pieces(store, older.epoch, ""), Pieces(store, newer.epoch, "somebody's:3")):
+        with pytest.raises(Lost):
+            stale.write(count)
+    assert not store.redis.exists(shop.keys.counts)
+    store.redis.hset(shop.keys.counts, "y", 1)
+    for epoch, filling in ((older.epoch, ""), (newer.epoch, "somebody's:3")):
+        with pytest.raises(Lost):
+            store.clear(epoch, filling, lambda: None)
+    assert store.redis.hget(shop.keys.counts, "y") == b"1"
+    pieces = Pieces(store, newer.epoch, "")
+    pieces.write(count)
+    pieces.write(count)
+    assert store.redis.hget(shop.keys.counts, "x") == b"2"
+    # An older copy of the same state, an emptied one, one that somebody else fills.
+    behind, meta = pieces.left, shop.keys.meta
+    for filling in (behind.rpartition(":")[0] + ":1", None, "somebody's:2"):
+        store.redis.hset(meta, "filling", filling) if filling else store.redis.hdel(meta, "filling")
+        for act in (lambda: pieces.write(count), lambda: pieces.end(count)):
+            with pytest.raises(Lost):
+                act()
+    assert store.redis.hget(shop.keys.counts, "x") == b"2"
+    store.redis.hset(meta, "filling", behind)
+    store.clear(newer.epoch, behind, lambda: None)
+    assert [*store.redis.scan_iter(match=shop.keys.space + "*")] == [meta.encode()]
+    pieces.end(count)
+    assert not store.redis.hexists(meta, "filling")
     store.redis.close()
+
+
+def test_sums_that_somebody_left_do_not_count(shop):
+    shop.redis.hset(shop.keys.counts, "orders/0/changed", 7)
+    shop.redis.hset(shop.keys.fence, "orders/0", 3)
+    shop.fill_lake()
+    with materializer(shop.settings):
+        shop.live.judge()
+        shop.caught_up()
+        shop.rebuilt()
+        shop.expect_exact()
+
+
+def test_a_lake_that_cannot_be_read_is_done_without(shop):
+    manifest = shop.fill_lake()
+    for file in Path(lake_root(shop.settings, "g1"), "orders").glob("*.parquet"):
+        file.unlink()
+    assert manifest.number
+    with materializer(shop.settings):
+        shop.live.judge()
+        shop.caught_up(60)
+        shop.rebuilt()
+        shop.expect_exact()
+        assert shop.status()["filled_from"] is None
 
 
 def test_a_lake_that_has_little_is_not_begun_with(shop):
