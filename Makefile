@@ -18,7 +18,7 @@ run: setup ## Start the platform with a demo load; prints one URL, Ctrl-C stops 
 	@exec $(VENV)/bin/dataflow up --demo
 
 test: setup ## All tests, against a real broker, registry, Redis and Spark
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --durations 40
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 test-chaos: setup ## The long tests: whole platforms killed, hung, set back and fed traps
 	@$(PYTHON) -m pytest -m longhaul

@@ -6,10 +6,12 @@ import polars as pl
 import pytest
 
 from schemas.contract import CONTRACTS
+from schemas.gold import RECORD_OUTCOMES
 from schemas.table import GONE
 from schemas.tables import SESSIONS
 from streams.lake.batch import Tables, schema_to_know
 from streams.lake.frames import frame_schema
+from streams.lake.gold.totals import Totals
 from streams.lake.sessions import Sessions
 from tests.streams.lake.restless import events
 from tests.streams.lake.shop import judged_events, judged_history
@@ -30,7 +32,8 @@ SMALL = 40
 def fresh():
     """Tables that know nothing, with sessions and no gold."""
     known = {topic: pl.DataFrame(schema=schema_to_know(contract)) for topic, contract in CONTRACTS.items()}
-    return Tables(known, [Sessions(pl.DataFrame(schema=frame_schema(SESSIONS)))])
+    minutes = Totals(RECORD_OUTCOMES, pl.DataFrame(schema=frame_schema(RECORD_OUTCOMES)))
+    return Tables(known, minutes, [Sessions(pl.DataFrame(schema=frame_schema(SESSIONS)))])
 
 
 def batches(judged, size):
