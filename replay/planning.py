@@ -22,11 +22,12 @@ BYTES_A_RECORD = 600
 SPARE = 1.5  # as much again in room: tables are rewritten before old files go
 
 
-def plan_replay(settings: Settings, code: Code, throttle: int = 0) -> Plan:
+def plan_replay(settings: Settings, code: Code, throttle: int = 0, *, lake_first: bool = False) -> Plan:
     """The plan of a replay of everything by `code`, beside the live generation.
 
-    `throttle` is in records a second, 0 for none. What the topics no longer hold comes from bronze of the live
-    generation. Raises GenerationError that names the ranges that are in neither; ReplayError, Unavailable.
+    `throttle` is in records a second, 0 for none. `lake_first` fills the live numbers out of its lake, if the live
+    generation has one. What the topics no longer hold comes from bronze of the live generation. Raises GenerationError
+    that names the ranges that are in neither; ReplayError, Unavailable.
     """
     now = read_generations(settings)
     base = live_of(now)
@@ -51,7 +52,7 @@ def plan_replay(settings: Settings, code: Code, throttle: int = 0) -> Plan:
         archive,
         throttle,
         estimate(settings, base, records, throttle),
-        lake_first=newest_manifest(lake_root(settings, base.name)) is not None,
+        lake_first=lake_first and newest_manifest(lake_root(settings, base.name)) is not None,
     )
     return replace(plan, stages=stages(plan))
 

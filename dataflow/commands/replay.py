@@ -36,6 +36,13 @@ throttle_option = click.option(
 )
 
 
+lake_first_option = click.option(
+    "--lake-first",
+    is_flag=True,
+    help="Fill the lake first, and the live numbers out of it: much faster where there is much history.",
+)
+
+
 @click.group(
     epilog=examples(
         "dataflow replay plan",
@@ -51,30 +58,34 @@ def command() -> None:
 
 @command.command("plan", epilog=examples("dataflow replay plan", "dataflow replay plan --json"))
 @throttle_option
+@lake_first_option
 @json_option
 @settings_option
-def plan_command(settings: Settings, throttle: int, as_json: bool) -> None:
+def plan_command(settings: Settings, throttle: int, lake_first: bool, as_json: bool) -> None:
     """What a replay by the code that is here would do. Changes nothing."""
     settings = running_settings(settings, needs=NEEDS)
-    plan = plan_replay(settings, here(settings), throttle)
+    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first)
     print_json(plan.as_json()) if as_json else click.echo(plan_text(plan))
     check_room(plan)
 
 
 @command.command("run", epilog=examples("dataflow replay run", "dataflow replay run --yes --detach"))
 @throttle_option
+@lake_first_option
 @click.option("--detach", is_flag=True, help="Do not wait until it has caught up.")
 @yes_option
 @json_option
 @settings_option
-def run_command(settings: Settings, throttle: int, detach: bool, yes: bool, as_json: bool) -> None:
+def run_command(
+    settings: Settings, throttle: int, lake_first: bool, detach: bool, yes: bool, as_json: bool
+) -> None:
     """Plan, ask, and run it: into a new generation beside the live one, which goes on unchanged.
 
     Waits until it has caught up; Ctrl-C ends the waiting and not the replay.
     """
     settings = running_settings(settings, needs=NEEDS)
     check_supervised(settings)
-    plan = plan_replay(settings, here(settings), throttle)
+    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first)
     if not as_json:
         click.echo(plan_text(plan) + "\n")
     if not yes:
