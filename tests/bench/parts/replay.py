@@ -24,8 +24,8 @@ SEED, RATE = 61, 1_000
 LINGER_MS = 5
 THROTTLE = 2_000  # the default of `dataflow replay run`
 METHOD = f"""The demo mix is in the topics, and generation g1 has all of it: live numbers and lake. Then `dataflow
-replay run --lake-first --throttle 0` is what happens: g2 begins, its lake takes in the topics, its live numbers are filled
-out of the lake. Nothing is produced meanwhile; g1's processes are idle beside it. The rate into gold is that
+replay run --lake-first --throttle 0` is what happens: g2 begins, its lake takes in the topics, its live numbers are
+filled out of the lake. Nothing is produced meanwhile; g1's processes are idle beside it. The rate into gold is that
 from the end of the first batch, which a cold JVM takes long for, to the end of the last, by the times of the
 manifests; both rates with the start count from the moment at which g2 was recorded. After that a replay at
 {THROTTLE:,} records a second, the default, runs beside {RATE:,} records a second of live load; the latencies
