@@ -39,7 +39,7 @@ throttle_option = click.option(
 lake_first_option = click.option(
     "--lake-first",
     is_flag=True,
-    help="Fill the lake first, and the live numbers out of it: much faster where there is much history.",
+    help="Fill the lake first, and the live numbers out of it. Before a promote, see that its numbers follow.",
 )
 
 
