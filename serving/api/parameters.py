@@ -89,7 +89,7 @@ def _asked(
 ) -> Asked:
     if grain not in grains_of(metric):
         raise wrong("grain", f"expected one of {', '.join(grains_of(metric))}; saw {shown(grain)}")
-    by = tuple(name for text in given.get("by", ()) for name in text.split(",") if name)
+    by = tuple(name for text in given.get("by", ()) for name in text.split(","))
     for name in by:
         if name not in dimensions_of(metric):
             known = ", ".join(dimensions_of(metric)) or "none"

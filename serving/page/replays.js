@@ -24,6 +24,7 @@ const headers = () => {
 const rows = new Rows(byId("generations"));
 let timer = null;
 let looking = false;
+let known = false; // whether the key's holder may act
 let asked = null; // the act that waits to be confirmed
 
 function say(state, word, notice = "") {
@@ -83,6 +84,7 @@ async function look() {
   if (looking) return;
   looking = true;
   clearTimeout(timer);
+  if (!known) mayAct();
   try {
     draw(await ask("/v1/replays", headers()));
   } catch (error) {
@@ -105,13 +107,14 @@ function needKey(refused) {
   byId("key").focus();
 }
 
-// Shown only to who may.
+// Shown only to who may. Asked until it is answered; that the service does not answer is what the list says.
 async function mayAct() {
   try {
     const { scopes } = await ask("/v1/key", headers());
     byId("acts").hidden = !scopes.includes("admin");
+    known = true;
   } catch {
-    // The list above says that the service does not answer.
+    known = false;
   }
 }
 
@@ -184,9 +187,8 @@ byId("key-form").addEventListener("submit", (event) => {
   sessionStorage.setItem(KEY, byId("key").value);
   byId("key").value = "";
   byId("key-form").hidden = true;
-  mayAct();
+  known = false;
   look();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-mayAct();
 look();

@@ -8,11 +8,14 @@ from tests.page.kit import Shop
 from tests.page.test_reading import tab_to
 
 
+ANSWERS = 60  # s: each look is a command of its own
+
+
 @pytest.fixture
 def page(tab: Tab, shop: Shop) -> Tab:
     """The page, with the generations on it."""
     tab.open(f"{shop.url}/replays")
-    tab.wait("document.querySelector('#state').textContent === 'g1 is live'")
+    tab.wait("document.querySelector('#state').textContent === 'g1 is live'", ANSWERS)
     return tab
 
 
@@ -38,7 +41,7 @@ def rows(tab: Tab) -> list[list[str]]:
 
 
 def test_the_generations_are_told_and_follow_without_a_reload(page, beside):
-    page.wait("document.querySelectorAll('#generations tr').length >= 2")
+    page.wait("document.querySelectorAll('#generations tr').length >= 2", ANSWERS)
     [live, other] = [row for row in rows(page) if row[0].split()[0] in ("g1", "g2")]
     assert live[0] == "g1 live"
     assert live[1] == "running"
@@ -48,7 +51,9 @@ def test_the_generations_are_told_and_follow_without_a_reload(page, beside):
 
 
 def test_a_promote_is_asked_about_first_and_a_refusal_is_told_in_full(page, beside, shop):
-    page.wait("document.querySelector('#chosen').value === 'g2' && !document.querySelector('#acts').hidden")
+    page.wait(
+        "document.querySelector('#chosen').value === 'g2' && !document.querySelector('#acts').hidden", ANSWERS
+    )
     page.js("document.querySelector('[data-act=promote]').click()")
     assert "Make g2 the live generation?" in page.text("#confirm-text")
     page.js("document.querySelector('#confirm-no').click()")
@@ -65,7 +70,7 @@ def test_a_promote_is_asked_about_first_and_a_refusal_is_told_in_full(page, besi
 
 
 def test_it_can_be_used_by_keyboard_alone(page):
-    page.wait("!document.querySelector('#acts').hidden")
+    page.wait("!document.querySelector('#acts').hidden", ANSWERS)
     tab_to(page, "plan")
     page.press("Enter")
     page.wait("document.querySelector('#told-title').textContent.startsWith('What a replay into g')", 90)

@@ -71,6 +71,8 @@ def test_filters_repeat_and_an_empty_one_means_null():
         ("active", "grain=hour", "all"),
         ("revenue", "grain=hour&grain=day", "once"),
         ("revenue", "by=colour", "payment_method, shipping_country"),
+        ("revenue", "by=", "payment_method, shipping_country"),
+        ("revenue", "by=payment_method,", "payment_method, shipping_country"),
         ("revenue", "by=payment_method,payment_method", "once"),
         ("revenue", "order=colour", "gross, cancelled, refunded, orders, net, average_order_value"),
         ("revenue", "limit=0", "from 1 to 100,000"),
