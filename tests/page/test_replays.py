@@ -7,7 +7,6 @@ from tests.page.browser import Tab
 from tests.page.kit import Shop
 from tests.page.test_reading import tab_to
 
-
 ANSWERS = 60  # s: each look is a command of its own
 
 
