@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import click
 
+from replay.guards import NUMBERS_BEHIND
 from replay.plan import Plan, Span
-from replay.switch import NUMBERS_BEHIND
 from serving.generation_progress import Progress
 
 TELL_SECONDS = 5.0

@@ -4,11 +4,8 @@ Before it is written, what would make a reader see a wrong number, or go back, i
 changed; killed after, it is done.
 """
 
-import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from infra.failpoints import Failpoints
 from infra.generations import (
@@ -16,40 +13,29 @@ from infra.generations import (
     Changes,
     Generation,
     Generations,
-    Recorded,
     State,
     change_generations,
     read_generations,
 )
-from infra.runtime.run_state import read_run
-from infra.runtime.spec import State as ProcessState
+from infra.kafka import Offsets, admin, identities, log_bounds
 from infra.settings import Settings
-from replay.differences import Kept, kept_difference
+from replay.differences import kept_difference
 from replay.errors import ReplayError
+from replay.guards import (
+    Guards,
+    check_answering,
+    check_caught_up,
+    check_difference,
+    check_judging,
+    check_reached,
+    check_running,
+    check_verified,
+)
 from replay.planning import live_of
 from serving.generation_progress import Progress, read_progress
 
-# A generation that follows is some hundred records behind at a high rate, and its lake some seconds.
-NUMBERS_BEHIND = 5_000
-LAKE_BEHIND_SECONDS = 60
 POLL_SECONDS = 0.5
-VERIFIED_WITHIN = 3600.0  # seconds
-READY = str(ProcessState.READY)
-
-
-@dataclass(frozen=True)
-class Guards:
-    """What a promote goes without, because somebody said so.
-
-    `unverified`: the second computation need not have been made; one that differs is no matter of taste.
-    `most_differing`: at most this share of a table's or metric's rows differs from the live generation's.
-    `unexpected`: also where the plan expects no difference. `undiffed`: nobody need have looked.
-    """
-
-    unverified: bool = False
-    most_differing: float = 0.05
-    unexpected: bool = False
-    undiffed: bool = False
+FOLLOWS_WITHIN = 30.0  # seconds
 
 
 def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = False) -> Generations:
@@ -66,6 +52,7 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
     check_verified(progress, time.time(), guards.unverified)
     if not guards.undiffed:
         check_difference(kept_difference(settings, base.number, number), found, guards)
+    wait_until_it_follows(settings, found.generation, progress.ends, FOLLOWS_WITHIN)
     return switch(settings, base.number, number, pause_old)
 
 
@@ -89,18 +76,47 @@ def rollback(
     before = now.of(now.before)
     if before.state is State.PAUSED:
         change_generations(settings, lambda _: {f"g{now.before}/state": {"state": State.RUNNING}})
+    ends = read_progress(settings, before.generation).ends
+    wait_until_it_follows(settings, before.generation, ends, patience, told)
+    return switch(settings, base.number, now.before, pause_old)
+
+
+def wait_until_it_follows(
+    settings: Settings,
+    generation: Generation,
+    ends: Offsets,
+    patience: float,
+    told: Callable[[Progress], None] = lambda _: None,
+) -> None:
+    """Until its numbers have come to `ends`, its lake nearly, and its API can answer.
+
+    Raises ReplayError after `patience` seconds.
+    """
     deadline = time.monotonic() + patience
     while True:
-        progress = read_progress(settings, before.generation)
+        progress = read_progress(settings, generation)
         told(progress)
         try:
-            check_answering(settings, before.generation)
+            check_answering(settings, generation)
             check_caught_up(progress)
-            return switch(settings, base.number, now.before, pause_old)
+            check_judging(verdicts_of(settings, generation), progress)
+            check_reached(progress, ends)
+            return
         except ReplayError:
             if time.monotonic() > deadline:
                 raise
         time.sleep(POLL_SECONDS)
+
+
+def verdicts_of(settings: Settings, generation: Generation) -> int:
+    """How many its live job ever wrote, also if the topic has let go of them."""
+    topic = generation.judged_topic(settings)
+    client = admin(settings.kafka_bootstrap_servers)
+    found = identities(client, {topic})
+    if topic not in found:
+        return 0
+    _, ends = log_bounds(client, [(topic, p) for p in range(found[topic].partitions)])
+    return sum(ends.values())
 
 
 def switch(settings: Settings, base: int, number: int, pause_old: bool) -> Generations:
@@ -120,99 +136,3 @@ def switch(settings: Settings, base: int, number: int, pause_old: bool) -> Gener
     now = change_generations(settings, decide)
     failpoints.hit("replay.after_switch")
     return now
-
-
-def check_running(recorded: Recorded) -> None:
-    if recorded.state is not State.RUNNING:
-        name = recorded.generation.name
-        raise ReplayError(
-            f"expected generation {name} to follow the topics, and it is {recorded.state}: `dataflow replay resume "
-            f"{name}`, wait until it has caught up, then try again"
-        )
-
-
-def check_answering(settings: Settings, generation: Generation) -> None:
-    """The old API leaves as soon as the pointer moves: on the platform of this machine its successor has to be up."""
-    run = read_run(settings.state_dir)
-    rows = run.processes if run is not None and run.is_alive() else []
-    mine = [
-        row for row in rows if row["name"] == f"api@{generation.name}" or _serves(settings, row, generation)
-    ]
-    if any(row["name"].startswith("api") for row in rows) and not any(row["state"] == READY for row in mine):
-        raise ReplayError(
-            f"expected the API of {generation.name} to be ready to take over, and it is not: `dataflow status` shows "
-            "its state; try again when it is"
-        )
-
-
-def _serves(settings: Settings, row: Mapping[str, Any], generation: Generation) -> bool:
-    """Whether the API that was there from the start serves this generation, by its own word."""
-    try:
-        status = json.loads((settings.state_dir / "status" / "api.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return row["name"] == "api" and status.get("generation") == generation.number
-
-
-def check_caught_up(progress: Progress) -> None:
-    """A reader that was told of a record must not be told of fewer."""
-    if progress.numbers_behind > NUMBERS_BEHIND or progress.manifest is None:
-        raise ReplayError(
-            f"expected {progress.generation} to have caught up with the topics, and its numbers are "
-            f"{progress.numbers_behind:,} records behind, its lake {progress.lake_behind:,}: `dataflow replay status` "
-            "tells how fast it comes"
-        )
-    if progress.lake_behind > max(NUMBERS_BEHIND, progress.records // 10):
-        raise ReplayError(
-            f"expected the lake of {progress.generation} to have caught up with the topics, and it is "
-            f"{progress.lake_behind:,} records behind: wait until it has"
-        )
-
-
-def check_verified(progress: Progress, now: float, may_be_missing: bool = False) -> None:
-    found = progress.verified
-    name = progress.generation
-    if found is not None and found.exact is False:
-        raise ReplayError(
-            f"expected {name} to be exact, and the second computation differs in "
-            f"{', '.join(each['table'] for each in found.differences)}: do not promote it; `dataflow verify "
-            f"--generation {name}` shows the rows"
-        )
-    if may_be_missing:
-        return
-    if found is None or found.exact is None:
-        why = found.detail if found else "its verifier has not finished a round"
-        raise ReplayError(
-            f"expected {name} to have been computed a second time and found exact, and it was not yet ({why}): wait "
-            f"for the process verifier@{name}, or `dataflow verify --generation {name}`; --unverified goes without"
-        )
-    if now - found.at > VERIFIED_WITHIN:
-        raise ReplayError(
-            f"expected {name} to have been verified within the last hour, and that was {(now - found.at) / 3600:.1f} "
-            "hours ago: is its verifier running? --unverified goes without"
-        )
-
-
-def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards) -> None:
-    name = recorded.generation.name
-    if kept is None:
-        raise ReplayError(
-            f"expected somebody to have looked at the difference between the live generation and {name}: `dataflow "
-            "replay diff` shows it; --undiffed goes without"
-        )
-    affects = (recorded.plan or {}).get("affects", {})
-    expected = {*affects.get("tables", ()), *affects.get("views", ()), *affects.get("metrics", ())}
-    surprising = sorted(set(kept.differing) - expected)
-    if surprising and not guards.unexpected:
-        raise ReplayError(
-            f"expected differences only where the plan has changes ({', '.join(sorted(expected)) or 'nowhere'}), and "
-            f"there are some in {', '.join(surprising)}: look at `dataflow replay diff`; --unexpected goes without"
-        )
-    if kept.share > guards.most_differing:
-        raise ReplayError(
-            f"expected at most {guards.most_differing:.1%} of the rows of a table or metric to differ, and of "
-            f"{kept.worst} it is {kept.share:.1%}: if that is meant, --max-difference {kept.share:.3f}"
-        )
-
-
-__all__ = ["Generation", "Guards", "promote", "rollback", "switch"]

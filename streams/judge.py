@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from infra.registry import RegisteredSchema
 from schemas.contract import Contract, Field
+from streams.limits import VERDICT_TOO_LARGE, event_bytes, may_exceed
 from streams.plain_judge import UNKNOWN_SCHEMA
 from streams.reading import PERMISSIVE, Reading, read_schema
 
@@ -77,9 +78,18 @@ def judge(
         *(F.col(f"decoded.{name}").alias(_safe(name)) for name in contract.fields),
     )
     ruled = flat.withColumns({kind: _broken(contract, kind) for kind in ("reject", "warn")})
-    reasons = F.when(F.col("fault").isNotNull(), F.array("fault")).otherwise(F.col("reject"))
-    accepted = F.col("fault").isNull() & (F.size("reject") == 0)
-    return ruled.select(
+    sound = F.col("fault").isNull() & (F.size("reject") == 0)
+    most = event_bytes(max_bytes)
+    text = F.to_json(F.struct(*canonical_event(contract)))
+    json_bytes = F.when(sound & may_exceed(F.col("size"), most), F.octet_length(text))
+    weighed = ruled.withColumn("too_large", F.coalesce(json_bytes > most, F.lit(False)))
+    accepted = sound & ~F.col("too_large")
+    reasons = (
+        F.when(F.col("fault").isNotNull(), F.array("fault"))
+        .when(F.col("too_large"), F.array(F.lit(VERDICT_TOO_LARGE)))
+        .otherwise(F.col("reject"))
+    )
+    return weighed.select(
         "partition",
         "offset",
         "kafka_time",

@@ -7,10 +7,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 import fastavro
+import orjson
 
 from infra.registry import RegisteredSchema
 from schemas.contract import CONTRACTS, Contract
@@ -18,6 +20,7 @@ from schemas.errors import ContractError
 from schemas.evolution import Misfit, Source, plain_schema, project, projection
 from schemas.validate import broken_rules
 from sources.codec import HEADER, MAGIC
+from streams.limits import VERDICT_TOO_LARGE, event_bytes, may_exceed
 
 UNKNOWN_SCHEMA = "unknown_schema_id"
 
@@ -36,7 +39,7 @@ class PlainJudge:
         self._known = {
             topic: {each.schema_id: each.avro for each in schemas} for topic, schemas in known.items()
         }
-        self._max_bytes = max_bytes
+        self._max_bytes, self._event_bytes = max_bytes, event_bytes(max_bytes)
 
     def judge(
         self, topic: str, key: bytes | None, value: bytes | None, kafka_time: int
@@ -55,7 +58,13 @@ class PlainJudge:
         if found[contract.key].encode() != key:
             return ["key_is_not_entity_id"], None
         broken = [violation.rule for violation in broken_rules(contract, found, kafka_time, "reject")]
-        return broken, None if broken else found
+        if broken:
+            return broken, None
+        if may_exceed(len(value), self._event_bytes):
+            size = len(orjson.dumps(canonical_event(contract, found)))
+            if size > self._event_bytes:
+                return [VERDICT_TOO_LARGE], None
+        return [], found
 
     def _framing_reason(self, topic: str, key: bytes | None, value: bytes | None) -> str | None:
         if value is None:
@@ -70,6 +79,15 @@ class PlainJudge:
         if magic != MAGIC:
             return "wrong_magic_byte"
         return None if schema_id in self._known.get(topic, {}) else UNKNOWN_SCHEMA
+
+
+def canonical_event(contract: Contract, event: Mapping[str, Any]) -> dict[str, Any]:
+    """A judged event (money as Decimal, times in µs) as verdicts hold it."""
+    return {
+        name: int(event[name].scaleb(field.scale)) if isinstance(event[name], Decimal) else event[name]
+        for name, field in contract.fields.items()
+        if event[name] is not None and not field.pii
+    }
 
 
 def _event(contract: Contract, avro: str, body: bytes) -> dict[str, Any] | str:

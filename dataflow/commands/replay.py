@@ -17,10 +17,10 @@ from infra.generations import State, read_generations
 from infra.runtime.errors import NotRunning
 from infra.runtime.run_state import read_run, running_settings
 from infra.settings import Settings
+from replay.guards import NUMBERS_BEHIND
 from replay.plan import Plan
 from replay.planning import check_room, plan_replay
 from replay.run import run_plan
-from replay.switch import NUMBERS_BEHIND
 from serving.generation_progress import read_progress
 
 LOOK_SECONDS = 1.0

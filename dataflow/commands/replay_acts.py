@@ -13,8 +13,9 @@ from infra.generations import State, read_generations
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from replay.collect import collect, known_gone
+from replay.guards import Guards
 from replay.run import set_state
-from replay.switch import Guards, promote, rollback
+from replay.switch import promote, rollback
 
 NEEDS = ("kafka_bootstrap_servers", "redis_host")
 

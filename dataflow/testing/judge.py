@@ -8,10 +8,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Self
 
-import orjson
 from confluent_kafka import Message
 
 from dataflow.testing.clock import Clock
@@ -22,8 +20,7 @@ from schemas.contract import CONTRACTS, Contract
 from schemas.errors import EventError
 from schemas.validate import broken_rules
 from sources.codec import EventCodec
-from streams.limits import OUTPUT_BYTES
-from streams.plain_judge import UNKNOWN_SCHEMA, PlainJudge
+from streams.plain_judge import UNKNOWN_SCHEMA, PlainJudge, canonical_event
 
 MAX_BYTES = 262_144  # of key and value, as the setting MAX_EVENT_BYTES has it
 KINDS = {"a": "accepted", "r": "refused", "u": "undecided"}
@@ -106,7 +103,6 @@ class Judge:
         self.clock = clock or self.events.clock
         self.codec = EventCodec(_own_ids(known) if schema_ids is None else schema_ids)
         self._plain = PlainJudge(known, max_bytes)
-        self._most_output = min(2 * max_bytes, OUTPUT_BYTES)
 
     def __call__(
         self,
@@ -144,13 +140,9 @@ class Judge:
             return Verdict(*place, "undecided" if reasons == [UNKNOWN_SCHEMA] else "refused", tuple(reasons))
         contract = CONTRACTS[topic]
         warnings = tuple(found.rule for found in broken_rules(contract, event, micros, "warn"))
-        found = Verdict(
-            *place, "accepted", (), warnings, canonical(contract, event), content(contract, event)
+        return Verdict(
+            *place, "accepted", (), warnings, canonical_event(contract, event), content(contract, event)
         )
-        # JSON takes up to six bytes for a control character of one; names and the place take some hundreds.
-        if 6 * len(record.value()) + 10_000 > self._most_output < len(orjson.dumps(found.as_json())):
-            return Verdict(*place, "refused", ("verdict_too_large",))
-        return found
 
     def _key_in(self, topic: str, value: bytes | None) -> bytes:
         """The key that belongs to a value; one that belongs to none if there is no telling."""
@@ -165,15 +157,6 @@ def own_schemas() -> dict[str, list[RegisteredSchema]]:
     return {
         topic: [RegisteredSchema(number, 1, contract.avro_json)]
         for number, (topic, contract) in enumerate(CONTRACTS.items(), 1)
-    }
-
-
-def canonical(contract: Contract, event: Mapping[str, Any]) -> dict[str, Any]:
-    """A judged event (money as Decimal, times in µs) as verdicts hold it."""
-    return {
-        name: int(event[name].scaleb(field.scale)) if isinstance(event[name], Decimal) else event[name]
-        for name, field in contract.fields.items()
-        if event[name] is not None and not field.pii
     }
 
 

@@ -9,17 +9,18 @@ query does not know is undecided: the registry may know it by now.
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from streams.limits import EXCERPT_BYTES, KEY_BYTES, OUTPUT_BYTES
+from streams.limits import EXCERPT_BYTES, KEY_BYTES
 from streams.plain_judge import UNKNOWN_SCHEMA
 
 
 def outputs(verdicts: DataFrame, topic: str, judged: str, generation: str, max_bytes: int) -> DataFrame:
     """Rows for the Kafka sink, in the verdicts' order: one per record, and one before it per refusal.
 
-    `topic` is the source topic's name without prefix; `judged` is a full name. No output is larger than a
-    broker takes: a verdict above twice `max_bytes` (or OUTPUT_BYTES, if that is less) becomes a refusal.
+    `topic` is the source topic's name without prefix; `judged` is a full name. No output is larger than a broker
+    takes: the judge accepts no event whose verdict would be, and of a record larger than `max_bytes` the beginning is
+    kept.
     """
-    accepted = F.size("reasons") == 0
+    refused = F.size("reasons") > 0
     undecided = F.col("reasons") == F.array(F.lit(UNKNOWN_SCHEMA))
     kind = F.when(undecided, "u").otherwise("r").alias("v")
     stub = F.struct(*_place(topic), kind, F.col("reasons").alias("r"))
@@ -30,13 +31,7 @@ def outputs(verdicts: DataFrame, topic: str, judged: str, generation: str, max_b
         F.when(F.size("warnings") > 0, F.col("warnings")).alias("w"),
         F.col("event").alias("e"),
     )
-    written = verdicts.withColumn("text", F.when(accepted, F.to_json(verdict)))
-    too_large = F.octet_length("text") > min(2 * max_bytes, OUTPUT_BYTES)
-    final = written.withColumn(
-        "reasons", F.when(too_large, F.array(F.lit("verdict_too_large"))).otherwise(F.col("reasons"))
-    )
-    refused = F.size("reasons") > 0
-    value = F.when(refused, F.to_json(stub)).otherwise(F.col("text"))
+    value = F.when(refused, F.to_json(stub)).otherwise(F.to_json(verdict))
     name = F.concat(F.lit(topic + "/"), F.col("partition"), F.lit("/"), F.col("offset"))
     # A refused record's key is not known to be an id; it may hold anything, and stays in the dead letters.
     key = F.when(~refused, F.substring(F.col("key"), 1, KEY_BYTES))
@@ -45,7 +40,7 @@ def outputs(verdicts: DataFrame, topic: str, judged: str, generation: str, max_b
         judged, name.cast("binary"), _excerpt(max_bytes), _headers(topic, generation, max_bytes)
     )
     both = F.array_compact(F.array(F.when(refused, letter_row), judged_row))
-    return final.select(F.explode(both).alias("output")).select("output.*")
+    return verdicts.select(F.explode(both).alias("output")).select("output.*")
 
 
 def _place(topic: str) -> list[Column]:

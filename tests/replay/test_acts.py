@@ -15,9 +15,10 @@ from infra.generations import State, change_generations, read_generations
 from infra.kafka import admin, identities
 from replay.collect import collect
 from replay.errors import ReplayError
+from replay.guards import Guards
 from replay.planning import plan_replay
 from replay.run import run_plan, set_state
-from replay.switch import Guards, promote, rollback, switch
+from replay.switch import promote, rollback, switch
 from schemas.errors import GenerationError
 from serving.store.keys import Keys
 from serving.store.store import connect

@@ -12,16 +12,18 @@ from replay.affected import affected
 from replay.collect import collectable
 from replay.differences import Kept, keep_difference, kept_difference
 from replay.errors import ReplayError
-from replay.plan import Estimate, Plan, Span, stages
-from replay.planning import check_room, live_of, refuse_second
-from replay.switch import (
+from replay.guards import (
     NUMBERS_BEHIND,
     Guards,
     check_caught_up,
     check_difference,
+    check_judging,
+    check_reached,
     check_running,
     check_verified,
 )
+from replay.plan import Estimate, Plan, Span, stages
+from replay.planning import check_room, live_of, refuse_second
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
 from serving.generation_progress import Progress
@@ -151,6 +153,17 @@ def test_a_generation_that_is_behind_is_not_promoted():
     for behind in (progress(NUMBERS_BEHIND + 1), progress(0, NUMBERS_BEHIND + 1), progress(manifest=None)):
         with pytest.raises(ReplayError, match="caught up"):
             check_caught_up(behind)
+
+
+def test_a_generation_whose_numbers_do_not_follow_is_not_promoted():
+    check_reached(progress(3), {("orders", 0): 9_997, ("orders", 1): 2_000})
+    with pytest.raises(ReplayError, match=r"have not come to .* 3 records are missing"):
+        check_reached(progress(3), ENDS)
+    check_judging(1, progress())
+    with pytest.raises(ReplayError, match="the live job of g2 to have given verdicts"):
+        check_judging(0, progress())
+    nothing = replace(progress(), ends=dict.fromkeys(ENDS, 0))
+    check_judging(0, nothing)
 
 
 def test_a_generation_that_pauses_is_not_promoted():

@@ -12,7 +12,7 @@ from infra.generation import begin_generation
 from infra.generations import change_generations
 from streams.control import request_repeat
 from streams.live.attempt import Attempt, store_attempt
-from streams.live.lake_first import wait_for_lake
+from streams.live.lake_first import OVERLAP, overlapping, wait_for_lake
 from streams.stop import StopRequest
 from tests.helpers import wait_for
 
@@ -71,3 +71,10 @@ def test_who_has_begun_goes_on_at_once(settings):
     settings = begun(settings, lake_first=True)
     store_attempt(settings.state_dir / "checkpoints" / "g2", Attempt(2, {("orders", 0): 3}))
     assert Waiting(settings).ended() == [True]
+
+
+def test_some_of_what_the_lake_has_is_judged_again_but_nothing_that_the_topics_have_let_go_of():
+    long, short, gone, none = (("orders", p) for p in range(4))
+    wanted = {long: 5_000, short: 30, gone: 700, none: 0}
+    found = overlapping(wanted, {long: 4_000, short: 0, gone: 900, none: 0})
+    assert found == {long: 5_000 - OVERLAP, short: 0, gone: 700, none: 0}
