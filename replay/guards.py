@@ -1,0 +1,152 @@
+"""What must be so before a generation is made the live one, each told in words where it is not.
+
+`check_…` raise ReplayError. Reads the state of this machine's platform; all else is handed in.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.generations import Generation, Recorded, State
+from infra.kafka import Offsets
+from infra.runtime.run_state import read_run
+from infra.runtime.spec import State as ProcessState
+from infra.settings import Settings
+from replay.differences import Kept
+from replay.errors import ReplayError
+from serving.generation_progress import Progress
+
+# A generation that follows is some hundred records behind at a high rate, and its lake some seconds.
+NUMBERS_BEHIND = 5_000
+VERIFIED_WITHIN = 3600.0  # seconds
+READY = str(ProcessState.READY)
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What a promote goes without, because somebody said so.
+
+    `unverified`: the second computation need not have been made; one that differs is no matter of taste.
+    `most_differing`: at most this share of a table's or metric's rows differs from the live generation's.
+    `unexpected`: also where the plan expects no difference. `undiffed`: nobody need have looked.
+    """
+
+    unverified: bool = False
+    most_differing: float = 0.05
+    unexpected: bool = False
+    undiffed: bool = False
+
+
+def check_running(recorded: Recorded) -> None:
+    if recorded.state is not State.RUNNING:
+        name = recorded.generation.name
+        raise ReplayError(
+            f"expected generation {name} to follow the topics, and it is {recorded.state}: `dataflow replay resume "
+            f"{name}`, wait until it has caught up, then try again"
+        )
+
+
+def check_answering(settings: Settings, generation: Generation) -> None:
+    """The old API leaves as soon as the pointer moves: on the platform of this machine its successor has to be up."""
+    run = read_run(settings.state_dir)
+    rows = run.processes if run is not None and run.is_alive() else []
+    mine = [
+        row for row in rows if row["name"] == f"api@{generation.name}" or _serves(settings, row, generation)
+    ]
+    if any(row["name"].startswith("api") for row in rows) and not any(row["state"] == READY for row in mine):
+        raise ReplayError(
+            f"expected the API of {generation.name} to be ready to take over, and it is not: `dataflow status` shows "
+            "its state; try again when it is"
+        )
+
+
+def _serves(settings: Settings, row: Mapping[str, Any], generation: Generation) -> bool:
+    """Whether the API that was there from the start serves this generation, by its own word."""
+    try:
+        status = json.loads((settings.state_dir / "status" / "api.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return row["name"] == "api" and status.get("generation") == generation.number
+
+
+def check_caught_up(progress: Progress) -> None:
+    """A reader that was told of a record must not be told of fewer."""
+    if progress.numbers_behind > NUMBERS_BEHIND or progress.manifest is None:
+        raise ReplayError(
+            f"expected {progress.generation} to have caught up with the topics, and its numbers are "
+            f"{progress.numbers_behind:,} records behind, its lake {progress.lake_behind:,}: `dataflow replay status` "
+            "tells how fast it comes"
+        )
+    if progress.lake_behind > max(NUMBERS_BEHIND, progress.records // 10):
+        raise ReplayError(
+            f"expected the lake of {progress.generation} to have caught up with the topics, and it is "
+            f"{progress.lake_behind:,} records behind: wait until it has"
+        )
+
+
+def check_reached(progress: Progress, ends: Offsets) -> None:
+    """Its numbers are functions of all that was there when somebody asked, so its live job gives verdicts."""
+    missing = sum(max(0, end - progress.numbers.get(at, 0)) for at, end in ends.items())
+    if missing:
+        raise ReplayError(
+            f"expected the numbers of {progress.generation} to follow, and they have not come to where the topics "
+            f"ended when this was asked: {missing:,} records are missing. A live job that has just started needs a "
+            f"minute or so: `dataflow status` shows live@{progress.generation}; try again when `dataflow replay "
+            "status` shows few records behind"
+        )
+
+
+def check_judging(verdicts: int, progress: Progress) -> None:
+    """`verdicts` were ever written to its judged topic: what its lake has filled in, its live job has not shown yet."""
+    if not verdicts and progress.records:
+        raise ReplayError(
+            f"expected the live job of {progress.generation} to have given verdicts, and it has given none yet: "
+            f"`dataflow status` shows live@{progress.generation}; try again when it is ready"
+        )
+
+
+def check_verified(progress: Progress, now: float, may_be_missing: bool = False) -> None:
+    found = progress.verified
+    name = progress.generation
+    if found is not None and found.exact is False:
+        raise ReplayError(
+            f"expected {name} to be exact, and the second computation differs in "
+            f"{', '.join(each['table'] for each in found.differences)}: do not promote it; `dataflow verify "
+            f"--generation {name}` shows the rows"
+        )
+    if may_be_missing:
+        return
+    if found is None or found.exact is None:
+        why = found.detail if found else "its verifier has not finished a round"
+        raise ReplayError(
+            f"expected {name} to have been computed a second time and found exact, and it was not yet ({why}): wait "
+            f"for the process verifier@{name}, or `dataflow verify --generation {name}`; --unverified goes without"
+        )
+    if now - found.at > VERIFIED_WITHIN:
+        raise ReplayError(
+            f"expected {name} to have been verified within the last hour, and that was {(now - found.at) / 3600:.1f} "
+            "hours ago: is its verifier running? --unverified goes without"
+        )
+
+
+def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards) -> None:
+    name = recorded.generation.name
+    if kept is None:
+        raise ReplayError(
+            f"expected somebody to have looked at the difference between the live generation and {name}: `dataflow "
+            "replay diff` shows it; --undiffed goes without"
+        )
+    affects = (recorded.plan or {}).get("affects", {})
+    expected = {*affects.get("tables", ()), *affects.get("views", ()), *affects.get("metrics", ())}
+    surprising = sorted(set(kept.differing) - expected)
+    if surprising and not guards.unexpected:
+        raise ReplayError(
+            f"expected differences only where the plan has changes ({', '.join(sorted(expected)) or 'nowhere'}), and "
+            f"there are some in {', '.join(surprising)}: look at `dataflow replay diff`; --unexpected goes without"
+        )
+    if kept.share > guards.most_differing:
+        raise ReplayError(
+            f"expected at most {guards.most_differing:.1%} of the rows of a table or metric to differ, and of "
+            f"{kept.worst} it is {kept.share:.1%}: if that is meant, --max-difference {kept.share:.3f}"
+        )
