@@ -16,7 +16,7 @@ def plan_text(plan: Plan) -> str:
     """What the plan does, for a person."""
     archived = sum(span.archived for span in plan.spans)
     lines = [
-        f"Replay of all source topics into generation {plan.name}, beside g{plan.base}, which stays live.",
+        f"Replay of {_what(plan)} into generation {plan.name}, beside g{plan.base}, which stays live.",
         "",
         "Changes: " + (", ".join(plan.changed) or "none; it should give the same, row by row"),
     ]
@@ -39,6 +39,12 @@ def plan_text(plan: Plan) -> str:
         *(f"  {n}. {stage.name:<9} {stage.doc}" for n, stage in enumerate(plan.stages, 1)),
     ]
     return "\n".join(lines)
+
+
+def _what(plan: Plan) -> str:
+    if plan.clone is None:
+        return "all source topics"
+    return f"a part, out of the lake of g{plan.clone.number},"
 
 
 def _span_text(span: Span) -> str:

@@ -44,6 +44,7 @@ DECIDING = {
         "streams/lake/outcomes.py",
         "streams/lake/sessions.py",
         "streams/lake/known.py",
+        "streams/lake/parts.py",
         "streams/lake/index.py",
         "streams/lake/change.py",
         "streams/lake/gold/*.py",

@@ -69,6 +69,14 @@ class Archive:
         return _at(self.until, topic, partition)
 
 
+@dataclass(frozen=True)
+class Clone:
+    """Its lake begins as that of generation `number` is, but for `tables`, which are made anew out of its silver."""
+
+    number: int
+    tables: tuple[str, ...] = ()
+
+
 def _at(offsets: Mapping[str, Sequence[int]], topic: str, partition: int) -> int:
     """Of a partition that was added since there is nothing."""
     found = offsets.get(topic, ())
@@ -87,6 +95,7 @@ class Generation:
     starts: Mapping[str, Sequence[int]] = field(default_factory=dict)
     archive: Archive | None = None
     lake_first: bool = False
+    clone: Clone | None = None
 
     def start(self, topic: str, partition: int) -> int:
         """The first offset of a source partition when the generation began; 0 for one that was added since."""
@@ -123,18 +132,20 @@ class Generation:
             "starts": {t: list(offsets) for t, offsets in self.starts.items()},
             "archive": self.archive and asdict(self.archive),
             "lake_first": self.lake_first,
+            "clone": self.clone and asdict(self.clone),
         }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         topics = {topic: TopicIdentity(**identity) for topic, identity in body["topics"].items()}
-        archive = body.get("archive")
+        archive, clone = body.get("archive"), body.get("clone")
         return cls(
             body["number"],
             topics,
             body.get("starts", {}),
             archive and Archive(**archive),
             body.get("lake_first", False),
+            clone and Clone(clone["number"], tuple(clone["tables"])),
         )
 
 

@@ -22,7 +22,7 @@ from replay.errors import ReplayError
 from schemas.errors import Unavailable
 from serving.store.removal import remove_generation
 from streams.lake.manifest import newest_manifest
-from streams.lake.place import lake_root
+from streams.lake.place import DRAFT, lake_root
 
 ENDING_SECONDS = 90.0  # for a generation's processes
 POLL_SECONDS = 0.2
@@ -78,7 +78,17 @@ def check_not_needed(settings: Settings, now: Generations, number: int) -> None:
     """Raise ReplayError while another generation has not taken over what only bronze of this one holds."""
     for other in now.known.values():
         generation = other.generation
-        archive = generation.archive
+        clone, archive = generation.clone, generation.archive
+        if (
+            clone is not None
+            and clone.number == number
+            and other.state is not State.GONE
+            and newest_manifest(lake_root(settings, generation.name)) is None
+        ):
+            raise ReplayError(
+                f"expected a generation that nobody needs, and the lake of {generation.name} is to begin as that of "
+                f"g{number} and has not yet: wait until it has"
+            )
         if archive is None or archive.number != number or other.state is State.GONE:
             continue
         manifest = newest_manifest(lake_root(settings, generation.name))
@@ -126,10 +136,10 @@ def _delete_topics(settings: Settings, generation: Generation) -> tuple[str, ...
 def _delete_directories(settings: Settings, generation: Generation, now: Generations) -> tuple[str, ...]:
     checkpoints = settings.state_dir / "checkpoints"
     places = [checkpoints / generation.name, checkpoints / f"{generation.name}-lake"]
-    places.append(settings.state_dir / "upkeep" / generation.name)
+    places += [settings.state_dir / part / generation.name for part in ("upkeep", "filling")]
     root = lake_root(settings, generation.name)
     if "://" not in root:
-        places.append(Path(root))
+        places += [Path(root), Path(root + DRAFT)]
     code = now.known[generation.number].code
     used = {each.code["digest"] for each in now.known.values() if each.code and each.state is not State.GONE}
     if code and code["digest"] not in used:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from infra.generations import Archive
+from infra.generations import Archive, Clone
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """A replay of all source topics into generation `number`, beside the live one `base`.
+    """A replay into generation `number`, beside the live one `base`: of all source topics, or of a part (`clone`).
 
     `changed` is what decides otherwise in this code (see `infra.code`); `affects` what may have other rows by that, by
     kind: tables, views, metrics, routes. `throttle` is in records a second, 0 for none. `lake_first`: the live numbers
-    begin where the lake has come to, and are filled out of it.
+    begin where the lake has come to, and are filled out of it. `clone`: its lake begins as the base's is, so `spans`
+    begin there; some tables are made anew.
     """
 
     number: int
@@ -69,6 +70,7 @@ class Plan:
     estimate: Estimate
     stages: tuple[Stage, ...] = field(default=())
     lake_first: bool = False
+    clone: Clone | None = None
 
     @property
     def name(self) -> str:
@@ -85,13 +87,14 @@ class Plan:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         known = {name: value for name, value in body.items() if name != "records"}
-        archive = known["archive"]
+        archive, clone = known["archive"], known.get("clone")
         return cls(
             **known
             | {
                 "changed": tuple(known["changed"]),
                 "spans": tuple(Span(**each) for each in known["spans"]),
                 "archive": archive and Archive(**archive),
+                "clone": clone and Clone(clone["number"], tuple(clone["tables"])),
                 "estimate": Estimate(**known["estimate"]),
                 "stages": tuple(Stage(**each) for each in known["stages"]),
             }
@@ -118,11 +121,22 @@ def stages(plan: Plan) -> tuple[Stage, ...]:
                 archived,
             )
         )
-    if plan.lake_first:
+    if plan.clone is not None:
+        anew = ", ".join(plan.clone.tables)
         found += [
-            Stage("lake", "from the source topics, judged, into its tables", from_kafka),
-            Stage("numbers", "into Redis, and its dead letters, out of its lake; from there on by verdicts"),
+            Stage(
+                "clone",
+                f"the lake of g{plan.clone.number} as it is, without a copy of its files; made anew out of its silver: "
+                f"{anew or 'nothing'}",
+            ),
+            Stage("lake", "what has come since, from the source topics, judged, into its tables", from_kafka),
         ]
+    elif plan.lake_first:
+        found += [Stage("lake", "from the source topics, judged, into its tables", from_kafka)]
+    if plan.lake_first:
+        found.append(
+            Stage("numbers", "into Redis, and its dead letters, out of its lake; from there on by verdicts")
+        )
     else:
         into = "into its verdicts, its numbers in Redis and its lake"
         found.append(Stage("judge", f"from the source topics, {into}", from_kafka))

@@ -6,24 +6,38 @@ from pathlib import Path
 
 from infra.code import Code, changed
 from infra.generation import source_bounds, source_identities
-from infra.generations import Generation, Generations, read_generations
+from infra.generations import Clone, Generation, Generations, read_generations
+from infra.kafka import Offsets
 from infra.settings import Settings
 from replay.affected import affected
 from replay.errors import ReplayError
 from replay.plan import Estimate, Plan, Span, stages
+from replay.selection import Selection, affected_by, check_selection
+from schemas.errors import GenerationError
 from streams.archive import archive_of
-from streams.lake.manifest import newest_manifest
+from streams.lake.clone import cloneable
+from streams.lake.manifest import Manifest, newest_manifest
 from streams.lake.place import lake_root
 
 # Measured, with nothing beside it on two cores: docs/benchmarks.md. A throttle is mostly lower.
 RECORDS_PER_SECOND = 30_000
+# Into Redis, out of the lake: the same, measured on the fold and its operations alone.
+ROWS_PER_SECOND = 30_000
 # Of a record's verdict and Redis state, where the lake's own size tells nothing yet.
 BYTES_A_RECORD = 600
+EVERYTHING = Selection()
 SPARE = 1.5  # as much again in room: tables are rewritten before old files go
 
 
-def plan_replay(settings: Settings, code: Code, throttle: int = 0, *, lake_first: bool = False) -> Plan:
-    """The plan of a replay of everything by `code`, beside the live generation.
+def plan_replay(
+    settings: Settings,
+    code: Code,
+    throttle: int = 0,
+    *,
+    lake_first: bool = False,
+    only: Selection = EVERYTHING,
+) -> Plan:
+    """The plan of a replay by `code`, beside the live generation: of everything, or of what `only` selects.
 
     `throttle` is in records a second, 0 for none. `lake_first` fills the live numbers out of its lake, if the live
     generation has one. What the topics no longer hold comes from bronze of the live generation. Raises GenerationError
@@ -34,13 +48,15 @@ def plan_replay(settings: Settings, code: Code, throttle: int = 0, *, lake_first
     refuse_second(now)
     topics = Generation(now.next_number(), source_identities(settings))
     first, ends = source_bounds(settings, topics)
+    recorded = now.known[base.number].code
+    differing = tuple(changed(recorded["declared"], code.declared)) if recorded else ()
+    if only:
+        return plan_part(settings, base, topics, ends, code, differing, throttle, only)
     archive = archive_of(settings, base)
     spans = []
     for at in topics.partitions():
         seam = archive.seam(*at) if archive else 0
         spans.append(Span(*at, base.start(*at) if seam else first[at], seam, ends[at]))
-    recorded = now.known[base.number].code
-    differing = tuple(changed(recorded["declared"], code.declared)) if recorded else ()
     records = sum(span.archived + span.from_kafka for span in spans)
     plan = Plan(
         topics.number,
@@ -53,6 +69,46 @@ def plan_replay(settings: Settings, code: Code, throttle: int = 0, *, lake_first
         throttle,
         estimate(settings, base, records, throttle),
         lake_first=lake_first and newest_manifest(lake_root(settings, base.name)) is not None,
+    )
+    return replace(plan, stages=stages(plan))
+
+
+def plan_part(
+    settings: Settings,
+    base: Generation,
+    topics: Generation,
+    ends: Offsets,
+    code: Code,
+    differing: tuple[str, ...],
+    throttle: int,
+    only: Selection,
+) -> Plan:
+    """The plan that begins with the lake of `base`. Raises ReplayError."""
+    check_selection(only, differing)
+    root = lake_root(settings, base.name)
+    if "://" in root:
+        raise ReplayError(
+            f"expected a lake in a directory, whose files another lake can share, and it is at {root}: replay "
+            "everything, without --table and --metric"
+        )
+    clone = Clone(base.number, only.tables)
+    try:
+        manifest = cloneable(settings, replace(topics, clone=clone), newest_manifest(root))
+    except GenerationError as error:
+        raise ReplayError(str(error)) from error
+    spans = tuple(Span(*at, manifest.until.get(at, 0), 0, end) for at, end in ends.items())
+    plan = Plan(
+        topics.number,
+        base.number,
+        code.digest,
+        differing,
+        affected_by(only, differing),
+        spans,
+        None,
+        throttle,
+        estimate_part(settings, root, manifest, only, sum(span.from_kafka for span in spans)),
+        lake_first=True,
+        clone=clone,
     )
     return replace(plan, stages=stages(plan))
 
@@ -87,6 +143,17 @@ def estimate(settings: Settings, base: Generation, records: int, throttle: int) 
     there = next(path for path in (lake, *lake.parents) if path.exists())
     disk = int(SPARE * used + records * BYTES_A_RECORD)
     return Estimate(records / rate, disk, shutil.disk_usage(there).free)
+
+
+def estimate_part(
+    settings: Settings, root: str, manifest: Manifest, only: Selection, records: int
+) -> Estimate:
+    """By the rows that go into Redis again, and the size of the tables that are made anew."""
+    rows = sum(number for place, number in manifest.counts.items() if place.endswith("/changed"))
+    anew = [Path(root, name) for name in only.tables if name in manifest.tables]
+    disk = sum(file.stat().st_size for table in anew for file in table.rglob("*") if file.is_file())
+    seconds = rows / ROWS_PER_SECOND + records / RECORDS_PER_SECOND
+    return Estimate(seconds, disk + records * BYTES_A_RECORD, shutil.disk_usage(root).free)
 
 
 def check_room(plan: Plan) -> None:

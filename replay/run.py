@@ -37,7 +37,9 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
             )
         refuse_second(now)
         begun = begin_generation(settings, plan.number, plan.archive)
-        generation = replace(begun, lake_first=plan.lake_first)
+        # What begins as another lake has what that has, from where on that has it.
+        starts = now.of(plan.clone.number).generation.starts if plan.clone else begun.starts
+        generation = replace(begun, starts=starts, lake_first=plan.lake_first, clone=plan.clone)
         failpoints.hit("replay.before_record")
         return {
             generation.name: generation.as_json(),

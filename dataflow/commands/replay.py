@@ -21,6 +21,7 @@ from replay.guards import NUMBERS_BEHIND
 from replay.plan import Plan
 from replay.planning import check_room, plan_replay
 from replay.run import run_plan
+from replay.selection import Selection
 from serving.generation_progress import read_progress
 
 LOOK_SECONDS = 1.0
@@ -43,6 +44,21 @@ lake_first_option = click.option(
 )
 
 
+def only_options(command: Callable) -> Callable:
+    """What to make anew, where that is not everything."""
+    table = click.option(
+        "--table",
+        "tables",
+        multiple=True,
+        metavar="NAME",
+        help="Only this table of the lake, out of its silver.",
+    )
+    metric = click.option(
+        "--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric, out of the live lake."
+    )
+    return table(metric(command))
+
+
 @click.group(
     epilog=examples(
         "dataflow replay plan",
@@ -56,28 +72,55 @@ def command() -> None:
     """Run the topics through this code again, beside the live numbers; see the difference; cut over, or go back."""
 
 
-@command.command("plan", epilog=examples("dataflow replay plan", "dataflow replay plan --json"))
+@command.command(
+    "plan",
+    epilog=examples(
+        "dataflow replay plan", "dataflow replay plan --metric revenue", "dataflow replay plan --json"
+    ),
+)
 @throttle_option
 @lake_first_option
+@only_options
 @json_option
 @settings_option
-def plan_command(settings: Settings, throttle: int, lake_first: bool, as_json: bool) -> None:
+def plan_command(
+    settings: Settings,
+    throttle: int,
+    lake_first: bool,
+    tables: tuple[str, ...],
+    metrics: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """What a replay by the code that is here would do. Changes nothing."""
     settings = running_settings(settings, needs=NEEDS)
-    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first)
+    only = Selection(tables, metrics)
+    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first, only=only)
     print_json(plan.as_json()) if as_json else click.echo(plan_text(plan))
     check_room(plan)
 
 
-@command.command("run", epilog=examples("dataflow replay run", "dataflow replay run --yes --detach"))
+@command.command(
+    "run",
+    epilog=examples(
+        "dataflow replay run", "dataflow replay run --table daily_sales", "dataflow replay run --yes --detach"
+    ),
+)
 @throttle_option
 @lake_first_option
+@only_options
 @click.option("--detach", is_flag=True, help="Do not wait until it has caught up.")
 @yes_option
 @json_option
 @settings_option
 def run_command(
-    settings: Settings, throttle: int, lake_first: bool, detach: bool, yes: bool, as_json: bool
+    settings: Settings,
+    throttle: int,
+    lake_first: bool,
+    tables: tuple[str, ...],
+    metrics: tuple[str, ...],
+    detach: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Plan, ask, and run it: into a new generation beside the live one, which goes on unchanged.
 
@@ -85,7 +128,8 @@ def run_command(
     """
     settings = running_settings(settings, needs=NEEDS)
     check_supervised(settings)
-    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first)
+    only = Selection(tables, metrics)
+    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first, only=only)
     if not as_json:
         click.echo(plan_text(plan) + "\n")
     if not yes:

@@ -17,11 +17,13 @@ from serving.api.ingest import body
 from serving.api.ingest.document import Malformed, json_type, parse
 from serving.api.problems import Problem, bad_query
 from serving.api.query_string import named, shown, whole_number, wrong
+from serving.api.query_string import one as one_value
 from serving.api.service import service_of
 
 BODY_AT_MOST = 4_096
 THROTTLE, THROTTLE_AT_MOST = 2_000, 10_000_000
-RUN = {"throttle": int}
+RUN = {"throttle": int, "lake_first": bool, "tables": list, "metrics": list}
+ONLY = {"table": "tables", "metric": "metrics"}  # options of the command, by what a body has of them
 PROMOTE = {
     "pause_old": bool,
     "max_difference": float,
@@ -31,8 +33,8 @@ PROMOTE = {
 }
 ROLLBACK = {"pause_old": bool, "patience": float}
 NUMBER = (int, Decimal)
-KINDS = {int: (int,), bool: (bool,), float: NUMBER}
-NAMES = {int: "a whole number", bool: "true or false", float: "a number"}
+KINDS = {int: (int,), bool: (bool,), float: NUMBER, list: (list,)}
+NAMES = {int: "a whole number", bool: "true or false", float: "a number", list: "an array of names"}
 router = APIRouter(tags=["replays"])
 
 
@@ -52,9 +54,14 @@ async def replays(request: Request) -> Response:
 )
 async def plan(request: Request) -> Response:
     """By the code that is in the tree now. Changes nothing."""
-    given = named(request.query_params.multi_items(), ("throttle",))
+    given = named(request.query_params.multi_items(), ("throttle", "lake_first", *ONLY))
     throttle = whole_number(given, "throttle", THROTTLE, THROTTLE_AT_MOST, least=0)
-    return answer(await service_of(request).replays.read("plan", "--throttle", str(throttle)))
+    first = one_value(given, "lake_first")
+    if first not in (None, "true", "false"):
+        raise wrong("lake_first", f"expected true or false; saw {shown(first)}")
+    arguments = ["plan", "--throttle", str(throttle), *(["--lake-first"] if first == "true" else [])]
+    arguments += [f"--{option}={name}" for option in ONLY for name in given.get(option, ())]
+    return answer(await service_of(request).replays.read(*arguments))
 
 
 @router.post(
@@ -67,9 +74,13 @@ async def run(request: Request) -> Response:
     throttle = given.get("throttle", THROTTLE)
     if throttle < 0:
         raise wrong("throttle", "expected records a second, 0 for none")
-    document = await service_of(request).replays.change(
-        "run", "--yes", "--detach", "--throttle", str(throttle)
-    )
+    arguments = ["run", "--yes", "--detach", "--throttle", str(throttle), *_flags(given, "lake_first")]
+    for option, names in ONLY.items():
+        listed = given.get(names, ())
+        if not all(isinstance(name, str) for name in listed):
+            raise wrong(names, "expected an array of names")
+        arguments += [f"--{option}={name}" for name in listed]
+    document = await service_of(request).replays.change(*arguments)
     name = document["progress"]["generation"]
     return Json(
         document, status_code=202, headers={"Location": f"/v1/replays/{name}", "Cache-Control": "no-store"}

@@ -1,7 +1,6 @@
 """The manifests of a lake, as readers choose among them: the newest, one by its number, the last before a time.
 
-Reads the Delta table `_manifests`. Where a number occurs more than once (a driver that took tables back says anew where
-they are) the last one stands: every version in it is at least that of the one before.
+Reads the Delta table `_manifests`; which one of a number stands, see `streams.lake.numbers`.
 """
 
 from bisect import bisect_right
@@ -18,6 +17,7 @@ from schemas.table import Table
 from schemas.view import Relation, View
 from serving.lake.views import connect
 from streams.lake.manifest import Manifest
+from streams.lake.numbers import ByNumber, NoSuchManifest
 from streams.lake.place import MANIFESTS
 
 LATEST = 16  # commits that are looked at for the newest manifest before all are
@@ -26,10 +26,6 @@ MISSING_FILE = "No files found"
 
 class NoLake(Unavailable):
     """There is no lake yet, or none whose first batch is finished."""
-
-
-class NoSuchManifest(DataflowError, Terminal):
-    """The lake has no manifest of this number or time; the message says which there are."""
 
 
 class Gone(DataflowError, Terminal):
@@ -51,12 +47,15 @@ class Lake:
         raise no_lake()
 
     def at(self, number: int) -> Manifest:
-        """The lake after batch `number`. Raises NoLake, NoSuchManifest."""
-        return _ByNumber(self._log(), self.root).read(number)
+        """The lake after batch `number`. Raises NoLake, NoSuchManifest, Gone."""
+        return _own(ByNumber(self._log(), self.root).read(number))
 
     def before(self, time: int) -> Manifest:
-        """The last manifest without a record that the broker took after `time` (µs). Raises NoLake, NoSuchManifest."""
-        index = _ByNumber(self._log(), self.root)
+        """The last manifest without a record that the broker took after `time` (µs).
+
+        Raises NoLake, NoSuchManifest, Gone.
+        """
+        index = ByNumber(self._log(), self.root)
         numbers = index.numbers()
         # The newest broker time grows with the number, so this reads a handful of manifests and not all.
         found = bisect_right(numbers, time, key=lambda number: index.read(number).kafka_time)
@@ -65,7 +64,7 @@ class Lake:
                 f"expected a time at or after that of the first manifest that is kept, {index.range()}; before it the "
                 "lake was empty, or nothing is known of it"
             )
-        return index.read(numbers[found - 1])
+        return _own(index.read(numbers[found - 1]))
 
     def recent(self, limit: int) -> list[Manifest]:
         """The last `limit` manifests, newest first. Raises NoLake."""
@@ -81,7 +80,7 @@ class Lake:
 
     def eras(self, after: int, last: Manifest) -> list[Manifest]:
         """The manifests beyond number `after` that were the last before other schemas were known, and `last`."""
-        numbers = _ByNumber(self._log(), self.root)
+        numbers = ByNumber(self._log(), self.root)
         return [*map(numbers.read, numbers.last_of_schemas(after, last.number)), last]
 
     @contextmanager
@@ -113,53 +112,6 @@ class Lake:
             raise no_lake() from None
 
 
-class _ByNumber:
-    """The files of `_manifests` by the numbers in them, as the log knows them without opening any."""
-
-    def __init__(self, log: DeltaTable, root: str) -> None:
-        # Columns of Arrow, which is not imported here for its size.
-        files = log.get_add_actions(flatten=True)
-        paths, low, high = (files[name].to_pylist() for name in ("path", "min.number", "max.number"))
-        self._files = [
-            (f"{root}/{MANIFESTS}/{path}", first, last)
-            for path, first, last in zip(paths, low, high, strict=True)
-        ]
-
-    def numbers(self) -> list[int]:
-        """All there are, in order."""
-        return sorted({number for _, first, last in self._files for number in range(first, last + 1)})
-
-    def last_of_schemas(self, after: int, before: int) -> list[int]:
-        """The numbers between the two whose successor knew other schemas."""
-        files = [path for path, first, last in self._files if last > after and first <= before]
-        if not files:
-            return []
-        with duckdb.connect() as connection:
-            rows = connection.execute(
-                "SELECT number FROM (SELECT DISTINCT number, manifest->>'$.schemas' AS known FROM read_parquet(?)) "
-                "WHERE number > ? AND number <= ? QUALIFY known <> lead(known) OVER (ORDER BY number) ORDER BY number",
-                [files, after, before],
-            ).fetchall()
-        return [number for (number,) in rows]
-
-    def range(self) -> str:
-        numbers = self.numbers()
-        return f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
-
-    def read(self, number: int) -> Manifest:
-        files = [path for path, first, last in self._files if first <= number <= last]
-        texts = []
-        if files:
-            with duckdb.connect() as connection:
-                rows = connection.execute(
-                    "SELECT manifest FROM read_parquet(?) WHERE number = ?", [files, number]
-                ).fetchall()
-            texts = [text for (text,) in rows]
-        if not texts:
-            raise NoSuchManifest(f"expected the number of a manifest, {self.range()}; saw {number}")
-        return max(map(Manifest.from_json, texts), key=lambda manifest: sum(manifest.tables.values()))
-
-
 def no_lake() -> NoLake:
     # Without the place: this is told to whoever asks over REST.
     return NoLake(
@@ -174,6 +126,16 @@ def gone(manifest: Manifest, table: Relation) -> Gone:
         f"{what} {table.name} is no longer kept as it was at manifest {manifest.number}: files or logs that it is read "
         "from were cleaned up. Ask for a newer manifest, or for the newest by naming none"
     )
+
+
+def _own(manifest: Manifest) -> Manifest:
+    """Raises Gone for one that this lake has from the one that it was cloned from, and not its tables."""
+    if manifest.inherited:
+        raise Gone(
+            f"manifest {manifest.number} is older than this lake, which began as a clone of another generation's: ask "
+            "for a newer one, or for the newest by naming none"
+        )
+    return manifest
 
 
 def _named(manifest: Manifest, tables: Iterable[str]) -> Manifest:

@@ -103,7 +103,7 @@ class Tables:
             batch.rows[QUARANTINE.name] = pl.concat(quarantined)
         for found in (self._minutes.fold(decided), *(part.fold(changes) for part in self._parts)):
             for name, rows in found.items():
-                batch.rows[name] = _stored(name, number, rows)
+                batch.rows[name] = stored(name, number, rows)
         return batch
 
     def take_in(self, batch: Batch) -> None:
@@ -159,7 +159,7 @@ def _change(contract: Contract, known: pl.DataFrame, rows: pl.DataFrame, outcome
     return Change(before.filter(live), rows.filter(live).select(columns), versions)
 
 
-def _stored(name: str, number: int, rows: pl.DataFrame) -> pl.DataFrame:
+def stored(name: str, number: int, rows: pl.DataFrame) -> pl.DataFrame:
     """A part's rows as the table's files hold them."""
     table = TABLES[name]
     schema = stored_schema(table)

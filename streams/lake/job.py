@@ -31,6 +31,7 @@ from streams.archive import Course, plot
 from streams.lake.barrier import Barriers
 from streams.lake.batch import Batch
 from streams.lake.checkpoint import Checkpoint
+from streams.lake.clone import begin_as_clone
 from streams.lake.code import definition, digest
 from streams.lake.evolution import NEW_LAKE
 from streams.lake.known import Known
@@ -75,10 +76,18 @@ class LakeJob:
             stack.callback(self.barriers.close)
             self.checkpoint = Checkpoint(settings, self.generation.name)
             stack.enter_context(self.checkpoint.lock())
-            if (found := self.store.newest_manifest()) is not None:
-                self.checkpoint.check(found)
-            else:
+            if (found := self.store.newest_manifest()) is None:
                 self.checkpoint.expect_no_batch(lake_root(settings, self.generation.name))
+                begin_as_clone(
+                    settings,
+                    self.generation,
+                    self.failpoints,
+                    self.checkpoint.resume,
+                    lambda: self.report("running"),
+                )
+                found = self.store.newest_manifest()
+            if found is not None:
+                self.checkpoint.check(found)
             topics = {topic: identity.topic_id for topic, identity in self.generation.topics.items()}
             schemas = self.world.schemas()
             self.manifest = self.store.open(self.generation.name, topics, definition(settings), schemas)

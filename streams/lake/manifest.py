@@ -34,6 +34,9 @@ class Manifest:
     newest: Mapping[str, int] = field(default_factory=dict)  # topic → newest event time (µs)
     kafka_time: int = 0  # newest broker time of a record (µs)
     folded: Mapping[str, int] = field(default_factory=dict)  # rows of a keyed table when it was folded last
+    inherited: bool = (
+        False  # of the lake that this one was cloned from: what it knew, and nothing that can be read
+    )
 
     def to_json(self) -> str:
         body = asdict(self) | {

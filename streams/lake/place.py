@@ -3,6 +3,7 @@
 from infra.settings import Settings
 
 MANIFESTS = "_manifests"  # the table that says what the others hold
+DRAFT = ".new"  # behind the name of a lake that is in the making
 
 
 def lake_root(settings: Settings, generation: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
-from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake import DeltaTable, Field, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from infra.failpoints import Failpoints
@@ -24,16 +24,13 @@ from schemas.tables import TABLES, Table, bronze
 from streams.lake import evolution
 from streams.lake.commit import once
 from streams.lake.evolution import bringing, new_columns
-from streams.lake.frames import arrow_schema
 from streams.lake.halfway import AGAIN, Fenced, Unfinished, whole, written
 from streams.lake.lost import expect_all
 from streams.lake.manifest import Manifest, manifest_of, newest_manifest
 from streams.lake.place import MANIFESTS
+from streams.lake.table import create, manifest_rows, schema_of
 from streams.lake.upkeep import Upkeep
 
-_MANIFEST_SCHEMA = pa.schema(
-    [pa.field("number", pa.int64(), False), pa.field("manifest", pa.string(), False)]
-)
 WRITERS = 4
 
 
@@ -91,7 +88,7 @@ class LakeStore:
         evolution.check(manifest, definition)
         new = self._new_columns(found, manifest, schemas)
         # Whatever is refused has been by now: nothing was written for it.
-        missing = {name: self._create(name) for name in (*TABLES, MANIFESTS) if name not in found}
+        missing = {name: create(self._root, name) for name in (*TABLES, MANIFESTS) if name not in found}
         self._tables = found | missing
         moved = self._take_back(manifest)
         # A table that is taken back has its old columns.
@@ -172,7 +169,7 @@ class LakeStore:
     def _seal(self, manifest: Manifest) -> Manifest:
         versions = {name: table.version() for name, table in self._tables.items() if name != MANIFESTS}
         sealed = replace(manifest, tables=versions)
-        row = pa.table({"number": [sealed.number], "manifest": [sealed.to_json()]}, schema=_MANIFEST_SCHEMA)
+        row = manifest_rows([sealed])
         self.failpoints.hit("lake.before_manifest")
         self._append(MANIFESTS, row, {"manifest": sealed.to_json()})
         self.failpoints.hit("lake.after_manifest")
@@ -180,7 +177,7 @@ class LakeStore:
 
     def _append(self, name: str, rows: pa.Table, note: Mapping[str, str]) -> None:
         table = self._tables[name]
-        schema = _MANIFEST_SCHEMA if name == MANIFESTS else arrow_schema(TABLES[name])
+        schema = schema_of(name)
         self.failpoints.hit(f"lake.before_append_{name}")
         try:
             write_deltalake(table, rows.cast(schema), mode="append", commit_properties=once(note))
@@ -196,14 +193,6 @@ class LakeStore:
             return DeltaTable(self.uri(name))
         except TableNotFoundError:
             return None
-
-    def _create(self, name: str) -> DeltaTable:
-        schema, doc = _MANIFEST_SCHEMA, "What each batch left."
-        if name != MANIFESTS:
-            schema, doc = arrow_schema(TABLES[name]), TABLES[name].doc
-        return DeltaTable.create(
-            self.uri(name), Schema.from_arrow(schema), mode="ignore", name=name, description=doc
-        )
 
     def _take_back(self, manifest: Manifest) -> bool:
         """Bring every table back to what the manifest names; returns whether one was elsewhere."""

@@ -93,7 +93,18 @@ REPLAY_PLAN_PARAMETERS = {
             "in": "query",
             "required": False,
             "schema": {**WHOLE, "minimum": 0, "maximum": 10_000_000, "default": 2_000},
-        }
+        },
+        {"name": "lake_first", "in": "query", "required": False, "schema": BOOLEAN},
+        *(
+            {
+                "name": each,
+                "in": "query",
+                "required": False,
+                "schema": _NAMES,
+                "description": f"Only this {each}, out of the live generation's lake; several may be named.",
+            }
+            for each in ("table", "metric")
+        ),
     ]
 }
 REPLAY_RUN: dict[int | str, Any] = {
@@ -149,7 +160,10 @@ REPLAY_RUN_BODY = _body(
             "minimum": 0,
             "maximum": 10_000_000,
             "description": "Records a second, 0 for none.",
-        }
+        },
+        "lake_first": {**BOOLEAN, "description": "The live numbers are filled out of its lake."},
+        "tables": {**_NAMES, "description": "Only these tables, out of the live generation's silver."},
+        "metrics": {**_NAMES, "description": "Only these metrics, out of the live generation's lake."},
     }
 )
 REPLAY_PROMOTE_BODY = {
