@@ -20,6 +20,15 @@ NEW_COLUMNS = ("lake.before_new_column", "lake.after_new_column")  # where a con
 QUERY = ("lake.before_query", "lake.before_checkpoint", "lake.after_checkpoint")  # where Spark plans batches
 # Where the topics no longer hold what comes next; killed in tests/archive/test_jobs.py.
 ARCHIVE = ("lake.before_bronze_batches", "lake.after_bronze_batches")
+# Where a lake begins as another one's; killed in tests/streams/lake/test_clone.py.
+CLONE = (
+    "lake.before_link",
+    "lake.after_link",
+    "lake.before_made_anew",
+    "lake.after_made_anew",
+    "lake.before_clone_is_there",
+    "lake.after_clone_is_there",
+)
 HALF_WAY = "lake.after_silver"
 
 

@@ -30,11 +30,11 @@ from tests.streams.lake.shop import KNOWN, MAX_BYTES, PARTITIONS, judged_events,
 class Driver:
     """One driver of a lake, as the job is one."""
 
-    def __init__(self, home, tz="UTC", root=None, failpoint=None):
+    def __init__(self, home, tz="UTC", root=None, failpoint=None, generation="g1"):
         self.home, self.root = home, str(root or home / "lake")
         settings = isolated_settings(home, dataflow_failpoint=failpoint or None)
         self.store = LakeStore(self.root, Failpoints(settings))
-        self.manifest = self.store.open("g1")
+        self.manifest = self.store.open(generation)
         self.tables = Known(self.store, self.manifest).tables(tz)
 
     def run(self, judged):

@@ -106,5 +106,6 @@ def test_no_failpoint_is_left_out():
         *points.NEW_COLUMNS,
         *points.QUERY,
         *points.ARCHIVE,
+        *points.CLONE,
     }
     assert points.in_the_code() == listed
