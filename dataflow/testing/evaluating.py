@@ -10,7 +10,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,6 +26,7 @@ from infra.generation import current_generation, source_bounds
 from infra.settings import Settings
 from replay.planning import plan_replay
 from replay.run import run_plan
+from replay.selection import Selection
 from replay.verify.report import documents
 from replay.verify.verify import verify
 from schemas.tables import RELATIONS
@@ -121,17 +121,19 @@ class Evaluating:
         return [row for rows in answer.rows for row in rows]
 
 
-def begin(settings: Settings) -> dict[str, Any]:
-    """Record a replay by this code."""
-    generation = run_plan(settings, replace(plan_replay(settings, here(settings)), throttle=0))
-    return {"number": generation.number, "digest": here(settings).digest}
+def begin(settings: Settings, only: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Record a replay by this code, of everything or of the `tables` and `metrics` in `only`. Raises ReplayError."""
+    selection = Selection(**{kind: tuple(names) for kind, names in only.items()})
+    code = here(settings)
+    plan = plan_replay(settings, code, only=selection)
+    return {"number": run_plan(settings, plan).number, "digest": code.digest, "affects": dict(plan.affects)}
 
 
 def main() -> None:
     """Answer until stdin ends."""
     settings = Settings.load()
-    if sys.argv[1:] == ["begin"]:
-        answer(begin(settings))
+    if sys.argv[1:2] == ["begin"]:
+        answer(begin(settings, orjson.loads(sys.argv[2])))
         return
     evaluating = Evaluating(settings)
     answer({"generation": evaluating.generation.name})

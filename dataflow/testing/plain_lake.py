@@ -23,6 +23,7 @@ from schemas.contract import CONTRACTS
 from schemas.errors import Unavailable
 from schemas.tables import silver
 from streams.archive import plot
+from streams.lake.clone import begin_as_clone
 from streams.lake.code import definition, digest
 from streams.lake.frames import HEADERS, polars_type
 from streams.lake.known import Known
@@ -44,7 +45,9 @@ class PlainLake:
         self.settings, self.generation = settings, generation
         self.root = lake_root(settings, generation.name)
         self._schemas = TopicSchemas(settings)
-        self._store = LakeStore(self.root, Failpoints(settings))
+        failpoints = Failpoints(settings)
+        self._store = LakeStore(self.root, failpoints)
+        begin_as_clone(settings, generation, failpoints)
         topics = {topic: identity.topic_id for topic, identity in generation.topics.items()}
         known = {topic: self._schemas.of(topic) for topic in CONTRACTS}
         self.manifest = self._store.open(generation.name, topics, definition(settings), known)

@@ -198,16 +198,25 @@ class TimeMachine:
             each.evaluate(failpoint)
         return self.offsets
 
-    def replay(self, contracts: Path | None = None, tree: Path | None = None) -> Evaluation:
+    def replay(
+        self,
+        contracts: Path | None = None,
+        tree: Path | None = None,
+        *,
+        tables: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+    ) -> Evaluation:
         """A further generation by changed code, over the same records, to the same offsets.
 
         `contracts` is a directory of contracts and metrics as DATAFLOW_CONTRACTS names one, `tree` a changed copy of
-        DataFlow itself. Neither: the code that runs here, as it is on disk now.
+        DataFlow itself. Neither: the code that runs here, as it is on disk now. `tables` and `metrics` select a part,
+        as `dataflow replay run --table --metric` does; AssertionError with the reason where that cannot be.
         """
+        only = orjson.dumps({"tables": tables, "metrics": metrics}).decode()
         changed = {} if contracts is None else {"dataflow_contracts": contracts}
         environ = environment_of(self.settings.replace(**changed), {"PYTHONPATH": str(tree or ROOT)})
         done = subprocess.run(
-            [sys.executable, "-m", "dataflow.testing.evaluating", "begin"],
+            [sys.executable, "-m", "dataflow.testing.evaluating", "begin", only],
             env=environ,
             cwd=self.settings.state_dir,
             capture_output=True,

@@ -9,7 +9,7 @@ import { Rows, setText } from "./rows.js";
 const KEY = "dataflow-key"; // the main page remembers it under the same name
 const PAUSE_MS = 2_000; // between two looks
 const QUESTIONS = {
-  run: () => "Run the topics again, into a new generation?",
+  run: () => "Run it, into a new generation?",
   promote: (name) => `Make ${name} the live generation? Every page and every answer is of it then; rolling back undoes it.`,
   cancel: (name) => `Give ${name} up, and remove everything that it has made?`,
   rollback: () => "Go back to the generation that was live before?",
@@ -122,10 +122,17 @@ const post = (path, body = {}) => ask(path, headers(), {
   method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
 });
 const throttle = () => Number(byId("throttle").value);
+const names = (id) => byId(id).value.split(",").map((name) => name.trim()).filter((name) => name !== "");
+function planQuery() {
+  const query = new URLSearchParams({ throttle: throttle() });
+  for (const name of names("only-tables")) query.append("table", name);
+  for (const name of names("only-metrics")) query.append("metric", name);
+  return query;
+}
 const ACTS = {
-  run: () => post("/v1/replays", { throttle: throttle() })
+  run: () => post("/v1/replays", { throttle: throttle(), tables: names("only-tables"), metrics: names("only-metrics") })
     .then(({ plan }) => tell(`Generation g${plan.number} has begun`, "It goes on by itself; the list tells how far it is.", planParts(plan))),
-  plan: () => ask(`/v1/replays/plan?throttle=${throttle()}`, headers())
+  plan: () => ask(`/v1/replays/plan?${planQuery()}`, headers())
     .then((plan) => tell(`What a replay into g${plan.number} would do`, "Nothing has changed.", planParts(plan))),
   diff: (name) => ask(`/v1/replays/${name}/diff`, headers())
     .then((found) => tell(`How ${found.other.generation} differs from ${found.one.generation}`,

@@ -68,6 +68,15 @@ def test_a_promote_is_asked_about_first_and_a_refusal_is_told_in_full(page, besi
     assert read_generations(shop.settings).live == 1
 
 
+def test_a_part_is_asked_for_by_name(page):
+    page.wait("!document.querySelector('#acts').hidden", ANSWERS)
+    page.js("document.querySelector('#only-metrics').value = 'revenue, profit'")
+    page.outage = True
+    page.js("document.querySelector('#plan').click()")
+    page.wait("document.querySelector('#told-title').textContent === 'Not done'", 90)
+    assert "saw profit" in page.text("#told-text")
+
+
 def test_it_can_be_used_by_keyboard_alone(page):
     page.wait("!document.querySelector('#acts').hidden", ANSWERS)
     tab_to(page, "plan")

@@ -78,6 +78,28 @@ def test_unchanged_code_gives_the_same_and_a_changed_metric_exactly_that_change(
     assert other.differences() == []
 
 
+def test_a_part_is_made_anew_out_of_the_live_lake(time_machine, tmp_path: Path):
+    machine = time_machine(seed=5, records=900)
+    machine.to(700)
+    tree = changed_tree(tmp_path / "tree")
+    with pytest.raises(AssertionError, match=r"there are others: add --metric revenue"):
+        machine.replay(tree=tree, tables=["daily_sales"])
+    with pytest.raises(AssertionError, match=r"raw_orders is made of the records themselves"):
+        machine.replay(tables=["raw_orders"])
+    with pytest.raises(AssertionError, match=r"saw profit"):
+        machine.replay(metrics=["profit"])
+
+    other = machine.replay(tree=tree, metrics=["revenue"], tables=["daily_sales", "dim_products"])
+    assert other.differences() == []
+    assert {each.title for each in machine.diff().differing} == {"revenue by day", "revenue in all"}
+    machine.to(900, "materializer.after_commit")
+    assert other.differences() == machine[1].differences() == []
+    found = machine.diff()
+    assert {each.title for each in found.differing} == {"revenue by day", "revenue in all"}
+    mine, theirs = seen(machine, 1), seen(machine, other.number)
+    assert {name for name in mine if mine[name] != theirs[name]} == {"revenue"}
+
+
 def test_time_goes_forth_and_a_kill_that_kills_nothing_is_none(time_machine):
     machine = time_machine(records=50)
     machine.to(20)
