@@ -106,7 +106,7 @@ def plan_part(
         spans,
         None,
         throttle,
-        estimate_part(settings, root, manifest, only, sum(span.from_kafka for span in spans)),
+        estimate_part(root, manifest, only, sum(span.from_kafka for span in spans), throttle),
         lake_first=True,
         clone=clone,
     )
@@ -145,14 +145,13 @@ def estimate(settings: Settings, base: Generation, records: int, throttle: int) 
     return Estimate(records / rate, disk, shutil.disk_usage(there).free)
 
 
-def estimate_part(
-    settings: Settings, root: str, manifest: Manifest, only: Selection, records: int
-) -> Estimate:
+def estimate_part(root: str, manifest: Manifest, only: Selection, records: int, throttle: int) -> Estimate:
     """By the rows that go into Redis again, and the size of the tables that are made anew."""
     rows = sum(number for place, number in manifest.counts.items() if place.endswith("/changed"))
     anew = [Path(root, name) for name in only.tables if name in manifest.tables]
     disk = sum(file.stat().st_size for table in anew for file in table.rglob("*") if file.is_file())
-    seconds = rows / ROWS_PER_SECOND + records / RECORDS_PER_SECOND
+    paces = [min(throttle or pace, pace) for pace in (ROWS_PER_SECOND, RECORDS_PER_SECOND)]
+    seconds = rows / paces[0] + records / paces[1]
     return Estimate(seconds, disk + records * BYTES_A_RECORD, shutil.disk_usage(root).free)
 
 
