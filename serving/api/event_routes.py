@@ -8,9 +8,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from schemas.contract import CONTRACTS
-from serving.api import openapi
+from serving.api import body, openapi
 from serving.api.answers import Json
-from serving.api.ingest import body
 from serving.api.ingest.ingest import Caller, Outcome
 from serving.api.problems import RETRY_SOON, Problem, bad_query
 from serving.api.service import service_of

@@ -12,10 +12,9 @@ from starlette.responses import Response
 from infra.api_keys import Scope
 from infra.settings import Settings
 from schemas.errors import Unavailable
-from serving.api import openapi
+from serving.api import body, openapi
 from serving.api.answers import answer
 from serving.api.auth import demand
-from serving.api.ingest import body
 from serving.api.letters.asked import (
     RedriveAsked,
     cursor,

@@ -11,10 +11,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.api import openapi
+from serving.api import body, openapi
 from serving.api.answers import Json, answer
-from serving.api.ingest import body
-from serving.api.ingest.document import Malformed, json_type, parse
+from serving.api.json_document import Malformed, json_type, parse
 from serving.api.problems import Problem, bad_query
 from serving.api.query_string import named, shown, whole_number, wrong
 from serving.api.query_string import one as one_value

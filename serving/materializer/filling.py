@@ -26,7 +26,6 @@ from infra.settings import Settings
 from schemas.contract import CONTRACTS, Contract
 from schemas.errors import Unavailable
 from schemas.gold import RECORD_OUTCOMES
-from schemas.table import Table
 from schemas.tables import QUARANTINE
 from serving.fold.fold import Effects, Fold
 from serving.fold.plan import Cell
@@ -258,14 +257,15 @@ class Filling:
             there.add(message.key())
             if n % LOOK_EVERY == 0:
                 self._pace(0)
-        letters = (letter for letter in self._letters_of(lake, QUARANTINE) if letter.key() not in there)
+        letters = (letter for letter in self._quarantined(lake) if letter.key() not in there)
         while chunk := list(islice(letters, LETTERS)):
             self._letters.write(chunk, [], "")
             self._pace(0)
 
-    def _letters_of(self, lake: duckdb.DuckDBPyConnection, table: Table) -> Iterable[Message]:
+    def _quarantined(self, lake: duckdb.DuckDBPyConnection) -> Iterable[Message]:
         rows = lake.execute(
-            f'SELECT topic, partition, "offset", epoch_us(kafka_time) // 1000, reasons, key, value FROM {table.name}'
+            'SELECT topic, partition, "offset", epoch_us(kafka_time) // 1000, reasons, key, value '
+            f"FROM {QUARANTINE.name}"
         )
         for topic, partition, offset, at, reasons, key, value in iter(rows.fetchone, None):
             record = Message(

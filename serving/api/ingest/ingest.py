@@ -18,11 +18,11 @@ from infra.registry import schema_ids
 from infra.settings import Settings
 from schemas.errors import ContractError, EventError, Unavailable
 from schemas.validate import Violation, micros
-from serving.api.ingest.body import Line
+from serving.api.body import Line
 from serving.api.ingest.delivery import DELIVERY_SECONDS, Delivered, Deliveries, Fate
-from serving.api.ingest.document import Malformed, parse
 from serving.api.ingest.typed import Accepted, Refused, idempotent_id, judge
 from serving.api.ingest.versions import Versions
+from serving.api.json_document import Malformed, parse
 from serving.api.telemetry import Telemetry
 from sources.codec import EventCodec
 

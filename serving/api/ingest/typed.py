@@ -15,7 +15,7 @@ from typing import Any
 from schemas.contract import CONTRACTS, Field
 from schemas.times import parse_rfc3339
 from schemas.validate import Violation, micros, violations
-from serving.api.ingest.document import json_type
+from serving.api.json_document import json_type
 
 SOURCE = "rest"
 CREATE = "c"

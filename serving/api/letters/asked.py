@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from serving.api.ingest.document import Malformed, json_type, parse
+from serving.api.json_document import Malformed, json_type, parse
 from serving.api.problems import bad_query
 from serving.api.query_string import Parameters, moment, named, one, shown, whole_number, wrong
 from serving.dead_letters import FILTERS, BadFilter, DeadLetter, Order, Wanted, parse_wanted

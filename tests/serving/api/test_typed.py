@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from schemas.contract import CONTRACTS
 from schemas.validate import violations
-from serving.api.ingest.document import parse
 from serving.api.ingest.typed import Accepted, Refused, idempotent_id, judge
+from serving.api.json_document import parse
 from sources.codec import EventCodec
 from tests.serving.api.documents import CUSTOMER, ITEM, ORDER, VIEW, without
 

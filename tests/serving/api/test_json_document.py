@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.api.ingest.document import Malformed, parse
+from serving.api.json_document import Malformed, parse
 
 SECRET = "jane.doe@example.com"
 
