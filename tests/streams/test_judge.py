@@ -81,7 +81,7 @@ def test_an_event_is_refused_at_the_byte_from_which_on_its_verdict_is_too_large(
         {"reviews": [RegisteredSchema(IDS["reviews"], 1, CONTRACTS["reviews"].avro_json)]}, most
     )
     review = Events(Clock(ARRIVAL))("reviews")
-    body = "\x01" * 600
+    body = "\x01" * 800
 
     def record(text):
         return CODEC.encode("reviews", {**review, "body": text})
