@@ -98,7 +98,7 @@ export class Redrive {
     setText(byId("redrive-text"), body.dry_run ? "counting" : "putting back");
     try {
       return await ask("/v1/dead-letters/redrive", this.#headers(), {
-        method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+        seconds: 300, method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
       });
     } catch (error) {
       setText(byId("redrive-text"), `Not done: ${error.message}`);

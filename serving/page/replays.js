@@ -8,6 +8,7 @@ import { Rows, setText } from "./rows.js";
 
 const KEY = "dataflow-key"; // the main page remembers it under the same name
 const PAUSE_MS = 2_000; // between two looks
+const PATIENCE_S = 660; // for an act: it may take as long as reading everything
 const QUESTIONS = {
   run: () => "Run it, into a new generation?",
   promote: (name) => `Make ${name} the live generation? Every page and every answer is of it then; rolling back undoes it.`,
@@ -119,7 +120,7 @@ async function mayAct() {
 }
 
 const post = (path, body = {}) => ask(path, headers(), {
-  method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+  seconds: PATIENCE_S, method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
 });
 const throttle = () => Number(byId("throttle").value);
 const names = (id) => byId(id).value.split(",").map((name) => name.trim()).filter((name) => name !== "");
@@ -132,9 +133,9 @@ function planQuery() {
 const ACTS = {
   run: () => post("/v1/replays", { throttle: throttle(), tables: names("only-tables"), metrics: names("only-metrics") })
     .then(({ plan }) => tell(`Generation g${plan.number} has begun`, "It goes on by itself; the list tells how far it is.", planParts(plan))),
-  plan: () => ask(`/v1/replays/plan?${planQuery()}`, headers())
+  plan: () => ask(`/v1/replays/plan?${planQuery()}`, headers(), { seconds: PATIENCE_S })
     .then((plan) => tell(`What a replay into g${plan.number} would do`, "Nothing has changed.", planParts(plan))),
-  diff: (name) => ask(`/v1/replays/${name}/diff`, headers())
+  diff: (name) => ask(`/v1/replays/${name}/diff`, headers(), { seconds: PATIENCE_S })
     .then((found) => tell(`How ${found.other.generation} differs from ${found.one.generation}`,
       found.equal ? "It does not: every row of every table and metric is equal." : `At ${count(found.records)} records, made ${moment(found.made_at, "UTC")}.`,
       differenceParts(found))),

@@ -39,7 +39,6 @@ function build(item) {
     if (n === 0) {
       cell.scope = "row";
       cell.append(part("label"), " ", part("aside"));
-      if (item.share !== undefined) cell.append(part("bar"));
     }
     row.append(cell);
   });
@@ -56,8 +55,12 @@ function fill(row, { cells, aside = "", share, state = "" }) {
   const [head, ...others] = row.children;
   setText(head.children[0], cells[0]);
   setText(head.children[1], aside);
-  if (share !== undefined) {
-    head.children[2].style.setProperty("--share", Number.isFinite(share) ? Math.max(0, Math.min(1, share)) : 0);
+  let bar = head.children[2];
+  if (share === undefined) {
+    bar?.remove();
+  } else {
+    if (bar === undefined) head.append(bar = part("bar"));
+    bar.style.setProperty("--share", Number.isFinite(share) ? Math.max(0, Math.min(1, share)) : 0);
   }
   others.forEach((cell, n) => setText(cell, cells[n + 1]));
   if (row.dataset.state !== state) row.dataset.state = state;

@@ -1,6 +1,7 @@
 """The page of replays: what a reader sees, what only an administrator may, and that nothing is done without a yes."""
 
 import pytest
+from confluent_kafka import Producer
 
 from infra.generations import State, change_generations, read_generations
 from tests.page.browser import Tab
@@ -37,6 +38,14 @@ def rows(tab: Tab) -> list[list[str]]:
         "[...document.querySelectorAll('#generations tr')].map((row) =>"
         " [...row.children].map((cell) => cell.textContent.trim().replace(/\\s+/g, ' ')))"
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def records(shop: Shop) -> None:
+    """There are some, so that the page has progress to show."""
+    producer = Producer({"bootstrap.servers": shop.settings.kafka_bootstrap_servers})
+    producer.produce(shop.settings.topic_prefix + "orders", b"no order", b"key")
+    assert producer.flush(30) == 0
 
 
 def test_the_generations_are_told_and_follow_without_a_reload(page, beside):
