@@ -74,6 +74,7 @@ def aged(settings):
     made.close()
 
 
+@pytest.mark.longhaul
 def test_a_generation_completed_from_bronze_counts_everything_once(aged):
     cut = cuts(aged.until, 1)
     age_out(aged.settings, cut)

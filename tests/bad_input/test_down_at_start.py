@@ -51,11 +51,11 @@ def gates(dataflow_services: Services) -> Iterator[dict[str, Gate]]:
 @pytest.mark.parametrize(
     ("job", "service"),
     [
-        ("bootstrap", "broker"),
+        pytest.param("bootstrap", "broker", marks=pytest.mark.longhaul),
         ("bootstrap", "registry"),
         ("live", "broker"),
         ("live", "registry"),
-        ("materializer", "broker"),
+        pytest.param("materializer", "broker", marks=pytest.mark.longhaul),
     ],
 )
 def test_what_cannot_begin_ends_so_that_it_is_started_again_and_says_what_is_missing(

@@ -129,6 +129,7 @@ def test_the_page_in_the_browser_shows_the_metric(followed: Terminal, tmp_path: 
         browser.close()
 
 
+@pytest.mark.longhaul
 def test_a_generation_that_began_before_the_topic_says_the_way_out_and_so_does_one_without_it(
     platform: Platform, env_file: Path, tmp_path: Path
 ) -> None:

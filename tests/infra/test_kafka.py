@@ -13,6 +13,7 @@ from tests.helpers import isolated_settings, wait_for
 
 
 @pytest.mark.chaos
+@pytest.mark.longhaul
 def test_a_client_that_was_there_before_still_lists_offsets_after_a_kill_of_the_broker(
     tmp_path: Path,
 ) -> None:

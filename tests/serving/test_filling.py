@@ -57,7 +57,7 @@ def shop(settings):
     made.close()
 
 
-@pytest.mark.parametrize("share", [1, 0.8])
+@pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.longhaul), 0.8])
 def test_an_emptied_redis_gets_back_what_it_had_from_the_lake_and_the_rest_from_verdicts(shop, share):
     with materializer(shop.settings):
         shop.live.judge()
@@ -78,9 +78,9 @@ def test_an_emptied_redis_gets_back_what_it_had_from_the_lake_and_the_rest_from_
 @pytest.mark.parametrize(
     "failpoint",
     [
-        "materializer.before_filling",
-        "materializer.after_filled_letters",
-        "materializer.after_filled_run",
+        pytest.param("materializer.before_filling", marks=pytest.mark.longhaul),
+        pytest.param("materializer.after_filled_letters", marks=pytest.mark.longhaul),
+        pytest.param("materializer.after_filled_run", marks=pytest.mark.longhaul),
         "materializer.after_filled_run:7",
         "materializer.after_founding",
     ],

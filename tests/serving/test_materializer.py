@@ -172,7 +172,7 @@ def test_every_number_is_exact_at_the_end_of_the_topics(scene):
     "failpoint",
     [
         "materializer.before_commit:3",
-        "materializer.after_commit:3",
+        pytest.param("materializer.after_commit:3", marks=pytest.mark.longhaul),
         "materializer.before_dead_letters:2",
         pytest.param("materializer.after_dead_letters:2", marks=pytest.mark.longhaul),
         "materializer.after_claim",
@@ -195,6 +195,7 @@ def test_a_kill_between_two_writes_changes_nothing(settings, failpoint):
 
 
 @pytest.mark.chaos
+@pytest.mark.longhaul
 def test_kills_at_random_moments_while_verdicts_come_and_are_repeated(scene):
     rng, kills = random.Random(3), 0
     with materializer(scene.settings) as platform:

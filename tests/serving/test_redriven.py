@@ -110,7 +110,10 @@ def scene(stream: Stream, live: Live) -> Iterator[Scene]:
     found.close()
 
 
-@pytest.mark.parametrize("failpoint", ["redrive.before_commit:2", "redrive.after_commit:2"])
+@pytest.mark.parametrize(
+    "failpoint",
+    [pytest.param("redrive.before_commit:2", marks=pytest.mark.longhaul), "redrive.after_commit:2"],
+)
 def test_each_counts_once_though_the_re_drive_and_the_live_path_are_killed_half_way(
     scene: Scene, failpoint: str
 ) -> None:

@@ -155,7 +155,16 @@ def test_it_knows_which_schemas_were_known_when_and_says_that_older_tables_are_g
         lake.at(base.change_at)
 
 
-@pytest.mark.parametrize("point", [*points.CLONE, "lake.after_link:9", "lake.before_made_anew:3"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "lake.after_link:9",
+        "lake.before_made_anew:3",
+        "lake.before_clone_is_there",
+        "lake.after_clone_is_there",
+        *(pytest.param(each, marks=pytest.mark.longhaul) for each in points.CLONE[:4]),
+    ],
+)
 def test_killed_while_it_is_made_it_is_there_or_not(base: Base, point: str):
     env = {**os.environ, "DATAFLOW_FAILPOINT": point, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.streams.lake.cloned", str(base.home)]

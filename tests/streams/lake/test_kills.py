@@ -76,6 +76,7 @@ def test_killed_at_some_writes_of_each_kind_the_tables_are_right(tmp_path):
     driven.finish()
 
 
+@pytest.mark.longhaul
 def test_killed_while_tables_get_new_columns_the_tables_are_right(tmp_path):
     driven = Driven(tmp_path, 42)
     driven.kill("lake.before_gold", 4)

@@ -276,6 +276,7 @@ def test_tables_of_a_new_topic_begin_empty_and_others_are_refused(tmp_path, monk
     assert files_of(tmp_path / "older") == files, "nor is the new table made"
 
 
+@pytest.mark.longhaul
 def test_a_row_has_the_same_hash_before_and_after_it_could_have_had_more(spark, declare):
     """So a record that comes again after its contract got a column is a repeat, and no conflict."""
     made = dict(events(7, 200))
