@@ -185,6 +185,8 @@ class LiveJob:
         self.failpoints.hit("live.before_archived")
         self.begin(since)  # a query that was started already may have remembered where it began
         looked, most = time.monotonic(), min(ARCHIVED_RECORDS, self.settings.lake_batch_records)
+        if self.throttle.holds:
+            most = min(most, self.throttle.step)
         for until in in_shares(since, course.turn, most):
             if self.stop.asked or self.repeat_begun(0):
                 return False
@@ -194,6 +196,8 @@ class LiveJob:
                 self.schemas_changed()
             write_archived(self.spark, self.settings, self.generation, self.schemas, course, since, until)
             self.failpoints.hit("live.after_archived_write")
+            self.throttle.took(sum(until[at] - since[at] for at in since))
+            self.throttle.wait(lambda: self.stop.asked)
             since = until
             self.move_on(since)
             self.failpoints.hit("live.after_archived")

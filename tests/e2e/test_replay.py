@@ -106,7 +106,11 @@ class Asking:
                         self.faults.append(f"{generation} answers with the figures {sorted(row)}")
 
 
-@pytest.fixture(scope="module")
+# How g2 comes to be: by verdicts on all topics, out of a lake of its own, or out of the live one.
+WAYS = {"verdicts": (), "lake-first": ("--lake-first",), "part": ("--metric", "revenue")}
+
+
+@pytest.fixture
 def running(tmp_path_factory):
     settings = isolated_settings(
         tmp_path_factory.mktemp("replay"),
@@ -134,7 +138,10 @@ def killed(running: Platform, name: str) -> None:
     running.wait_ready(name, PATIENCE)
 
 
-def test_a_changed_metric_is_replayed_compared_promoted_and_rolled_back_while_events_flow(running, tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_changed_metric_is_replayed_compared_promoted_and_rolled_back_while_events_flow(
+    running, tmp_path, way
+):
     rest, settings = Rest(running.url), running.settings
     edited = Edited(tmp_path, settings)
     shop = Shop(settings, 20_000)
@@ -143,10 +150,10 @@ def test_a_changed_metric_is_replayed_compared_promoted_and_rolled_back_while_ev
     wait_for(lambda: (newest_manifest(lake_root(settings, "g1")) or NONE).number, PATIENCE, "g1's lake")
     with Asking(running.url).asking() as reader:
         with shop.flowing(40):
-            plan = edited.replay("plan")
+            plan = edited.replay("plan", *WAYS[way])
             assert plan["changed"] == ["metric revenue"]
             assert plan["affects"]["metrics"] == ["revenue"]
-            began = edited.replay("run", "--yes", "--detach", "--throttle", "2000")
+            began = edited.replay("run", "--yes", "--detach", "--throttle", "2000", *WAYS[way])
             assert began["progress"]["generation"] == "g2"
             wait_for(lambda: read_generations(settings).running() == [1, 2], 30, "the record of g2")
             wait_for(

@@ -1,0 +1,123 @@
+"""A replay from its beginning to its removal while events flow and, at every stage, something dies: all is exact.
+
+The code is unchanged, so each generation is the other's equal, and every answer on the way must be the ground truth's.
+What dies is one of the two generations' processes or a service, and the commands themselves around their writes.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from infra.generations import State, read_generations
+from infra.runtime.platform import ROOT
+from serving.generation_progress import read_progress
+from tests.chaos.kit import PROVEN, VICTIMS, Killer, Reader, World, world
+from tests.helpers import wait_for
+
+WAYS = {
+    "verdicts": ("--throttle", "4000"),
+    "lake-first": ("--throttle", "4000", "--lake-first"),
+    "part": ("--throttle", "4000", "--metric", "revenue", "--table", "daily_sales"),
+}
+BESIDE = ("live", "materializer", "lake", "verifier", "api")
+PATIENCE = 600
+FAST = {"lake_trigger_seconds": 1, "verify_seconds": 3}
+
+pytestmark = [pytest.mark.slow, pytest.mark.longhaul, pytest.mark.chaos, pytest.mark.timeout(3_600)]
+
+
+class Across(Reader):
+    """Goes along with whichever generation is live; what it was told of it is told of by the next one, too."""
+
+    def check(self, answer: dict[str, Any], before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+        self.generation = int(answer["as_of"]["generation"][1:])
+        return super().check(answer, before)
+
+
+class Replaying:
+    """The commands, and what dies between them."""
+
+    def __init__(self, here: World, chance: random.Random) -> None:
+        self.here, self.settings, self.chance = here, here.settings, chance
+        self.killer = Killer(here.platform, chance)
+
+    def command(self, *arguments: str, failpoint: str | None = None, status: int = 0) -> dict:
+        """What it tells; killed at `failpoint`, and given once more, if one is named."""
+        line = [sys.executable, "-m", "dataflow", "replay", *arguments, "--json"]
+        for each in (failpoint, None) if failpoint else (None,):
+            env = {
+                **os.environ,
+                **self.settings.replace(dataflow_failpoint=each).environ(),
+                "PYTHONPATH": str(ROOT),
+            }
+            done = subprocess.run(
+                line, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
+            )
+            if each is not None:
+                assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def hurt(self, *names: str) -> None:
+        """One of them that runs, or of all there are."""
+        there = {info.name for info in self.here.platform.supervisor.processes()}
+        chosen = names or (*VICTIMS, "lake", "verifier", *(f"{name}@g2" for name in BESIDE))
+        self.killer.victims = tuple(name for name in chosen if name in there)
+        if running := self.killer.running():
+            self.killer.kill(self.chance.choice(running))
+
+    def can_be_promoted(self) -> bool:
+        """Whether g2 has caught up, and is verified by its own verifier's last word."""
+        progress = read_progress(self.settings, read_generations(self.settings).of(2).generation)
+        return progress.behind < 1_000 and progress.verified is not None and progress.verified.exact is True
+
+    def until(self, patience: float = PATIENCE) -> None:
+        wait_for(self.can_be_promoted, patience, "g2, caught up and verified")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_dies_during_a_replay_no_number_is_wrong(tmp_path, seed, way):
+    chance = random.Random(f"{seed} {way}")
+    with world(tmp_path, seed, 200_000, PROVEN, **FAST) as here, Across(here.platform.url).asking() as reader:
+        work = Replaying(here, chance)
+        here.shop.produce(20_000)
+        here.rest.at_ends(here.settings)
+        first = read_generations(here.settings).of(1).generation
+        wait_for(lambda: read_progress(here.settings, first).lake_behind == 0, PATIENCE, "g1's lake")
+        with here.shop.flowing(50):
+            if chance.random() < 0.5:
+                work.command("run", "--yes", "--detach", *WAYS[way], failpoint="replay.before_record")
+            else:
+                work.command("run", "--yes", "--detach", *WAYS[way])
+            wait_for(lambda: read_generations(here.settings).running() == [1, 2], 60, "g2")
+            work.hurt()
+            beside = [f"{name}@g2" for name in BESIDE]
+            processes = here.platform.supervisor.processes
+            wait_for(lambda: {each.name for each in processes()} >= set(beside), 60, "g2's processes")
+            for victims in (["lake@g2"], ["materializer@g2"], ["valkey"], ["live@g2"]):
+                wait_for(lambda: work.can_be_promoted() or chance.random() < 0.02, PATIENCE, "a moment")
+                work.hurt(*victims)
+            work.until()
+            assert work.command("diff", "--patience", "300")["equal"]
+            work.hurt("kafka", "registry", "verifier@g2")
+            work.until()
+            work.command("promote", "g2", failpoint="replay.before_switch")
+            work.hurt("api@g2", "materializer@g2")
+            wait_for(lambda: here.rest.get("/v1/tables")["as_of"]["generation"] == "g2", 60, "answers of g2")
+            work.hurt()
+            work.command("rollback", "--patience", "400", failpoint="replay.before_switch")
+            work.hurt("api", "materializer")
+        here.settle(PATIENCE)
+        [removed] = work.command("cancel", "g2", "--yes", failpoint="replay.after_keys")["removed"]
+        assert removed["generation"] == "g2"
+        here.settle(PATIENCE)
+    now = read_generations(here.settings)
+    assert (now.live, now.known[2].state, now.running()) == (1, State.GONE, [1])
+    assert reader.faults == []
+    print(way, dict(work.killer.kills), f"{len(reader.answers):,} answers")
