@@ -59,6 +59,8 @@ def progress_text(progress: Progress, behind_at_first: int, seconds: float) -> s
     rate = (behind_at_first - progress.to_go) / seconds if seconds > 0 else 0.0
     left = f", about {progress.to_go / rate:,.0f} s to go" if rate > 0 and progress.to_go else ""
     numbers = "wait for the lake" if progress.waits_for_lake else f"{progress.numbers_behind:,} behind"
+    if progress.filled is not None:
+        numbers = f"are filled out of it, {progress.filled:,} rows so far"
     return (
         f"{progress.generation}: {done:,} of {progress.records:,} records ({share:.0%}), lake "
         f"{progress.lake_behind:,} behind, numbers {numbers}, {max(0, rate):,.0f} records/s{left}"

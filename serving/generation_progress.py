@@ -23,7 +23,10 @@ from streams.lake.place import lake_root
 
 @dataclass(frozen=True)
 class Progress:
-    """`numbers` and `lake` are the next offsets of each source partition; `starts` and `ends` those of the topics."""
+    """`numbers` and `lake` are the next offsets of each source partition; `starts` and `ends` those of the topics.
+
+    `filled` are rows of its lake that are in Redis and do not count yet; None while nothing is filled in.
+    """
 
     generation: str
     starts: Offsets
@@ -32,6 +35,7 @@ class Progress:
     ends: Offsets
     manifest: int | None
     verified: Found | None
+    filled: int | None = None
 
     @property
     def records(self) -> int:
@@ -67,6 +71,7 @@ class Progress:
             "numbers_behind": self.numbers_behind,
             "lake_behind": self.lake_behind,
             "manifest": self.manifest,
+            "filled": self.filled,
             "verified": None if self.verified is None else self.verified.exact,
         }
 
@@ -78,6 +83,7 @@ def read_progress(settings: Settings, generation: Generation) -> Progress:
     keys, redis = Keys.of(settings, generation.name), connect(settings)
     try:
         fences = redis.hgetall(keys.fence)
+        filling = redis.hget(keys.meta, "filling")
         verified = Found.from_json(redis.get(verified_key(settings, generation.name)))
     except (RedisError, OSError) as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
@@ -89,7 +95,8 @@ def read_progress(settings: Settings, generation: Generation) -> Progress:
         lake, batch = starts | dict(manifest.until), manifest.number
     except NoLake:
         lake, batch = starts, None
-    return Progress(generation.name, starts, numbers, lake, ends, batch, verified)
+    filled = int(filling.decode().rpartition(":")[2]) if filling else None
+    return Progress(generation.name, starts, numbers, lake, ends, batch, verified, filled)
 
 
 def _sum(offsets: Mapping[tuple[str, int], int]) -> int:

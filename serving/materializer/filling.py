@@ -64,10 +64,10 @@ class Pieces:
         self._store, self._epoch, self.left = store, epoch, left
         self._name, self._number = uuid.uuid4().hex, 0
 
-    def write(self, changes: Iterable[Operation]) -> None:
-        """One more. Raises Lost."""
+    def write(self, changes: Iterable[Operation], rows: int = 0) -> None:
+        """One more, with which `rows` of the lake are in. Raises Lost."""
         self._number += 1
-        after = f"{self._name}:{self._number}"
+        after = f"{self._name}:{self._number}:{rows}"
         self._store.fill(self._epoch, self.left, after, changes)
         self.left = after
 
@@ -102,6 +102,7 @@ class Filling:
         self._fold, self._store, self._letters, self._pace = fold, store, letters, pace
         self._lake = Lake(lake_root(settings, generation.name))
         self._failures = 0
+        self._rows_read = 0
 
     def manifest(self) -> Manifest | None:
         """The newest that can be begun with; None if there is none, or none of these topics and declarations."""
@@ -144,8 +145,10 @@ class Filling:
                 lake.execute(f"SET temp_directory = '{scratch}'")
                 self._write_letters(lake)
                 self._failpoints.hit("materializer.after_filled_letters")
+                self._rows_read = 0
                 for effects in self._effects(lake, manifest):
-                    pieces.write(operations(effects, self._fold.plan, self._store.keys, newest))
+                    changes = operations(effects, self._fold.plan, self._store.keys, newest)
+                    pieces.write(changes, self._rows_read)
                     self._failpoints.hit("materializer.after_filled_run")
         except (DeltaError, duckdb.Error, OSError) as error:
             self._failures += 1
@@ -198,6 +201,7 @@ class Filling:
             for row in rows:
                 verdict = {"p": row.partition, "o": row.offset, "h": row.content}
                 self._fold.change(plan, row.event, verdict, {}, effects)
+            self._rows_read += len(rows)
             yield effects
             self._pace(len(rows))
 
@@ -216,6 +220,7 @@ class Filling:
             summary = keys.facts(contract.topic, rows[-1].event[contract.key]), SUMMARY
             found = effects.places.get(summary) or known.get(summary)
             known = {summary: found} if found else {}
+            self._rows_read += len(rows)
             yield effects
             self._pace(len(rows))
 

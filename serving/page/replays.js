@@ -47,7 +47,7 @@ function draw({ live, before, generations }) {
       cells: [
         each.generation,
         each.state,
-        progress === null ? NONE : `${count(progress.numbers_behind)} numbers, ${count(progress.lake_behind)} lake`,
+        progress === null ? NONE : `${numbers(progress)}, ${count(progress.lake_behind)} lake`,
         progress === null ? NONE : VERIFIED[verified === null ? null : verified.exact],
         each.changed.join(", ") || NONE,
       ],
@@ -59,6 +59,10 @@ function draw({ live, before, generations }) {
   }));
   choose(generations.filter((each) => each.generation !== live && each.state !== "gone").map((each) => each.generation));
   say("live", live === null ? "none is live" : `${live} is live`);
+}
+
+function numbers({ filled, numbers_behind: behind }) {
+  return filled === null ? `${count(behind)} numbers` : `numbers are filled (${count(filled)} rows)`;
 }
 
 function choose(names) {

@@ -1,12 +1,13 @@
 """Plans of replays and what a promote is refused for: values only, nothing runs."""
 
+import json
 import time
 from dataclasses import replace
 
 import pytest
 
 from dataflow.replay_text import plan_text, progress_text
-from infra.generations import Archive, Generation, Generations, Recorded, State
+from infra.generations import Archive, Clone, Generation, Generations, Recorded, State
 from infra.kafka import TopicIdentity
 from replay.affected import affected
 from replay.collect import collectable
@@ -24,8 +25,10 @@ from replay.guards import (
 )
 from replay.plan import Estimate, Plan, Span, stages
 from replay.planning import check_room, live_of, refuse_second
+from replay.selection import Selection, affected_by, check_selection
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
+from schemas.views import VIEWS
 from serving.generation_progress import Progress
 from serving.verified import Found
 from tests.helpers import isolated_settings
@@ -218,3 +221,57 @@ def test_progress_tells_rate_and_time_to_go():
     assert progress_text(progress(2_000, 6_000), 9_000, 3.0) == (
         "g2: 6,000 of 12,000 records (50%), lake 6,000 behind, numbers 2,000 behind, 1,000 records/s, about 6 s to go"
     )
+    assert "numbers are filled out of it, 1,500 rows so far" in progress_text(
+        replace(progress(12_000, 0), filled=1_500), 12_000, 3.0
+    )
+
+
+# --- a part
+
+
+def test_a_part_leaves_the_rest_only_if_nothing_that_decides_about_it_has_changed():
+    sales, revenue = Selection(tables=("daily_sales",)), Selection(metrics=("revenue",))
+    check_selection(sales, [])
+    check_selection(sales, ["table daily_sales", "view sales_by_week", "code lake", "code fold"])
+    check_selection(revenue, ["metric revenue"])
+    check_selection(Selection(("daily_sales",), ("revenue",)), ["metric revenue", "table daily_sales"])
+    for only, changed, why in (
+        (
+            sales,
+            ["rules orders"],
+            r"table daily_sales only, and rules orders decide about every record: without --table",
+        ),
+        (revenue, ["code judge"], r"code judge decide about every record"),
+        (revenue, ["setting SHOP_TIMEZONE"], r"SHOP_TIMEZONE decide"),
+        (revenue, ["contract reviews"], r"contract reviews decide"),
+        (
+            sales,
+            ["table daily_sales", "metric revenue"],
+            r"there are others: add --metric revenue; or without",
+        ),
+        (revenue, ["metric revenue", "table fct_orders"], r"add --table fct_orders"),
+        (Selection(("orders",)), [], r"orders is made of the records themselves"),
+        (Selection(("record_outcomes", "dim_date")), [], r"record_outcomes|dim_date"),
+        (Selection(("sales",)), [], r"expected a table that is declared: .*daily_sales.*; saw sales"),
+        (Selection((), ("profit",)), [], r"expected a metric that is declared: .*revenue.*; saw profit"),
+    ):
+        with pytest.raises(ReplayError, match=why):
+            check_selection(only, changed)
+
+
+def test_a_part_affects_what_is_selected_and_what_reads_it():
+    found = affected_by(Selection(("daily_sales",), ("items",)), ["code lake"])
+    assert (found["tables"], found["metrics"]) == (("daily_sales",), ("items",))
+    assert {name for name, view in VIEWS.items() if "daily_sales" in view.reads} == set(found["views"])
+    assert affected_by(Selection(("daily_sales",)), ["code fold"])["metrics"] == tuple(sorted(METRICS))
+
+
+def test_a_plan_of_a_part_says_what_it_takes_over_and_reads_back():
+    spans = tuple(replace(span, seam=0) for span in SPANS)
+    plan = replace(PLAN, spans=spans, archive=None, clone=Clone(1, ("daily_sales",)), lake_first=True)
+    plan = replace(plan, stages=stages(plan))
+    assert Plan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
+    told = plan_text(plan)
+    assert "Replay of a part, out of the lake of g1, into generation g2" in told
+    assert "made anew out of its silver: daily_sales" in told
+    assert [stage.name for stage in plan.stages][3:6] == ["clone", "lake", "numbers"]

@@ -39,6 +39,10 @@ _GENERATION = objects(
                     "numbers_behind": WHOLE,
                     "lake_behind": WHOLE,
                     "manifest": or_null(WHOLE),
+                    "filled": {
+                        **or_null(WHOLE),
+                        "description": "Rows of its lake that are in Redis and do not count yet.",
+                    },
                 }
             )
         ),

@@ -28,7 +28,7 @@ def test_the_live_generation_is_told_with_what_it_has_counted(replays):
     document = all_of(replays)
     [one] = [each for each in document["generations"] if each["live"]]
     assert (document["live"], one["generation"], one["state"]) == ("g1", "g1", "running")
-    assert set(one["progress"]) == {"records", "numbers_behind", "lake_behind", "manifest"}
+    assert set(one["progress"]) == {"records", "numbers_behind", "lake_behind", "manifest", "filled"}
     assert replays.http.get("/v1/replays/g1").json()["generation"] == "g1"
     for name in ("g9", "x", "g0", "g" + "9" * 30):
         assert_problem(replays.http.get(f"/v1/replays/{name}"), 404, "unknown-generation")
