@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.settings import Settings
 from schemas.errors import DataflowError, GenerationError, Transient
@@ -69,9 +70,15 @@ class Checkpoint:
                 "over from the beginning of the topics"
             )
 
-    def expect_no_batch(self, root: str) -> None:
-        """Raise LostLake if Spark has finished batches: there is no lake at `root` that has them."""
-        if any(self.directory.glob("commits/[0-9]*")):
+    def expect_no_batch(self, root: str, generation: Generation, prefix: str) -> None:
+        """Raise LostLake if Spark has finished batches of any record: there is no lake at `root` that has them.
+
+        A query that begins before there is a record finishes a batch of none.
+        """
+        finished = [int(file.name) for file in self.directory.glob("commits/[0-9]*")]
+        if finished and any(
+            end > generation.start(*at) for at, end in self.batch_end(max(finished), prefix).items()
+        ):
             raise LostLake(
                 f"expected the lake that the checkpoint in {self.directory} belongs to at {root}, and there is none. "
                 f"{WAYS_OUT}"

@@ -77,7 +77,8 @@ class LakeJob:
             self.checkpoint = Checkpoint(settings, self.generation.name)
             stack.enter_context(self.checkpoint.lock())
             if (found := self.store.newest_manifest()) is None:
-                self.checkpoint.expect_no_batch(lake_root(settings, self.generation.name))
+                root = lake_root(settings, self.generation.name)
+                self.checkpoint.expect_no_batch(root, self.generation, settings.topic_prefix)
                 begin_as_clone(
                     settings,
                     self.generation,

@@ -1,11 +1,14 @@
 """A lake or a checkpoint of which a part is gone, and starts that are refused: nothing is written over what is left."""
 
+import json
 import random
 import shutil
 from pathlib import Path
 
 import pytest
 
+from infra.generations import Generation
+from infra.kafka import TopicIdentity
 from streams.lake.checkpoint import Checkpoint, LostCheckpoint
 from streams.lake.lost import LostLake
 from streams.lake.place import MANIFESTS
@@ -88,14 +91,27 @@ def test_a_first_batch_that_dies_before_its_manifest_is_no_loss(tmp_path):
 
 def test_a_checkpoint_with_finished_batches_and_no_lake_is_told(tmp_path):
     checkpoint = Checkpoint(isolated_settings(tmp_path), "g1")
-    checkpoint.expect_no_batch("/mnt/lake/demo/g1")
+    generation = Generation(1, {"orders": TopicIdentity("id", 2)}, {"orders": [7, 0]})
+
+    def look():
+        checkpoint.expect_no_batch("/mnt/lake/demo/g1", generation, "demo.")
+
+    def planned(batch, **ends):
+        text = f"v1\n{{}}\n{json.dumps({'demo.orders': {name[1:]: end for name, end in ends.items()}})}"
+        (checkpoint.directory / "offsets" / str(batch)).write_text(text)
+
+    look()
     (checkpoint.directory / "offsets").mkdir(parents=True)
-    (checkpoint.directory / "offsets" / "0").touch()
-    checkpoint.expect_no_batch("/mnt/lake/demo/g1")  # planned, and it died
+    planned(0, p0=7, p1=0)
+    look()  # planned, and it died
     (checkpoint.directory / "commits").mkdir()
     (checkpoint.directory / "commits" / "0").touch()
+    look()  # before there was a record, Spark has finished a batch of none
+    planned(1, p0=7, p1=4)
+    look()
+    (checkpoint.directory / "commits" / "1").touch()
     with pytest.raises(LostLake, match="at /mnt/lake/demo/g1, and there is none"):
-        checkpoint.expect_no_batch("/mnt/lake/demo/g1")
+        look()
 
 
 def test_going_on_without_a_checkpoint_is_allowed_until_there_is_one(tmp_path):
