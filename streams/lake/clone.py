@@ -174,8 +174,9 @@ def link(source: Path, target: Path, version: int) -> int:
     """A table as it is at `version`, under another name, without a copy of its files; returns the version."""
     (target / LOG).mkdir(parents=True)
     for file in (source / LOG).iterdir():
-        number = file.name.partition(".")[0]
-        if number.isdigit() and int(number) <= version:
+        number, _, kind = file.name.partition(".")
+        # Commits that somebody joined may go beyond the version; each of them is there by itself, too.
+        if number.isdigit() and int(number) <= version and "compacted" not in kind:
             _link(file, target / LOG / file.name)
     last = source / LOG / LAST_CHECKPOINT
     if last.exists() and json.loads(text := last.read_text("utf-8"))["version"] <= version:
