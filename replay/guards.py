@@ -97,9 +97,12 @@ def check_reached(progress: Progress, ends: Offsets) -> None:
         )
 
 
-def check_judging(verdicts: int, progress: Progress) -> None:
-    """`verdicts` were ever written to its judged topic: what its lake has filled in, its live job has not shown yet."""
-    if not verdicts and progress.records:
+def check_judging(verdicts: int, progress: Progress, held: int) -> None:
+    """`verdicts` were ever written to its judged topic, and the topics hold offsets (`held`) to give some on.
+
+    What its lake has filled in says nothing of its live job.
+    """
+    if not verdicts and held:
         raise ReplayError(
             f"expected the live job of {progress.generation} to have given verdicts, and it has given none yet: "
             f"`dataflow status` shows live@{progress.generation}; try again when it is ready"
@@ -117,10 +120,11 @@ def check_verified(progress: Progress, now: float, may_be_missing: bool = False)
         )
     if may_be_missing:
         return
-    if found is None or found.exact is None:
-        why = found.detail if found else "its verifier has not finished a round"
+    if found is None or found.exact is None or found.whole_at is None:
+        why = (found.detail or "not all of it") if found else "its verifier has not finished a round"
         raise ReplayError(
-            f"expected {name} to have been computed a second time and found exact, and it was not yet ({why}): wait "
+            f"expected {name}, tables and live numbers, to have been computed a second time and found exact, and it "
+            f"was not yet ({why}): wait "
             f"for the process verifier@{name}, or `dataflow verify --generation {name}`; --unverified goes without"
         )
     if now - found.at > VERIFIED_WITHIN:

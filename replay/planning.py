@@ -12,7 +12,7 @@ from infra.settings import Settings
 from replay.affected import affected
 from replay.errors import ReplayError
 from replay.plan import Estimate, Plan, Span, stages
-from replay.selection import Selection, affected_by, check_selection
+from replay.selection import Selection, affected_by, check_names, check_selection
 from schemas.errors import GenerationError
 from streams.archive import archive_of
 from streams.lake.clone import cloneable
@@ -51,7 +51,13 @@ def plan_replay(
     recorded = now.known[base.number].code
     differing = tuple(changed(recorded["declared"], code.declared)) if recorded else ()
     if only:
-        return plan_part(settings, base, topics, ends, code, differing, throttle, only)
+        check_names(only)
+        if recorded is None:
+            raise ReplayError(
+                f"expected it to be recorded by which code {base.name} was made, and it is not, so nobody can say what "
+                "has changed since: replay everything, without --table and --metric"
+            )
+        return plan_part(settings, base, topics, (first, ends), code, differing, throttle, only)
     archive = archive_of(settings, base)
     spans = []
     for at in topics.partitions():
@@ -77,13 +83,13 @@ def plan_part(
     settings: Settings,
     base: Generation,
     topics: Generation,
-    ends: Offsets,
+    bounds: tuple[Offsets, Offsets],
     code: Code,
     differing: tuple[str, ...],
     throttle: int,
     only: Selection,
 ) -> Plan:
-    """The plan that begins with the lake of `base`. Raises ReplayError."""
+    """The plan that begins with the lake of `base`; `bounds` are those of the topics. Raises ReplayError."""
     check_selection(only, differing)
     root = lake_root(settings, base.name)
     if "://" in root:
@@ -96,7 +102,18 @@ def plan_part(
         manifest = cloneable(settings, replace(topics, clone=clone), newest_manifest(root))
     except GenerationError as error:
         raise ReplayError(str(error)) from error
+    first, ends = bounds
     spans = tuple(Span(*at, manifest.until.get(at, 0), 0, end) for at, end in ends.items())
+    if lost := [span for span in spans if span.start < first[span.topic, span.partition]]:
+        told = ", ".join(
+            f"{span.topic}/{span.partition} from {span.start} to before {first[span.topic, span.partition]}"
+            for span in lost
+        )
+        raise ReplayError(
+            f"expected the topics to hold everything behind the lake of {base.name}, and they no longer have {told}: "
+            "wait until that lake has caught up, if its records are in an older one's bronze; or replay everything, "
+            "without --table and --metric"
+        )
     plan = Plan(
         topics.number,
         base.number,

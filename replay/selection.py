@@ -35,8 +35,8 @@ class Selection:
         )
 
 
-def check_selection(selection: Selection, changed: Sequence[str]) -> None:
-    """Raise ReplayError if these cannot be made anew by themselves. `changed` is what `infra.code.changed` names."""
+def check_names(selection: Selection) -> None:
+    """Raise ReplayError if one of them is not declared, or is no table that can be made anew by itself."""
     for kind, names, known in (
         ("table", selection.tables, DERIVED),
         ("metric", selection.metrics, tuple(METRICS)),
@@ -52,6 +52,11 @@ def check_selection(selection: Selection, changed: Sequence[str]) -> None:
             raise ReplayError(
                 f"expected a {kind} that is declared: {', '.join(known)}; saw {', '.join(unknown)}"
             )
+
+
+def check_selection(selection: Selection, changed: Sequence[str]) -> None:
+    """Raise ReplayError if these cannot be made anew by themselves. `changed` is what `infra.code.changed` names."""
+    check_names(selection)
     of_records = [each for each in changed if each.partition(" ")[0] in OF_RECORDS or each == "code judge"]
     if of_records:
         raise ReplayError(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from infra.failpoints import Failpoints
+from infra.generation import source_bounds
 from infra.generations import (
     LIVE,
     Changes,
@@ -99,7 +100,9 @@ def wait_until_it_follows(
         try:
             check_answering(settings, generation)
             check_caught_up(progress)
-            check_judging(verdicts_of(settings, generation), progress)
+            first, now = source_bounds(settings, generation)
+            held = sum(now.values()) - sum(first.values())
+            check_judging(verdicts_of(settings, generation), progress, held)
             check_reached(progress, ends)
             return
         except ReplayError:

@@ -71,7 +71,7 @@ class PlainLive:
         Returns how many it wrote. What is left out is as if it had got lost on its way.
         """
         first, ends = source_bounds(self.settings, self.generation)
-        since = starting_offsets(self.generation, self.next if start is None else start, ends)
+        since = starting_offsets(self.generation, self.next if start is None else start, first, ends)
         course = plot(self.settings, self.generation, since, first)
         at, written = dict(course.start), 0
 
@@ -149,7 +149,7 @@ class PlainLive:
 
     def _begin(self, wanted: Offsets) -> None:
         first, end = source_bounds(self.settings, self.generation)
-        since = starting_offsets(self.generation, wanted, end)
+        since = starting_offsets(self.generation, wanted, first, end)
         course = plot(self.settings, self.generation, since, first)
         for place, offset in since.items():
             for message in course.messages(*place, offset, course.turn[place]):

@@ -4,7 +4,7 @@ Reading asks for the scope `read`; what changes something for `admin`. Each act 
 same name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +20,7 @@ from serving.api.query_string import one as one_value
 from serving.api.service import service_of
 
 BODY_AT_MOST = 4_096
+LONGEST = 200  # characters of a name
 THROTTLE, THROTTLE_AT_MOST = 2_000, 10_000_000
 RUN = {"throttle": int, "lake_first": bool, "tables": list, "metrics": list}
 ONLY = {"table": "tables", "metric": "metrics"}  # options of the command, by what a body has of them
@@ -59,7 +60,7 @@ async def plan(request: Request) -> Response:
     if first not in (None, "true", "false"):
         raise wrong("lake_first", f"expected true or false; saw {shown(first)}")
     arguments = ["plan", "--throttle", str(throttle), *(["--lake-first"] if first == "true" else [])]
-    arguments += [f"--{option}={name}" for option in ONLY for name in given.get(option, ())]
+    arguments += [part for option in ONLY for part in _named(option, option, given.get(option, ()))]
     return answer(await service_of(request).replays.read(*arguments))
 
 
@@ -75,10 +76,7 @@ async def run(request: Request) -> Response:
         raise wrong("throttle", "expected records a second, 0 for none")
     arguments = ["run", "--yes", "--detach", "--throttle", str(throttle), *_flags(given, "lake_first")]
     for option, names in ONLY.items():
-        listed = given.get(names, ())
-        if not all(isinstance(name, str) for name in listed):
-            raise wrong(names, "expected an array of names")
-        arguments += [f"--{option}={name}" for name in listed]
+        arguments += _named(names, option, given.get(names, ()))
     document = await service_of(request).replays.change(*arguments)
     name = document["progress"]["generation"]
     return Json(
@@ -172,6 +170,14 @@ def _number(request: Request) -> int:
 def _unknown(request: Request) -> Problem:
     detail = f"expected a generation that was started, such as g1; saw {shown(request.path_params['name'])}"
     return Problem(404, "unknown-generation", detail)
+
+
+def _named(parameter: str, option: str, names: Sequence[Any]) -> list[str]:
+    """The command's options for these names. Raises Problem for what can be none."""
+    for name in names:
+        if not (isinstance(name, str) and name.isascii() and name.isidentifier() and len(name) <= LONGEST):
+            raise wrong(parameter, f"expected names such as daily_sales; saw {shown(str(name))}")
+    return [f"--{option}={name}" for name in names]
 
 
 def _flags(given: Mapping[str, Any], *names: str) -> list[str]:

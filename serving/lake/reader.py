@@ -48,23 +48,29 @@ class Lake:
 
     def at(self, number: int) -> Manifest:
         """The lake after batch `number`. Raises NoLake, NoSuchManifest, Gone."""
-        return _own(ByNumber(self._log(), self.root).read(number))
+        begins = self.newest().begins
+        if 0 < number < begins:
+            raise _not_here(f"manifest {number}", begins)
+        return ByNumber(self._log(), self.root).read(number)
 
     def before(self, time: int) -> Manifest:
         """The last manifest without a record that the broker took after `time` (µs).
 
         Raises NoLake, NoSuchManifest, Gone.
         """
+        begins = self.newest().begins
         index = ByNumber(self._log(), self.root)
-        numbers = index.numbers()
+        numbers = [number for number in index.numbers() if number >= begins]
         # The newest broker time grows with the number, so this reads a handful of manifests and not all.
         found = bisect_right(numbers, time, key=lambda number: index.read(number).kafka_time)
+        if not found and begins:
+            raise _not_here("that time", begins)
         if not found:
             raise NoSuchManifest(
                 f"expected a time at or after that of the first manifest that is kept, {index.range()}; before it the "
                 "lake was empty, or nothing is known of it"
             )
-        return _own(index.read(numbers[found - 1]))
+        return index.read(numbers[found - 1])
 
     def recent(self, limit: int) -> list[Manifest]:
         """The last `limit` manifests, newest first. Raises NoLake."""
@@ -128,14 +134,11 @@ def gone(manifest: Manifest, table: Relation) -> Gone:
     )
 
 
-def _own(manifest: Manifest) -> Manifest:
-    """Raises Gone for one that this lake has from the one that it was cloned from, and not its tables."""
-    if manifest.inherited:
-        raise Gone(
-            f"manifest {manifest.number} is older than this lake, which began as a clone of another generation's: ask "
-            "for a newer one, or for the newest by naming none"
-        )
-    return manifest
+def _not_here(what: str, begins: int) -> Gone:
+    return Gone(
+        f"{what} is before this lake, which began as a clone of another generation's, at manifest {begins}: ask for "
+        "that or a newer one, or for the newest by naming none"
+    )
 
 
 def _named(manifest: Manifest, tables: Iterable[str]) -> Manifest:

@@ -104,9 +104,14 @@ class Filling:
         self._failures = 0
         self._rows_read = 0
 
+    @property
+    def has_given_up(self) -> bool:
+        """What the lake has could not be filled in, again and again."""
+        return self._failures >= TRIES
+
     def manifest(self) -> Manifest | None:
         """The newest that can be begun with; None if there is none, or none of these topics and declarations."""
-        if self._failures >= TRIES:
+        if self.has_given_up:
             return None
         try:
             found = self._lake.newest()

@@ -71,7 +71,9 @@ class Takeover:
             self._watch.verdict()
             first, ends = self._judged.bounds()
             manifest = self._filling.manifest()
-            if first != ends or (manifest and self._filling.is_worth(manifest, self._watch.ends, NEARLY_ALL)):
+            if first != ends or self._filling.has_given_up:
+                return
+            if manifest and self._filling.is_worth(manifest, self._watch.ends, NEARLY_ALL):
                 return
             self._tell(waiting_for="lake")
             time.sleep(TICK)

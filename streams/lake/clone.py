@@ -30,16 +30,17 @@ from streams.lake.change import Change
 from streams.lake.code import definition, digest
 from streams.lake.commit import once
 from streams.lake.frames import frame_schema
-from streams.lake.halfway import whole, written
+from streams.lake.halfway import AGAIN, Unfinished, whole, written
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest, newest_manifest
 from streams.lake.numbers import ByNumber
-from streams.lake.parts import PARTS, Kept, Rows
+from streams.lake.parts import FACT_COLUMNS, PARTS, Kept, Rows
 from streams.lake.place import DRAFT, MANIFESTS, lake_root
 from streams.lake.store import LakeStore
 from streams.lake.table import create, manifest_rows, schema_of
 
 AT_ONCE = 200_000  # rows of silver
+MOST_CHUNKS = 1_000_000
 LOG = "_delta_log"
 LAST_CHECKPOINT = "_last_checkpoint"
 
@@ -108,7 +109,7 @@ class _Clone:
         """Write these tables; returns the version of each."""
         tables = {name: create(str(self._draft), name) for name in names}
         for kept in PARTS:
-            wanted = names & {table.name for table in kept.tables}
+            wanted = names & kept.tables.keys()
             if not wanted:
                 continue
             self._failpoints.hit("lake.before_made_anew")
@@ -130,15 +131,19 @@ class _Clone:
         sealed = replace(
             base,
             generation=self._generation.name,
+            begins=base.number,
             tables=tables,
             code=digest(),
             definition=definition(self._settings),
             folded={name: rows for name, rows in base.folded.items() if name not in anew},
         )
+        for name, version in tables.items():
+            if DeltaTable(str(self._draft / name)).version() != version:
+                raise Unfinished(f"expected table {name} at version {version} in {self._draft}: {AGAIN}")
         table = create(str(self._draft), MANIFESTS)
         index = ByNumber(DeltaTable(f"{self._base}/{MANIFESTS}"), self._base)
         eras = map(index.read, index.last_of_schemas(0, base.number))
-        inherited = [replace(each, generation=sealed.generation, inherited=True) for each in eras]
+        inherited = [replace(each, generation=sealed.generation, tables={}) for each in eras]
         if inherited:
             write_deltalake(table, manifest_rows(inherited), mode="append", commit_properties=once({}))
         note = once({"manifest": sealed.to_json()})
@@ -181,8 +186,8 @@ def link(source: Path, target: Path, version: int) -> int:
     last = source / LOG / LAST_CHECKPOINT
     if last.exists() and json.loads(text := last.read_text("utf-8"))["version"] <= version:
         (target / LOG / LAST_CHECKPOINT).write_text(text, "utf-8")
-    for uri in DeltaTable(str(source), version=version).file_uris():
-        file = Path(uri).relative_to(source)
+    files = DeltaTable(str(source), version=version).get_add_actions(flatten=True)
+    for file in files["path"].to_pylist():
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         _link(source / file, target / file)
     return version
@@ -202,25 +207,27 @@ def made_anew(
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """The rows of tables that one part keeps, as they are stored, from nothing; those that come later stand.
 
-    They count as of batches up to `newest`, so that those of any later batch take their place.
+    They count as of batches below `newest`, so that those of any later batch take their place.
     """
     part = kept.begin(tz, Nothing())
-    chunks = list(_chunks(kept, known))
-    for number, (topic, change) in enumerate(chunks, newest - len(chunks) + 1):
+    topics = dict.fromkeys(topic for name in sorted(wanted) for topic in kept.tables[name])
+    for number, (topic, change) in enumerate(_chunks(kept, topics, known), newest - MOST_CHUNKS):
         for name, rows in part.fold({topic: change}).items():
             if name in wanted and rows.height:
                 yield name, stored(name, number, rows)
         part.take_in()
 
 
-def _chunks(kept: Kept, known: Rows) -> Iterator[tuple[str, Change]]:
-    """What there is of each topic, as if it had come just now."""
-    for topic in kept.topics:
+def _chunks(kept: Kept, topics: Iterable[str], known: Rows) -> Iterator[tuple[str, Change]]:
+    """What there is of each topic, as if it had come just now; one topic after the other, for they may be large."""
+    for topic in topics:
         contract = CONTRACTS[topic]
         if kept.past is not None:
             rows = known.rows(kept.past)
+        elif contract.is_change:
+            rows = known.live(topic)
         else:
-            rows = known.live(topic) if contract.is_change else known.rows(silver(contract))
+            rows = known.rows(silver(contract), FACT_COLUMNS.get(topic, ()))
         for at in range(0, rows.height, AT_ONCE):
             some, none = rows.slice(at, AT_ONCE), rows.clear()
             yield topic, Change(none, none, some) if kept.past else Change(none, some, none)

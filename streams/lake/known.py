@@ -1,7 +1,6 @@
 """What the next batch has to know, read from the tables as the newest manifest has them."""
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import polars as pl
 
@@ -22,15 +21,17 @@ class Known:
 
     def __init__(self, store: LakeStore, manifest: Manifest) -> None:
         self._store, self._manifest = store, manifest
+        self._found: dict[str, pl.DataFrame] = {}
 
     def tables(self, tz: str) -> Tables:
         """Everything that folds batches, as it was after the manifest's. `tz` is the shop's time zone."""
         parts = [kept.begin(tz, self) for kept in PARTS]
-        return Tables(self._latest, Totals(RECORD_OUTCOMES, self.rows(RECORD_OUTCOMES)), parts)
+        known = {topic: self._latest(topic) for topic in CONTRACTS}
+        return Tables(known, Totals(RECORD_OUTCOMES, self.rows(RECORD_OUTCOMES)), parts)
 
     def live(self, topic: str) -> pl.DataFrame:
         """The columns to know of the entities that are not deleted."""
-        return self._latest[topic].filter(~pl.col(GONE))
+        return self._latest(topic).filter(~pl.col(GONE))
 
     def rows(self, table: Table, columns: Sequence[str] = ()) -> pl.DataFrame:
         """The table as its readers see it; all its columns if none are named."""
@@ -43,12 +44,13 @@ class Known:
             rows = self._read(table, columns)
         return rows.select(pl.col(name).cast(types[name]) for name in columns)
 
-    @cached_property
-    def _latest(self) -> dict[str, pl.DataFrame]:
-        return {topic: self._silver(topic) for topic in CONTRACTS}
+    def _latest(self, topic: str) -> pl.DataFrame:
+        """What is to be known of each entity, a deleted one too; read once."""
+        if topic not in self._found:
+            self._found[topic] = self._silver(topic)
+        return self._found[topic]
 
     def _silver(self, topic: str) -> pl.DataFrame:
-        """One row an entity, a deleted one too."""
         contract, table = CONTRACTS[topic], silver(CONTRACTS[topic])
         columns = columns_to_know(contract)
         rows = self._newest(table, columns) if table.is_keyed else self._read(table, columns)

@@ -6,7 +6,7 @@ and the next driver takes them back. Reads and writes the Delta table `_manifest
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Self
 
 from deltalake import DeltaTable
@@ -34,14 +34,14 @@ class Manifest:
     newest: Mapping[str, int] = field(default_factory=dict)  # topic → newest event time (µs)
     kafka_time: int = 0  # newest broker time of a record (µs)
     folded: Mapping[str, int] = field(default_factory=dict)  # rows of a keyed table when it was folded last
-    inherited: bool = (
-        False  # of the lake that this one was cloned from: what it knew, and nothing that can be read
-    )
+    begins: int = 0  # of a clone: its first number; those below only say what was known when
 
     def to_json(self) -> str:
         body = asdict(self) | {
             "until": {f"{topic}/{p}": offset for (topic, p), offset in sorted(self.until.items())}
         }
+        if not self.begins:
+            del body["begins"]  # code that knows nothing of clones reads it, too
         return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -52,6 +52,8 @@ class Manifest:
             topic, _, partition = place.rpartition("/")
             until[topic, int(partition)] = offset
         schemas = {topic: tuple(ids) for topic, ids in body["schemas"].items()}
+        known = {each.name for each in fields(cls)}
+        body = {name: value for name, value in body.items() if name in known}  # newer code may say more
         return cls(**body | {"until": until, "schemas": schemas})
 
 

@@ -30,7 +30,13 @@ class ByNumber:
 
     def numbers(self) -> list[int]:
         """All there are, in order."""
-        return sorted({number for _, first, last in self._files for number in range(first, last + 1)})
+        found = {first for _, first, last in self._files if first == last}
+        # Between the first and the last of a file with several there may be some that were never written.
+        if several := [path for path, first, last in self._files if first != last]:
+            with duckdb.connect() as connection:
+                rows = connection.execute("SELECT DISTINCT number FROM read_parquet(?)", [several]).fetchall()
+            found.update(number for (number,) in rows)
+        return sorted(found)
 
     def last_of_schemas(self, after: int, before: int) -> list[int]:
         """The numbers between the two whose successor knew other schemas."""

@@ -3,7 +3,7 @@
 Who adds a gold table adds its part here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,14 +47,13 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Kept:
-    """`tables` follow from the rows of `topics` as they stand, or where `past` is set from all their versions.
+    """`tables` follow from the rows of these topics as they stand, or where `past` is set from all their versions.
 
     `begin` makes the part, for the shop's time zone and what was there before. Whatever else it keeps does not follow
     from what stands.
     """
 
-    tables: tuple[Table, ...]
-    topics: tuple[str, ...]
+    tables: Mapping[str, tuple[str, ...]]
     begin: Callable[[str, Rows], Part]
     past: Table | None = None
 
@@ -63,30 +62,29 @@ def _history(table: Table) -> Kept:
     contract = CONTRACTS[table.topic]
     past = versions(contract)
     return Kept(
-        (table,), (contract.topic,), lambda _, known: History(contract, table, known.rows(past)), past
+        {table.name: (contract.topic,)}, lambda _, known: History(contract, table, known.rows(past)), past
     )
 
 
 PARTS = (
-    Kept((SESSIONS,), ("clickstream",), lambda _, known: Sessions(known.rows(SESSIONS))),
+    Kept({SESSIONS.name: ("clickstream",)}, lambda _, known: Sessions(known.rows(SESSIONS))),
     Kept(
-        (FCT_ORDERS, FCT_ORDER_ITEMS),
-        ("orders", "order_items"),
+        {FCT_ORDERS.name: ("orders",), FCT_ORDER_ITEMS.name: ("order_items",)},
         lambda tz, known: Facts(tz, known.rows(DIM_DATE)),
     ),
     Kept(
-        (DAILY_SALES, PRODUCT_PERFORMANCE),
-        ("order_items", "clickstream", "reviews"),
+        {
+            DAILY_SALES.name: ("order_items",),
+            PRODUCT_PERFORMANCE.name: ("order_items", "clickstream", "reviews"),
+        },
         lambda tz, known: Sales(tz, known.rows(DAILY_SALES), known.rows(PRODUCT_PERFORMANCE)),
     ),
     Kept(
-        (CUSTOMER_LIFETIME_VALUE, CUSTOMER_COHORTS),
-        ("orders",),
+        {CUSTOMER_LIFETIME_VALUE.name: ("orders",), CUSTOMER_COHORTS.name: ("orders",)},
         lambda tz, known: Customers(tz, known.live("orders"), known.rows(CUSTOMER_COHORTS)),
     ),
     Kept(
-        (CONVERSION_FUNNEL,),
-        ("clickstream",),
+        {CONVERSION_FUNNEL.name: ("clickstream",)},
         lambda tz, known: Funnel(
             tz, known.rows(TABLES["clickstream"], CLICKS), known.rows(CONVERSION_FUNNEL)
         ),
@@ -95,4 +93,6 @@ PARTS = (
     _history(DIM_PRODUCTS),
 )
 # Those that can be made anew out of what a lake has, without judging its records again.
-DERIVED = tuple(table.name for kept in PARTS for table in kept.tables)
+DERIVED = tuple(name for kept in PARTS for name in kept.tables)
+# What the parts look at of facts, whose rows are wide.
+FACT_COLUMNS = {"clickstream": (*CLICKS, "visitor_id", "product_id")}

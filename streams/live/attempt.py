@@ -14,6 +14,8 @@ from pathlib import Path
 from infra.generations import Generation
 from infra.kafka import Offsets
 
+OVERLAP = 100  # offsets: of one or two there may be none but the marks of transactions
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -66,14 +68,30 @@ def remove_other_checkpoints(directory: Path, attempt: Attempt) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def starting_offsets(generation: Generation, wanted: Offsets, end: Offsets) -> Offsets:
+def starting_offsets(generation: Generation, wanted: Offsets, first: Offsets, end: Offsets) -> Offsets:
     """From where on to judge so that everything `wanted` comes again: an offset for every partition.
 
-    It may be one that Kafka no longer has. A partition that nobody asked for starts at its beginning: a repeat does no
-    harm, a gap would. No offset is behind the `end` of its partition: Spark fails on one that the log does not have.
+    `first` and `end` are where the topics begin and end. An offset may be one that Kafka no longer has. A partition that
+    nobody asked for starts at its beginning: a repeat does no harm, a gap would. No offset is behind the `end` of its
+    partition: Spark fails on one that the log does not have.
     """
+    if generation.lake_first:
+        wanted = overlapping(wanted, first)
     found = {}
     for at in generation.partitions():
         begin = generation.start(*at)
         found[at] = min(max(wanted.get(at, begin), begin), end[at])
     return found
+
+
+def overlapping(wanted: Offsets, first: Offsets) -> Offsets:
+    """A few records before `wanted`, of those that the topics hold.
+
+    Their verdicts count no second time, and show at once that a job gives some whose generation was filled out of its
+    lake: also while no event comes.
+    """
+    begins = {at: first.get(at, 0) for at in wanted}
+    return {
+        at: max(begins[at], offset - OVERLAP) if offset > begins[at] else offset
+        for at, offset in wanted.items()
+    }

@@ -152,12 +152,12 @@ class LiveJob:
             needed = last_needed(self.settings, self.generation.name)
             if needed is None or needed[0] <= (committed or 0.0):
                 return
-            _, end = source_bounds(self.settings, self.generation)
+            first, end = source_bounds(self.settings, self.generation)
         except Unavailable as error:
             log.warning("starting from the checkpoint: %s", error)
             return
         self.failpoints.hit("live.before_skip")
-        self.begin(starting_offsets(self.generation, needed[1], end))
+        self.begin(starting_offsets(self.generation, needed[1], first, end))
         self.failpoints.hit("live.after_skip")
 
     def judge_archived(self) -> bool:
@@ -217,11 +217,11 @@ class LiveJob:
         while not self.stop.asked:
             self.report.write("running")
             self.schemas_changed()
-            _, end = source_bounds(self.settings, self.generation)
+            first, end = source_bounds(self.settings, self.generation)
             wanted = self.control.repeat_requested(0)
             # Who waits for what has not been judged yet is answered by going on, and not by beginning anew.
             if wanted is not None and any(wanted.get(at, 0) < offset for at, offset in since.items()):
-                since = starting_offsets(self.generation, wanted, end)
+                since = starting_offsets(self.generation, wanted, first, end)
                 self.begin(since)
                 return self.judge_archived() and self.judge_slowly()
             until = {at: max(offset, end.get(at, offset)) for at, offset in since.items()}
@@ -305,8 +305,8 @@ class LiveJob:
         wanted = self.control.repeat_requested(timeout)
         if wanted is None:
             return False
-        _, end = source_bounds(self.settings, self.generation)
-        starting = starting_offsets(self.generation, wanted, end)
+        first, end = source_bounds(self.settings, self.generation)
+        starting = starting_offsets(self.generation, wanted, first, end)
         if self.answers(starting):
             return False
         log.info("a repeat is asked for")

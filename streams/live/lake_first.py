@@ -6,7 +6,6 @@ Reads the generations and the control topic; writes the job's pointer, which say
 import time
 
 from infra.generation import current_generation, source_bounds
-from infra.kafka import Offsets
 from infra.settings import Settings
 from streams.control import last_needed
 from streams.live.attempt import Attempt, committed_at, load_attempt, starting_offsets, store_attempt
@@ -15,7 +14,6 @@ from streams.stop import StopRequest
 from streams.world import World
 
 LOOK_SECONDS = 2.0
-OVERLAP = 100  # offsets: of one or two there may be none but the marks of transactions
 
 
 def wait_for_lake(settings: Settings, stop: StopRequest) -> bool:
@@ -37,7 +35,7 @@ def wait_for_lake(settings: Settings, stop: StopRequest) -> bool:
             if (needed := last_needed(settings, generation.name)) is not None:
                 first, end = source_bounds(settings, generation)
                 # Whoever is killed from now on begins there too.
-                starting = starting_offsets(generation, overlapping(needed[1], first), end)
+                starting = starting_offsets(generation, needed[1], first, end)
                 store_attempt(directory, Attempt(attempt.number + 1, starting))
                 return True
             report.write("running")
@@ -46,14 +44,3 @@ def wait_for_lake(settings: Settings, stop: StopRequest) -> bool:
         return False
     finally:
         world.close()
-
-
-def overlapping(wanted: Offsets, first: Offsets) -> Offsets:
-    """A few records before `wanted`, of those that the topics hold.
-
-    Their verdicts count no second time, and show at once that this job gives some: also while no event comes.
-    """
-    return {
-        at: max(first[at], offset - OVERLAP) if offset > first[at] else offset
-        for at, offset in wanted.items()
-    }

@@ -75,7 +75,13 @@ class Replaying:
     def can_be_promoted(self) -> bool:
         """Whether g2 has caught up, and is verified by its own verifier's last word."""
         progress = read_progress(self.settings, read_generations(self.settings).of(2).generation)
-        return progress.behind < 1_000 and progress.verified is not None and progress.verified.exact is True
+        found = progress.verified
+        return (
+            progress.behind < 1_000
+            and found is not None
+            and found.exact is True
+            and found.whole_at is not None
+        )
 
     def until(self, patience: float = PATIENCE) -> None:
         wait_for(self.can_be_promoted, patience, "g2, caught up and verified")

@@ -127,7 +127,8 @@ def is_verified(settings: Settings, number: int) -> bool:
     """Whether a generation has caught up, and its verifier's last word is that it is exact."""
     time.sleep(1)  # a look costs a little, and the machine has enough to do
     progress = read_progress(settings, read_generations(settings).of(number).generation)
-    return progress.behind < 500 and progress.verified is not None and progress.verified.exact is True
+    found = progress.verified
+    return progress.behind < 500 and found is not None and found.exact is True and found.whole_at is not None
 
 
 def killed(running: Platform, name: str) -> None:

@@ -162,11 +162,10 @@ def test_a_generation_whose_numbers_do_not_follow_is_not_promoted():
     check_reached(progress(3), {("orders", 0): 9_997, ("orders", 1): 2_000})
     with pytest.raises(ReplayError, match=r"have not come to .* 3 records are missing"):
         check_reached(progress(3), ENDS)
-    check_judging(1, progress())
+    check_judging(1, progress(), 12_000)
     with pytest.raises(ReplayError, match="the live job of g2 to have given verdicts"):
-        check_judging(0, progress())
-    nothing = replace(progress(), ends=dict.fromkeys(ENDS, 0))
-    check_judging(0, nothing)
+        check_judging(0, progress(), 1)
+    check_judging(0, progress(), 0)
 
 
 def test_a_generation_that_pauses_is_not_promoted():
@@ -177,12 +176,13 @@ def test_a_generation_that_pauses_is_not_promoted():
 
 def test_a_generation_that_is_not_verified_is_not_promoted():
     now = time.time()
-    check_verified(progress(verified=Found(True, now - 60)), now)
+    check_verified(progress(verified=Found(True, now - 60, whole_at=now - 600)), now)
     for found, why in (
         (None, "not finished a round"),
         (Found(None, now, detail="no lake yet"), "no lake yet"),
+        (Found(True, now, detail="Redis is empty", live=False), r"tables and live numbers.*Redis is empty"),
         (Found(False, now, differences=[{"table": "orders"}]), r"differs in orders.*do not promote"),
-        (Found(True, now - 7_200), "2.0 hours ago"),
+        (Found(True, now - 7_200, whole_at=now - 7_200), "2.0 hours ago"),
     ):
         with pytest.raises(ReplayError, match=why):
             check_verified(progress(verified=found), now)

@@ -11,8 +11,8 @@ from infra.bootstrap import bootstrap
 from infra.generation import begin_generation
 from infra.generations import change_generations
 from streams.control import request_repeat
-from streams.live.attempt import Attempt, store_attempt
-from streams.live.lake_first import OVERLAP, overlapping, wait_for_lake
+from streams.live.attempt import OVERLAP, Attempt, overlapping, store_attempt
+from streams.live.lake_first import wait_for_lake
 from streams.stop import StopRequest
 from tests.helpers import wait_for
 

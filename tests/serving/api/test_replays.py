@@ -49,7 +49,8 @@ def test_a_body_that_is_none_is_refused_by_name(replays):
         ("", {"throttle": True}, "throttle: expected a whole number"),
         ("", {"pace": 1}, "expected one of throttle"),
         ("", {"tables": "daily_sales"}, "tables: expected an array of names"),
-        ("", {"metrics": [1]}, "metrics: expected an array of names"),
+        ("", {"metrics": [1]}, "metrics: expected names such as"),
+        ("", {"tables": ["\u0000"]}, "tables: expected names such as"),
         ("", {"lake_first": 1}, "lake_first: expected true or false"),
         ("/rollback", {"patience": -1}, "patience: expected seconds"),
         ("/g1/promote", {"max_difference": 3}, "max_difference: expected a share"),
@@ -58,7 +59,7 @@ def test_a_body_that_is_none_is_refused_by_name(replays):
         problem = assert_problem(replays.http.post(f"/v1/replays{path}", json=body), 400, "bad-query")
         assert why in problem["detail"]
     assert_problem(replays.http.post("/v1/replays/g1/explode"), 404, "not-found")
-    for params in ({"throttle": "-1"}, {"lake_first": "perhaps"}, {"tables": "daily_sales"}):
+    for params in ({"throttle": "-1"}, {"lake_first": "perhaps"}, {"tables": "daily_sales"}, {"table": "\0"}):
         assert_problem(replays.http.get("/v1/replays/plan", params=params), 400, "bad-query")
 
 
@@ -66,11 +67,7 @@ def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays
     settings = replays.settings
     plan = replays.http.get("/v1/replays/plan", timeout=120).json()
     assert (plan["number"], plan["base"], plan["changed"]) == (2, 1, [])
-    for params, why in (
-        ({"table": "raw_orders"}, "made of the records themselves"),
-        ({"metric": ["revenue", "profit"]}, "saw profit"),
-        ({"table": "daily_sales"}, "expected a lake of g1 to begin with"),
-    ):
+    for params, why in (({"table": "daily_sales"}, "to be recorded by which code g1 was made"),):
         found = replays.http.get("/v1/replays/plan", params=params, timeout=120)
         assert why in assert_problem(found, 409, "replay-refused")["detail"]
     assert list(read_generations(settings).known) == [1]  # a plan changes nothing
