@@ -72,8 +72,8 @@ def starting_offsets(generation: Generation, wanted: Offsets, first: Offsets, en
     """From where on to judge so that everything `wanted` comes again: an offset for every partition.
 
     `first` and `end` are where the topics begin and end. An offset may be one that Kafka no longer has. A partition
-    that nobody asked for starts at its beginning: a repeat does no harm, a gap would. No offset is behind the `end` of its
-    partition: Spark fails on one that the log does not have.
+    that nobody asked for starts at its beginning: a repeat does no harm, a gap would. No offset is behind the `end` of
+    its partition: Spark fails on one that the log does not have.
     """
     if generation.lake_first:
         wanted = overlapping(wanted, first)

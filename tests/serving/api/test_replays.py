@@ -67,7 +67,11 @@ def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays
     settings = replays.settings
     plan = replays.http.get("/v1/replays/plan", timeout=120).json()
     assert (plan["number"], plan["base"], plan["changed"]) == (2, 1, [])
-    for params, why in (({"table": "daily_sales"}, "to be recorded by which code g1 was made"),):
+    for params, why in (
+        ({"table": "raw_orders"}, "made of the records themselves"),
+        ({"metric": ["revenue", "profit"]}, "saw profit"),
+        ({"table": "daily_sales"}, "to be recorded by which code g1 was made"),
+    ):
         found = replays.http.get("/v1/replays/plan", params=params, timeout=120)
         assert why in assert_problem(found, 409, "replay-refused")["detail"]
     assert list(read_generations(settings).known) == [1]  # a plan changes nothing

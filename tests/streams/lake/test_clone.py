@@ -10,17 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from infra.generations import Clone, Generation
 from infra.runtime.platform import ROOT
 from schemas.errors import GenerationError
 from schemas.tables import TABLES
-from serving.lake.reader import Gone, Lake
+from serving.lake.reader import Gone, Lake, NoSuchManifest
 from streams.lake import clone, upkeep
 from streams.lake.code import definition
 from streams.lake.manifest import newest_manifest
 from streams.lake.parts import DERIVED
-from streams.lake.place import DRAFT, lake_root
+from streams.lake.place import DRAFT, MANIFESTS, lake_root
 from tests.helpers import isolated_settings
 from tests.streams.lake import points
 from tests.streams.lake.cloned import ALL_ANEW, begin
@@ -42,7 +43,7 @@ def filled(home: Path) -> tuple[list, int]:
     half = len(batches) // 2
     for n, batch in enumerate(batches[:half]):
         if n == half // 2:
-            driver.manifest = replace(driver.manifest, schemas={"orders": (1, 2)})
+            driver.manifest = replace(driver.manifest, schemas={"orders": (1, 2)}, kafka_time=5_000)
         driver.run(batch)
         if n % 7 == 6:
             driver.manifest = driver.store.upkeep(tidy, driver.manifest)
@@ -105,6 +106,13 @@ def test_it_has_the_same_rows_and_goes_on_by_itself(base: Base, tables, monkeypa
     expect_right(mine.root, base.clone().manifest)
 
 
+def test_a_lake_behind_a_link_is_cloned_like_any_other(base: Base, tmp_path: Path):
+    (tmp_path / "link").symlink_to(base.home)
+    begin(tmp_path / "link")
+    mine = base.clone()
+    assert content(mine.root, mine.manifest) == content(base.driver.root, base.driver.manifest)
+
+
 def test_files_are_shared_but_for_what_is_made_anew(base: Base):
     begin(base.home, Generation(2, {}, clone=Clone(1, ("daily_sales",))))
     shared = {
@@ -151,8 +159,17 @@ def test_it_knows_which_schemas_were_known_when_and_says_that_older_tables_are_g
     assert [schemas for _, schemas in mine] == [{"orders": (1,)}, {"orders": (1, 2)}]
     assert lake.recent(5) == [last]
     assert lake.at(last.number) == last
-    with pytest.raises(Gone, match="began as a clone"):
-        lake.at(base.change_at)
+    for number in (1, base.change_at, last.number - 1):
+        with pytest.raises(Gone, match="began as a clone"):
+            lake.at(number)
+    assert lake.before(5_000) == last
+    with pytest.raises(Gone, match=f"that time is before this lake, .* at manifest {last.number}"):
+        lake.before(4_999)
+    with pytest.raises(NoSuchManifest):
+        lake.at(last.number + 1)
+    DeltaTable(f"{base.root}/{MANIFESTS}").optimize.compact()
+    assert Lake(base.root).before(5_000) == last
+    assert [(era.until, era.schemas) for era in Lake(base.root).eras(0, last)] == mine
 
 
 @pytest.mark.parametrize(
