@@ -26,8 +26,9 @@ TABLE = {
         r"^\| `(\w+)`: .* \| (.*) \|$", (ROOT / "docs" / "break-it.md").read_text("utf-8"), re.MULTILINE
     )
 }
-# What README shows and this leaves to others: it does not end, needs the lake, or kills.
-LEFT_OUT = ("dataflow watch", "curl -N", "dataflow verify", "kill", "python -c 'import redis")
+# What README shows and this leaves to others: it does not end, needs the lake, is tests/e2e/test_replay.py, or kills.
+REPLAYS = tuple(f"dataflow replay {act}" for act in ("run", "diff", "promote"))
+LEFT_OUT = ("dataflow watch", "curl -N", "dataflow verify", *REPLAYS, "kill", "python -c 'import redis")
 FAILS = {"dataflow schemas check examples/evolution/orders-unfit.avsc --json": 1}
 
 pytestmark = [pytest.mark.slow, pytest.mark.longhaul, pytest.mark.timeout(600)]
@@ -69,7 +70,7 @@ def test_what_readme_says_for_the_first_five_minutes_works(followed: Terminal) -
             followed.learn("clickstream/0/12", answer)
         if command.startswith("dataflow metrics revenue"):
             wait_for(lambda command=command: "129.90" in followed.run(command), 60, "the order counted")
-    assert Counter(typed) == {"curl": 6, "dataflow": 7, "python": 1}
+    assert Counter(typed) == {"curl": 6, "dataflow": 8, "python": 1}
 
 
 def readme_commands() -> list[str]:
