@@ -86,10 +86,7 @@ def check(ctx: click.Context, settings: Settings, file: Path, topic: str | None,
     avro, topic = _read(file, topic)
     registry = Registry(settings.kafka_schema_registry)
     try:
-        refused = registry.objections(subject(settings, topic), avro)
-        if refused == [NO_REASON]:
-            latest = registry.schemas(subject(settings, topic))[-1]
-            refused = backward_objections(json.loads(latest.avro), avro) or refused
+        refused = _refused(registry, subject(settings, topic), avro)
     finally:
         registry.close()
     unreadable = _objection(topic, avro)
@@ -122,6 +119,11 @@ def register(settings: Settings, file: Path, topic: str | None, as_json: bool) -
         raise ContractError(f"not registered, since all its records would be refused: {unreadable}")
     registry = Registry(settings.kafka_schema_registry)
     try:
+        # The registry's own answer to a registration does not say why.
+        if refused := _refused(registry, subject(settings, topic), avro):
+            raise ContractError(
+                f"the registry refuses it as the next version of {topic}: {'; '.join(refused)}"
+            )
         schema_id = registry.register(subject(settings, topic), avro)
     finally:
         registry.close()
@@ -129,6 +131,15 @@ def register(settings: Settings, file: Path, topic: str | None, as_json: bool) -
         print_json({"topic": topic, "id": schema_id})
     else:
         click.echo(f"{topic}: schema id {schema_id}; the live job knows it within seconds")
+
+
+def _refused(registry: Registry, name: str, avro: Mapping[str, Any]) -> list[str]:
+    """Why a schema cannot be the next one under a subject; empty if it can."""
+    found = registry.objections(name, avro)
+    if found == [NO_REASON]:
+        latest = registry.schemas(name)[-1]
+        found = backward_objections(json.loads(latest.avro), avro) or found
+    return found
 
 
 def _running(settings: Settings) -> Settings:

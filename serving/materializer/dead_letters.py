@@ -106,6 +106,8 @@ def letter_of(record: Message, topic: str, reasons: str, generation: str, max_by
     key, value = record.key(), record.value() or b""
     if len(value) + len(key or b"") > max_bytes:
         value, headers["truncated"] = value[:EXCERPT_BYTES], b"true"
+    if len(key or b"") > KEY_BYTES:
+        headers["truncated"] = b"true"
     headers["source_key"] = key and key[:KEY_BYTES]
     return Message(
         topic="",

@@ -15,6 +15,7 @@ export function drawLetter(letter) {
     ["Refused", `${moment(letter.refused_at, "UTC")} UTC`],
     ["Size", `${count(letter.size)} bytes${letter.truncated ? `, of which ${count(bytes.kept)} are kept` : ""}`],
     ["Key", letter.key ?? NONE],
+    ["Begins with", bytes.hex === "" ? NONE : bytes.hex.replace(/../g, "$& ").trim()],
     ["Schema", schema ? `${schema.topic}, version ${schema.version}` : NONE],
   ];
   byId("letter-facts").replaceChildren(...facts.map(([name, value]) => {

@@ -17,8 +17,8 @@ def outputs(verdicts: DataFrame, topic: str, judged: str, generation: str, max_b
     """Rows for the Kafka sink, in the verdicts' order: one per record, and one before it per refusal.
 
     `topic` is the source topic's name without prefix; `judged` is a full name. No output is larger than a broker
-    takes: the judge accepts no event whose verdict would be, and of a record larger than `max_bytes` the beginning is
-    kept.
+    takes: the judge accepts no event whose verdict would be, and of a record larger than `max_bytes`, or a key above
+    KEY_BYTES, the beginning is kept, which is marked.
     """
     refused = F.size("reasons") > 0
     undecided = F.col("reasons") == F.array(F.lit(UNKNOWN_SCHEMA))
@@ -77,7 +77,7 @@ def _headers(topic: str, generation: str, max_bytes: int) -> Column:
         "kafka_time": F.col("kafka_time"),
         "generation": F.lit(generation),
         "size": F.col("size"),
-        "truncated": F.col("size") > max_bytes,
+        "truncated": (F.col("size") > max_bytes) | (F.coalesce(F.octet_length("key"), F.lit(0)) > KEY_BYTES),
         "null_value": F.col("value").isNull(),
     }
     headers = [

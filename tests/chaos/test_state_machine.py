@@ -36,6 +36,7 @@ LONGEST_HANG = 4.0
 # Of a topic, beyond the contract's. Each is planned for at every start of the live job, which takes longer with it;
 # after that producers of all versions go on side by side.
 MOST_VERSIONS = 5
+STEPS = {"kill", "kill some", "hang", "flush", "restart", "produce", "evolve", "check"}
 FAST = {"lake_trigger_seconds": 1, "verify_seconds": 5}
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(int(SECONDS * 4) + 900)]
@@ -159,6 +160,9 @@ def test_whatever_happens_in_whatever_order_the_numbers_are_exact(tmp_path, seed
             steps = (machine.flow, machine.flow, machine.flow, machine.produce, machine.evolve, machine.check)
             chance.choice(steps)()
         machine.check()
+        assert machine.done, "nothing has happened, so this has shown nothing"
         if proven:
+            assert not STEPS - machine.done.keys(), f"of {STEPS} only {set(machine.done)} happened"
+            assert machine.killer.total > 0
             here.verifier_agrees(timeout=600 + SECONDS)
         print(dict(machine.done), dict(machine.killer.kills), f"{len(reader.answers):,} answers")

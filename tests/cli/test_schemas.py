@@ -58,7 +58,8 @@ def test_what_old_records_cannot_be_read_with_is_refused_with_the_reason(
         "gift has no default, and old records have no such field (nor one of its aliases)"
     ]
     assert shell.run("schemas", "register", file) == FAILED
-    assert "needs a default" in shell.err
+    assert "as the next version of" in shell.err
+    assert "gift has no default, and old records have no such field" in shell.err
     assert shell.run("schemas", "check", file) == FAILED
     assert "readers with it read old records: no" in shell.out
 

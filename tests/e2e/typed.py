@@ -156,6 +156,8 @@ class Terminal:
 
 def is_part(expected: Any, seen: Any) -> bool:
     """Whether an answer has all that the page shows of it."""
+    if expected in ({}, []):
+        return seen == expected
     if isinstance(expected, dict):
         return isinstance(seen, dict) and all(k in seen and is_part(v, seen[k]) for k, v in expected.items())
     if isinstance(expected, list):

@@ -162,6 +162,21 @@ def test_one_letter_is_read_by_keyboard_alone_and_names_nobody(page: Tab, letter
     assert page.js("document.activeElement.id") == "letters-open"
 
 
+def test_what_its_first_bytes_are_is_shown_as_far_as_they_may_be(panel: Tab, shop: Shop) -> None:
+    seen = set()
+    for n in range(6):
+        panel.js(f"[...document.querySelectorAll('#letters-rows button')][{n}].click()")
+        panel.wait(
+            f"document.querySelector('#letter-title').textContent =="
+            f" [...document.querySelectorAll('#letters-rows button')][{n}].textContent"
+        )
+        told = bytes.fromhex(shop.get(f"/v1/dead-letters/{panel.text('#letter-title')}")["bytes"]["hex"])
+        facts = panel.js("document.querySelector('#letter-facts').textContent")
+        assert f"Begins with{told.hex(' ') or '–'}" in facts
+        seen.add(bool(told))
+    assert True in seen
+
+
 def test_what_a_record_holds_is_text_and_no_html(panel: Tab) -> None:
     panel.js("[...document.querySelectorAll('#letters-rows button')][2].click()")
     panel.wait("document.activeElement.id === 'letter-title'")

@@ -6,7 +6,8 @@ from itertools import pairwise
 from infra.registry import RegisteredSchema
 from schemas.contract import CONTRACTS
 from streams.judge import judge
-from streams.live.outputs import EXCERPT_BYTES, outputs
+from streams.limits import EXCERPT_BYTES, KEY_BYTES
+from streams.live.outputs import outputs
 from tests.sources.generator_kit import ALL_UP, ARRIVAL, IDS, history, reasons
 from tests.streams.test_judge import MAX_BYTES, SCHEMA
 
@@ -54,3 +55,12 @@ def test_a_record_that_is_too_large_is_refused_by_reference(spark):
     assert len(letter.value) == EXCERPT_BYTES
     assert (headers["truncated"], headers["source_offset"]) == (b"true", b"0")
     assert headers["reasons"] == b"too_large"
+
+
+def test_a_key_that_is_not_kept_whole_is_marked(spark):
+    """Whoever puts the record back then reads it where it came from."""
+    rows = written(spark, [(b"k" * KEY_BYTES, b"\0\0"), (b"k" * (KEY_BYTES + 1), b"\0\0")])
+    whole, cut = ({h.key: h.value for h in row.headers} for row in rows if row.headers)
+    assert (whole["truncated"], cut["truncated"]) == (b"false", b"true")
+    assert whole["source_key"] == cut["source_key"] == b"k" * KEY_BYTES
+    assert int(cut["size"]) == KEY_BYTES + 3
