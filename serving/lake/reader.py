@@ -48,18 +48,18 @@ class Lake:
 
     def at(self, number: int) -> Manifest:
         """The lake after batch `number`. Raises NoLake, NoSuchManifest, Gone."""
-        begins = self.newest().begins
-        if 0 < number < begins:
+        log = self._log()
+        if 0 < number < (begins := _begins(log)):
             raise _not_here(f"manifest {number}", begins)
-        return ByNumber(self._log(), self.root).read(number)
+        return ByNumber(log, self.root).read(number)
 
     def before(self, time: int) -> Manifest:
         """The last manifest without a record that the broker took after `time` (µs).
 
         Raises NoLake, NoSuchManifest, Gone.
         """
-        begins = self.newest().begins
-        index = ByNumber(self._log(), self.root)
+        log = self._log()
+        begins, index = _begins(log), ByNumber(log, self.root)
         numbers = [number for number in index.numbers() if number >= begins]
         # The newest broker time grows with the number, so this reads a handful of manifests and not all.
         found = bisect_right(numbers, time, key=lambda number: index.read(number).kafka_time)
@@ -144,6 +144,12 @@ def _not_here(what: str, begins: int) -> Gone:
 def _named(manifest: Manifest, tables: Iterable[str]) -> Manifest:
     """The same manifest; one that is older than a table knows nothing of it, which then was empty: its version 0."""
     return replace(manifest, tables={**dict.fromkeys(tables, 0), **manifest.tables})
+
+
+def _begins(log: DeltaTable) -> int:
+    """The number of the manifest that a clone begins with; 0 for a lake that is none."""
+    found = _manifests(log, LATEST) or _manifests(log, None)
+    return found[0].begins if found else 0
 
 
 def _manifests(log: DeltaTable, limit: int | None) -> list[Manifest]:

@@ -17,6 +17,7 @@ FAST = {"verify_seconds": 1, "verify_whole_seconds": 20, "lake_trigger_seconds":
 PROCESSES = (*(name for name in LIVE if name != "api"), "lake", "verifier")
 
 
+@pytest.mark.longhaul
 def test_gold_and_live_agree_at_barriers_while_events_flow_and_a_wrong_number_is_found(settings):
     settings = settings.replace(**FAST)
     with Platform(settings, PROCESSES, preferred_ports=False) as platform:

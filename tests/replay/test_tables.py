@@ -47,7 +47,10 @@ class Checked:
         driver.manifest = driver.store.write(replace(driver.manifest, number=number), {table: row(number)})
 
 
-@pytest.mark.parametrize(("seed", "size", "tz"), [(21, 200, "America/New_York"), (22, 700, "UTC")])
+@pytest.mark.parametrize(
+    ("seed", "size", "tz"),
+    [pytest.param(21, 200, "America/New_York", marks=pytest.mark.longhaul), (22, 700, "UTC")],
+)
 def test_what_changed_is_compared_after_each_batch_and_everything_at_the_end(tmp_path, seed, size, tz):
     chance = random.Random(seed)
     checked = Checked(tmp_path, tz)

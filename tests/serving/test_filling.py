@@ -15,6 +15,7 @@ from serving.materializer.filling import Pieces
 from serving.store.keys import Keys
 from serving.store.store import Lost, Store, connect
 from streams.lake.place import lake_root
+from streams.live import attempt
 from tests.helpers import wait_for
 from tests.serving.test_materializer import Scene, materializer
 
@@ -82,7 +83,7 @@ def test_an_emptied_redis_gets_back_what_it_had_from_the_lake_and_the_rest_from_
         pytest.param("materializer.after_filled_letters", marks=pytest.mark.longhaul),
         pytest.param("materializer.after_filled_run", marks=pytest.mark.longhaul),
         "materializer.after_filled_run:7",
-        "materializer.after_founding",
+        pytest.param("materializer.after_founding", marks=pytest.mark.longhaul),
     ],
 )
 def test_a_kill_while_it_is_filled_changes_nothing(shop, failpoint):
@@ -167,7 +168,7 @@ def test_a_lake_that_has_little_is_not_begun_with(shop):
         assert shop.status()["filled_from"] is None
 
 
-def test_where_the_lake_comes_first_the_numbers_wait_for_it_and_verdicts_begin_behind_it(shop):
+def test_where_the_lake_comes_first_the_numbers_wait_for_it_and_verdicts_begin_behind_it(shop, monkeypatch):
     def decide(now: Generations) -> Changes:
         generation = replace(begin_generation(shop.settings, now.next_number()), lake_first=True)
         return {generation.name: generation.as_json()}
@@ -186,6 +187,7 @@ def test_where_the_lake_comes_first_the_numbers_wait_for_it_and_verdicts_begin_b
             lambda: shop.live.repeat_requested(0.5), 40, "the request for what is behind the lake"
         )
         assert wanted == manifest.until
+        monkeypatch.setattr(attempt, "OVERLAP", 3)
         assert shop.live.judge(wanted) < len(shop.emissions) / 4
         shop.caught_up()
         shop.rebuilt()

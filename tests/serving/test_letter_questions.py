@@ -140,6 +140,7 @@ def test_letters_that_are_written_again_count_once_and_the_newest_copy_stands(sh
     assert questions.copies("orders/1/99", within)[0] == []
 
 
+@pytest.mark.longhaul
 def test_generations_beside_each_other_have_letters_of_their_own_and_those_of_imports_both(shop, following):
     second = begin_beside(shop)
     write(shop, range(4))

@@ -173,7 +173,7 @@ def test_every_number_is_exact_at_the_end_of_the_topics(scene):
     [
         "materializer.before_commit:3",
         pytest.param("materializer.after_commit:3", marks=pytest.mark.longhaul),
-        "materializer.before_dead_letters:2",
+        pytest.param("materializer.before_dead_letters:2", marks=pytest.mark.longhaul),
         pytest.param("materializer.after_dead_letters:2", marks=pytest.mark.longhaul),
         "materializer.after_claim",
         pytest.param("materializer.after_founding", marks=pytest.mark.longhaul),
@@ -423,6 +423,7 @@ def test_changed_metrics_are_refused_with_the_way_out(scene):
     changed.close()
 
 
+@pytest.mark.longhaul
 def test_a_new_generation_starts_it_over(scene):
     scene.produce(scene.emissions)
     with materializer(scene.settings) as platform:

@@ -153,7 +153,7 @@ def orders(known_by: str) -> Iterator[Request]:
     "failpoint",
     [
         pytest.param(AROUND_VERSIONS[0], marks=pytest.mark.longhaul),
-        AROUND_VERSIONS[1],
+        pytest.param(AROUND_VERSIONS[1], marks=pytest.mark.longhaul),
         AROUND_DELIVERY[0],
         pytest.param(AROUND_DELIVERY[1], marks=pytest.mark.longhaul),
     ],

@@ -68,7 +68,6 @@ def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays
     plan = replays.http.get("/v1/replays/plan", timeout=120).json()
     assert (plan["number"], plan["base"], plan["changed"]) == (2, 1, [])
     for params, why in (
-        ({"table": "raw_orders"}, "made of the records themselves"),
         ({"metric": ["revenue", "profit"]}, "saw profit"),
         ({"table": "daily_sales"}, "to be recorded by which code g1 was made"),
     ):
