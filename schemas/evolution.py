@@ -24,6 +24,7 @@ READS = {
     "timestamp": {"timestamp-micros", "timestamp-millis"},
 }
 LOGICAL = {"decimal", "timestamp-micros", "timestamp-millis"}
+PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def projection(contract: Contract, writer: Mapping[str, Any]) -> dict[str, Sourc
     if writer.get("type") != "record":
         raise ContractError(f"{contract.topic}: expected an Avro record schema, saw {writer.get('type')!r}")
     fields = {spec["name"]: spec for spec in writer["fields"]}
+    if all(isinstance(spec["type"], list) for spec in writer["fields"]):
+        raise ContractError(
+            f"{contract.topic}: expected a field that is not optional; the schema has none, so a damaged record could "
+            "not be told from an empty one"
+        )
     aliased = {alias: spec["name"] for spec in writer["fields"] for alias in spec.get("aliases", ())}
     found: dict[str, Source | None] = {}
     for name, field in contract.fields.items():
@@ -116,15 +122,33 @@ def _fit_decimal(field: Field, value: Decimal) -> Decimal:
     return fitted
 
 
-def plain_schema(avro: Mapping[str, Any]) -> str:
-    """A schema by which times are read as whole numbers, so that no calendar can refuse one."""
+def plain_schema(avro: Mapping[str, Any], sources: Mapping[str, Source | None]) -> str:
+    """The same schema without logical types, so that no calendar and no library can refuse or change a value.
+
+    Money that is read keeps its type. Bytes are the same under both.
+    """
+    money = {source.name for source in sources.values() if source and source.kind == "decimal"}
     plain = json.loads(json.dumps(avro))
     for field in plain["fields"]:
-        kind = field["type"]
-        inner = kind[1] if isinstance(kind, list) and len(kind) == 2 else kind
-        if isinstance(inner, dict) and inner.get("logicalType", "").startswith("timestamp"):
-            field["type"] = [kind[0], inner["type"]] if isinstance(kind, list) else inner["type"]
+        field["type"] = _primitive(field["type"], field["name"] in money)
     return json.dumps(plain)
+
+
+def _primitive(kind: Any, is_money: bool) -> Any:
+    """An Avro type, and those inside it, without logical types."""
+    if isinstance(kind, list):
+        return [_primitive(each, is_money) for each in kind]
+    if not isinstance(kind, dict):
+        return kind
+    if kind.get("logicalType") == "decimal" and is_money:
+        return kind
+    bare = {name: value for name, value in kind.items() if name != "logicalType"}
+    for inner in ("items", "values"):
+        if inner in bare:
+            bare[inner] = _primitive(bare[inner], False)
+    if "fields" in bare:
+        bare["fields"] = [{**each, "type": _primitive(each["type"], False)} for each in bare["fields"]]
+    return bare["type"] if isinstance(bare["type"], str) and bare["type"] in PRIMITIVES else bare
 
 
 def backward_objections(older: Mapping[str, Any], newer: Mapping[str, Any]) -> list[str]:

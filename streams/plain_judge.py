@@ -118,7 +118,7 @@ def _reading(topic: str, avro: str) -> _Reading | None:
     try:
         schema = json.loads(avro)
         sources = projection(CONTRACTS[topic], schema)
-        plain = plain_schema(schema)
+        plain = plain_schema(schema, sources)
         return _Reading(fastavro.parse_schema(json.loads(plain)), sources, '"map"' in plain)
     except (ContractError, fastavro.schema.SchemaParseException, ValueError, KeyError, TypeError):
         return None

@@ -95,24 +95,28 @@ def read_schema(spark: SparkSession, contract: Contract, schema: RegisteredSchem
     """How to read a registered schema; says in the log why it cannot be read."""
     try:
         avro = json.loads(schema.avro)
-        writer, sources = plain_schema(avro), projection(contract, avro)
-        same = json.loads(writer) == json.loads(plain_schema(contract.avro))
+        sources = projection(contract, avro)
+        writer = plain_schema(avro, sources)
+        same = json.loads(writer) == json.loads(
+            plain_schema(contract.avro, projection(contract, contract.avro))
+        )
         # Without their unit, times look alike.
         if same and all(source and source.kind != "timestamp-millis" for source in sources.values()):
             return Reading(schema.schema_id, writer, sources, is_contract=True)
-        _try(spark, writer)
         reading = Reading(schema.schema_id, writer, sources)
-        _ = reading.required
-    except (ContractError, PySparkException, ValueError, KeyError, TypeError, StopIteration) as error:
+        _try(spark, contract, reading)
+    except (ContractError, PySparkException, ValueError, KeyError, TypeError) as error:
         _complain(contract.topic, schema.schema_id, str(error).partition("\n")[0])
         return Reading(schema.schema_id)
     return reading
 
 
-def _try(spark: SparkSession, writer: str) -> None:
-    """Raises PySparkException if Spark cannot read or write records of this schema."""
-    record = from_avro(F.lit(b"").cast("binary"), writer, PERMISSIVE)
-    _ = spark.range(0).select(to_avro(record, writer)).schema
+def _try(spark: SparkSession, contract: Contract, reading: Reading) -> None:
+    """Raises PySparkException if Spark cannot read, write or project records of this schema."""
+    record = from_avro(F.lit(b"").cast("binary"), reading.writer, PERMISSIVE)
+    read = spark.range(0).select(record.alias(reading.column))
+    again = to_avro(F.col(reading.column), reading.writer)
+    _ = read.select(again, reading.projected(contract), reading.misfit(contract)).schema
 
 
 @lru_cache(1_000)
