@@ -71,8 +71,11 @@ def _byte_lines(document: dict[str, Any], everything: bool) -> list[str]:
         if content is not None and content["fields"]:
             why = "decoded above" + (", as far as they can be" if content["problems"] else "")
         return ["", f"Its {kept:,} bytes are {why}; --bytes shows them."]
-    title = f"The first {len(shown)} of {kept:,} bytes" if hidden else f"All {kept:,} bytes that are kept"
+    if hidden < 0:
+        title = f"All {len(shown):,} bytes, from the source topic"
+    else:
+        title = f"The first {len(shown)} of {kept:,} bytes" if hidden else f"All {kept:,} bytes that are kept"
     lines = ["", title, *(f"  {row}" for row in hex_dump(shown, text=everything))]
-    if hidden:
+    if hidden > 0:
         lines.append("  the rest may hold personal data; --bytes shows it")
     return lines

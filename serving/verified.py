@@ -51,5 +51,10 @@ def document(found: Found | None, now: float) -> dict[str, Any] | None:
     return body | {"age_ms": max(0, round((now - found.at) * 1000))}
 
 
+def brief(found: Found, now: float) -> dict[str, Any]:
+    """The document without its offsets."""
+    return {name: value for name, value in document(found, now).items() if name != "offsets"}
+
+
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -79,10 +79,15 @@ class ControlReader:
         self.reader: Consumer = consumer(settings.kafka_bootstrap_servers, f"{topic}-reader")
         self.reader.assign([TopicPartition(topic, 0, ends[topic, 0])])
 
-    def repeat_requested(self, timeout: float) -> Offsets | None:
-        """The lowest offsets asked for by the requests that wait, or None after `timeout` seconds without one."""
+    def repeat_requested(self, timeout: float, *, since: float = 0.0) -> Offsets | None:
+        """The lowest offsets asked for by the requests that wait, or None after `timeout` seconds without one.
+
+        Those from before `since` (epoch seconds) are left aside.
+        """
         wanted: Offsets | None = None
-        for asked in self._requests(REPEAT, timeout):
+        for at, asked in self._requests(REPEAT, timeout):
+            if at < since:
+                continue
             before = wanted or {}
             both = before.keys() & asked.keys() if wanted is not None else asked.keys()
             # what one of them leaves out is wanted from its beginning
@@ -91,18 +96,19 @@ class ControlReader:
 
     def barriers_requested(self) -> list[Offsets]:
         """The barriers that have been asked for since the last call."""
-        return list(self._requests(BARRIER, 0))
+        return [asked for _, asked in self._requests(BARRIER, 0)]
 
     def close(self) -> None:
         self.reader.close()
 
-    def _requests(self, kind: str, timeout: float) -> Iterator[Offsets]:
+    def _requests(self, kind: str, timeout: float) -> Iterator[tuple[float, Offsets]]:
+        """When (epoch seconds) each was made, and what it asks for."""
         message = self.reader.poll(timeout)
         while message is not None:
             if not message.error():
                 asked = _offsets(message.value(), (kind,), self.generation)
                 if asked is not None:
-                    yield asked
+                    yield message.timestamp()[1] / 1000, asked
             message = self.reader.poll(0)
 
 

@@ -11,7 +11,7 @@ from dataflow.letter_text import letter_lines
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.errors import DataflowError, Terminal
+from schemas.errors import DataflowError, Terminal, Unavailable
 from serving.dead_letters import (
     LetterTopics,
     Wanted,
@@ -23,6 +23,7 @@ from serving.dead_letters import (
     served_letters,
     summarize,
     summary_rows,
+    whole_letter,
 )
 from serving.read.reader import iso_micros
 
@@ -132,6 +133,7 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
     """Everything about one dead letter: reasons, place, and the record decoded as far as it can be.
 
     Personal data is masked, and of bytes that cannot be decoded only the first 16 are shown, unless --bytes is given.
+    What a letter does not keep, because the record was too large, --bytes reads from the source topic.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
     topics = served_letters(settings)
@@ -142,8 +144,13 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
             f"{letter_id!r}. Expected an id such as "
             "orders/0/1234 (topic/partition/offset) or file:line; `dataflow dlq list` shows them."
         )
-    letter = copies[-1]
-    document = letter_document(letter, copies, content_of(settings, letter), all_bytes)
+    letter, whole = copies[-1], None
+    if all_bytes and letter.truncated and not letter.is_import:
+        try:
+            whole = whole_letter(settings, letter)
+        except Unavailable as error:
+            click.echo(f"only what the letter keeps can be shown: {error}", err=True)
+    document = letter_document(letter, copies, content_of(settings, whole or letter), all_bytes, whole)
     if as_json:
         print_json(document)
     else:

@@ -14,7 +14,7 @@ from serving.api.live.frames import parse_event_id
 from serving.api.live.response import LiveStream
 from serving.api.service import Service, Starting, service_of
 from serving.read import Rebuilding
-from serving.verified import document
+from serving.verified import brief, document
 
 router = APIRouter(tags=["state"])
 
@@ -51,10 +51,10 @@ async def status(request: Request) -> Response:
 async def verified_or_none(service: Service, now: float) -> dict[str, Any] | None:
     """What the verifier last found, without its offsets; None if that cannot be read."""
     try:
-        found = document(await service.verified(), now)
+        found = await service.verified()
     except Unavailable:
         return None
-    return None if found is None else {name: value for name, value in found.items() if name != "offsets"}
+    return found and brief(found, now)
 
 
 def state_of(error: DataflowError, service: Service) -> str:

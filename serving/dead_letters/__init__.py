@@ -11,6 +11,7 @@ from serving.dead_letters.original import hex_dump, key_text, shown_bytes
 from serving.dead_letters.reveal import Content, Writer, reveal, writers_of
 from serving.dead_letters.scan import Read, Wanted, copies_of, newest, read_letters, summarize
 from serving.dead_letters.topics import LetterTopics, served_letters
+from serving.dead_letters.whole import whole_letter
 
 __all__ = [
     "FILTERS",
@@ -38,5 +39,6 @@ __all__ = [
     "shown_bytes",
     "summarize",
     "summary_rows",
+    "whole_letter",
     "writers_of",
 ]

@@ -14,10 +14,17 @@ from serving.dead_letters.reveal import Content, reveal, writers_of
 
 
 def letter_document(
-    letter: DeadLetter, copies: Sequence[DeadLetter], content: Content | None, everything: bool
+    letter: DeadLetter,
+    copies: Sequence[DeadLetter],
+    content: Content | None,
+    everything: bool,
+    whole: DeadLetter | None = None,
 ) -> dict[str, Any]:
-    """All that is known of `letter`; `everything` includes the original bytes and the key, whatever they hold."""
-    shown = shown_bytes(letter, content, everything=everything)
+    """All that is known of `letter`; `everything` includes the original bytes and the key, whatever they hold.
+
+    `whole`: the letter with the bytes that it does not keep itself.
+    """
+    shown = shown_bytes(whole or letter, content, everything=everything)
     kept = len(letter.value or b"")
     return {
         **letter.as_json(),
@@ -25,7 +32,7 @@ def letter_document(
             {"rule": rule, "description": describe_reason(letter.source_topic, rule)}
             for rule in letter.reasons
         ],
-        "key": key_text(letter, everything=everything),
+        "key": key_text(whole or letter, everything=everything),
         "copies": len(copies),
         "content": content and content.as_json(),
         "bytes": {"kept": kept, "shown": len(shown), "hex": shown.hex()},

@@ -107,6 +107,8 @@ function take(event, data) {
     if (data.lag) Object.assign(view, { health: data, healthAt: at });
   } else if (event === "events") {
     view.events = data.events;
+  } else if (event === "verified") {
+    view.verified = data;
   } else if (event === "dead_letters") {
     letters.changed(data.more ? null : data.letters);
   }

@@ -12,11 +12,12 @@ export const DEAD_MS = 25_000; // two heartbeats missed: the connection is given
 //   detail     its reason                      heardAt   when anything came last, a heartbeat too
 //   snapshot   the newest numbers              shownAt   when they came
 //   health     freshness, lag, exactness, as_of          healthAt  when they came
-//   events     the records counted last
+//   events     the records counted last              verified  what a second computation found last, of a generation
 export function nothingKnown() {
   return {
     connected: false, why: "", state: "connecting", detail: "", heardAt: 0,
     snapshot: null, shownAt: 0, health: null, healthAt: 0, events: null,
+    verified: null,
   };
 }
 
@@ -60,14 +61,17 @@ export function freshness(view, now) {
   return told.freshness_ms === null ? Infinity : told.freshness_ms + (now - view.healthAt);
 }
 
-// The word of the second badge: whether the counts prove that nothing was lost or counted twice.
+// The word of the second badge: whether the counts prove that nothing was lost or counted twice, and whether a second
+// computation, if there was one, came to the same.
 export function proof(view, trusted) {
   if (trusted.state === "rebuilding") return { state: "rebuilding", word: "rebuilding" };
   if (view.health === null || !["live", "stale"].includes(trusted.state)) return { state: "unknown", word: "not known" };
   if (Object.keys(view.health.exactness.held).length > 0) return { state: "held", word: "held" };
-  return view.health.exactness.exact
-    ? { state: "exact", word: "exact" }
-    : { state: "inexact", word: "counts differ" };
+  if (!view.health.exactness.exact) return { state: "inexact", word: "counts differ" };
+  const told = view.verified;
+  return told?.generation === view.health.as_of.generation && told.verified.exact === false
+    ? { state: "inexact", word: "verified: differs" }
+    : { state: "exact", word: "exact" };
 }
 
 export function freshText(waiting, age) {

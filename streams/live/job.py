@@ -23,6 +23,7 @@ from schemas.errors import ContractError, Unavailable
 from streams.archive import plot
 from streams.control import ControlReader, last_needed
 from streams.lake.cuts import in_shares
+from streams.live.answering import Answering
 from streams.live.attempt import (
     Attempt,
     committed_at,
@@ -43,8 +44,6 @@ TICK_SECONDS = 0.5  # the longest time that a signal or an ended query waits to 
 WATCH_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between restarts of a query that fails
 STABLE_SECONDS = 60.0
-# A requester asks again while it waits; a request that the new attempt already answers must not start the next one.
-SETTLING_SECONDS = 15.0
 # Judged out of bronze at a time: so long a stop or a request waits, and so much is judged again after a kill.
 ARCHIVED_RECORDS = 100_000
 # The query outlives a broker that restarts; so does the driver.
@@ -64,7 +63,7 @@ class LiveJob:
         self.generation = current_generation(settings)
         self.directory: Path = settings.state_dir / "checkpoints" / self.generation.name
         self.attempt = load_attempt(self.directory)
-        self.answered: tuple[float, Offsets] | None = None  # when a repeat began here, and from where
+        self.answering = Answering(settings, self.generation)
         self.out_of_touch: float | None = None  # since when the world does not answer
         self.control = ControlReader(settings, self.generation.name)
         self.world = World(settings, self.generation)
@@ -126,6 +125,7 @@ class LiveJob:
         if not self.judge_archived() or not self.judge_slowly():
             return
         self.failpoints.hit("live.before_query_start")
+        self.answering.begins(committed_at(self.directory, self.attempt))
         query = start(
             self.spark,
             self.settings,
@@ -214,11 +214,13 @@ class LiveJob:
         wanted = self.attempt.starting or {}
         since = {at: wanted.get(at, self.generation.start(*at)) for at in self.generation.partitions()}
         self.begin(since)  # a query that was started already may have remembered where it began
+        judged = time.time()
         while not self.stop.asked:
             self.report.write("running")
             self.schemas_changed()
             first, end = source_bounds(self.settings, self.generation)
-            wanted = self.control.repeat_requested(0)
+            # A step may take a minute: who asked before its verdicts were there does not know of them.
+            wanted = self.control.repeat_requested(0, since=judged)
             # Who waits for what has not been judged yet is answered by going on, and not by beginning anew.
             if wanted is not None and any(wanted.get(at, 0) < offset for at, offset in since.items()):
                 since = starting_offsets(self.generation, wanted, first, end)
@@ -232,6 +234,7 @@ class LiveJob:
             self.failpoints.hit("live.before_step")
             write_range(self.spark, self.settings, self.generation, self.schemas, since, until)
             self.failpoints.hit("live.after_step")
+            judged = time.time()
             self.throttle.took(sum(until[at] - since[at] for at in since))
             since = until
             self.move_on(since)
@@ -307,21 +310,15 @@ class LiveJob:
             return False
         first, end = source_bounds(self.settings, self.generation)
         starting = starting_offsets(self.generation, wanted, first, end)
-        if self.answers(starting):
+        if self.answering.answers(self.attempt, starting):
             return False
         log.info("a repeat is asked for")
         self.schemas_changed()  # a record of a new one may be the reason
         self.failpoints.hit("live.before_store_attempt")
         self.begin(starting)
+        self.answering.requested()
         self.failpoints.hit("live.after_store_attempt")
-        self.answered = (time.monotonic(), starting)
         return True
-
-    def answers(self, starting: Offsets) -> bool:
-        """Whether the attempt that began a moment ago repeats all of this anyway."""
-        if self.answered is None or time.monotonic() - self.answered[0] > SETTLING_SECONDS:
-            return False
-        return all(offset >= self.answered[1][place] for place, offset in starting.items())
 
 
 def root_cause(error: StreamingQueryException) -> str:

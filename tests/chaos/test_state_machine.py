@@ -6,7 +6,6 @@ CHAOS_SEED what happens. A run of more than a minute has the lake and the verifi
 every look lake and live numbers are computed a second time.
 """
 
-import io
 import json
 import os
 import random
@@ -15,7 +14,6 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 
-import fastavro
 import pytest
 from redis import Redis, RedisError
 
@@ -26,6 +24,7 @@ from schemas.contract import CONTRACTS
 from schemas.errors import Unavailable
 from sources.codec import HEADER, MAGIC
 from sources.generator.emission import Intent
+from tests.chaos.evolving import CHANGES, encoded, next_version
 from tests.chaos.kit import PROVEN, Killer, World, world
 from tests.helpers import wait_for
 
@@ -35,8 +34,9 @@ PROVEN_SECONDS = 60
 LONGEST_HANG = 4.0
 # Of a topic, beyond the contract's. Each is planned for at every start of the live job, which takes longer with it;
 # after that producers of all versions go on side by side.
-MOST_VERSIONS = 5
+MOST_VERSIONS = 3
 STEPS = {"kill", "kill some", "hang", "flush", "restart", "produce", "evolve", "check"}
+STEPS |= {f"evolve: {kind}" for kind in CHANGES}
 FAST = {"lake_trigger_seconds": 1, "verify_seconds": 5}
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(int(SECONDS * 4) + 900)]
@@ -49,7 +49,7 @@ class Machine:
         self.world, self.chance = world, chance
         self.killer = Killer(world.platform, chance, world.victims)
         self.done: Counter[str] = Counter()
-        self.added: dict[str, list[dict]] = {topic: [] for topic in CONTRACTS}  # fields beyond the contract's
+        self.versions = {topic: [json.loads(each.avro_json)] for topic, each in CONTRACTS.items()}
 
     def flow(self) -> None:
         """Events flow while one to three things happen to the processes."""
@@ -101,19 +101,19 @@ class Machine:
         self.world.shop.produce(self.chance.randrange(1, 1_500))
 
     def evolve(self) -> None:
-        """A topic gets one more field, or has enough, and its next records are written with one of its schemas."""
-        self.note("evolve")
-        topic = self.chance.choice(("orders", "clickstream", "payments"))
-        fields = self.added[topic]
-        if len(fields) < MOST_VERSIONS:
-            fields.append({"name": f"extra_{len(fields)}", "type": ["null", "string"], "default": None})
+        """A topic's schema changes once more, or enough; its next records are written with one of its versions."""
+        topic = self.chance.choice(sorted(CONTRACTS))
+        versions = self.versions[topic]
+        if len(versions) <= MOST_VERSIONS:
+            had = {kind for kind in CHANGES if self.done[f"evolve: {kind}"]}
+            kind, schema = next_version(topic, versions[-1], len(versions), self.chance, had)
+            versions.append(schema)
         else:
-            fields = fields[: self.chance.randint(1, MOST_VERSIONS)]
-        schema = json.loads(CONTRACTS[topic].avro_json)
-        schema["fields"] += fields
+            kind, schema = "an older one", self.chance.choice(versions[1:])
+        self.note("evolve")
+        self.note(f"evolve: {kind}")
         registered = wait_for(lambda: self.registered(topic, schema), 120, "a registry that takes the schema")
         header = HEADER.pack(MAGIC, registered)
-        writer = fastavro.parse_schema(schema)
         with self.world.shop.producer() as producer:
             for emission in self.world.shop.take(200):
                 value = emission.value
@@ -121,9 +121,7 @@ class Machine:
                     Intent.MALFORMED,
                     Intent.RULE_BREAKING,
                 ):
-                    out = io.BytesIO()
-                    fastavro.schemaless_writer(out, writer, {**emission.event, fields[-1]["name"]: "x"})
-                    value = header + out.getvalue()
+                    value = header + encoded(schema, emission.event)
                 producer.produce_raw(emission.topic, emission.key, value)
 
     def registered(self, topic: str, schema: dict) -> int | None:

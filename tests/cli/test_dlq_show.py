@@ -73,6 +73,38 @@ def test_of_bytes_that_nobody_can_decode_only_the_first_are_shown_unless_asked_f
     assert bytes.fromhex(shown(shell, letter, "--bytes")["bytes"]["hex"]) == value
 
 
+def test_the_bytes_that_a_letter_does_not_keep_come_from_the_source_topic_while_it_has_them(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
+) -> None:
+    key, value = codec.encode("customers", customer())
+    value += b"." * 70_000
+    places: list[tuple[str, int, int]] = []
+    with EventProducer(
+        environment.kafka_bootstrap_servers,
+        environment.topic_prefix,
+        codec.schema_ids,
+        on_delivered=lambda *at: places.append(at),
+    ) as producer:
+        producer.produce_raw("customers", key, value)
+    [place] = places
+    size = len(key) + len(value)
+    letter = letters.write(place, value[:1_000], ["too_large"], key=key, size=size)
+    gone = letters.write(("customers", 0, 10**9), value[:1_000], ["too_large"], key=key, size=size)
+    letters.flush()
+    document = shown(shell, letter)
+    assert (document["truncated"], document["bytes"]["shown"]) == (True, 0)
+    assert nobody_is_named(shell.out)
+    document = shown(shell, letter, "--bytes")
+    assert document["truncated"]
+    assert (document["bytes"]["kept"], document["bytes"]["shown"]) == (1_000, len(value))
+    assert bytes.fromhex(document["bytes"]["hex"]) == value
+    assert shell.run("dlq", "show", letter, "--bytes") == OK
+    assert f"All {len(value):,} bytes, from the source topic" in shell.out
+    assert shell.run("dlq", "show", gone, "--bytes") == OK
+    assert "All 1,000 bytes that are kept" in shell.out
+    assert "only what the letter keeps can be shown" in shell.err
+
+
 def test_a_record_without_value_or_with_an_unknown_schema_says_so(
     shell: Shell, letters: DeadLetterWriter
 ) -> None:

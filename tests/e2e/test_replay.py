@@ -115,8 +115,8 @@ def running(tmp_path_factory):
     settings = isolated_settings(
         tmp_path_factory.mktemp("replay"),
         live_trigger_seconds=5,
-        lake_trigger_seconds=1,
-        verify_seconds=2,
+        lake_trigger_seconds=2,
+        verify_seconds=20,  # two of them that never rest would leave nothing of the machine to what they verify
         kafka_partitions=2,
     )
     with Platform(settings, ALL, preferred_ports=False) as platform:

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from infra.kafka import admin, log_bounds
+from serving.verified import Found, verified_key
 from tests.helpers import wait_for
 from tests.page.browser import Tab
 from tests.page.conftest import wait_live
@@ -137,6 +139,54 @@ def test_a_held_partition_is_named(page, shop):
     assert page.text("#proof-text").startswith("Held: 1 of 7 partitions")
     redis.delete(keys.held)
     page.wait("document.querySelector('#exact-word').textContent === 'exact'")
+
+
+def test_counts_that_do_not_add_up_are_told_with_their_partition(page, shop):
+    redis, keys = shop.folded.redis, shop.folded.keys
+    redis.hincrby(keys.counts, "orders/0/changed", 1)
+    try:
+        page.wait("document.querySelector('#exact-word').textContent === 'counts differ'")
+        page.js("document.querySelector('#exact').click()")
+        page.wait("document.querySelector('#proof-offsets tr') !== null")
+        told = {row[0]: row[3] for row in page.rows("#proof-offsets")}
+        assert told == {at: "differs" if at == "orders/0" else "exact" for at in told}
+        assert len(told) == 7
+        assert page.text("#proof-text") == "The counts do not add up to the offsets."
+    finally:
+        redis.hincrby(keys.counts, "orders/0/changed", -1)
+    page.wait("document.querySelector('#exact-word').textContent === 'exact'")
+
+
+def test_what_a_second_computation_found_otherwise_is_told_at_once(page, shop):
+    wrong = [{"table": "daily_sales", "missing": 2, "unexpected": 1}]
+    found = Found(exact=False, at=time.time() - 90, records=1_234, live=True, differences=wrong)
+    key = verified_key(shop.settings, "g1")
+    shop.folded.redis.set(key, found.to_json())
+    try:
+        page.wait("document.querySelector('#exact-word').textContent === 'verified: differs'")
+        page.js("document.querySelector('#exact').click()")
+        page.wait("document.querySelector('#proof-verified').textContent.includes('differs')")
+        assert page.text("#proof-text").startswith("Exact")
+        assert "1,234 records, lake and live numbers" in page.text("#proof-verified")
+        assert page.text("#proof-differences") == "daily_sales: 2 missing, 1 unexpected"
+        equal = replace(found, exact=True, differences=[])
+        shop.folded.redis.set(key, equal.to_json())
+        page.wait("document.querySelector('#exact-word').textContent === 'exact'")
+    finally:
+        shop.folded.redis.delete(key)
+
+
+def test_a_redis_that_does_not_answer_makes_the_numbers_unavailable_and_they_come_back(page, shop):
+    page.outage = True
+    fresh = colours(page)
+    shop.folded.redis.execute_command("CLIENT", "PAUSE", 9_000, "ALL")
+    until(page, "unavailable")
+    assert "The service cannot read:" in page.text("#notice")
+    assert page.text("#exact-word") == "not known"
+    assert [each for each in FIGURES if colours(page)[each] == fresh[each]] == []
+    until(page, "live", 30)
+    assert page.js("document.querySelector('#notice').hidden") is True
+    assert page.text("#exact-word") == "exact"
 
 
 def test_a_rebuild_is_shown_as_such_and_its_end_too(page, shop):

@@ -13,6 +13,7 @@ from serving.api.health import Health
 from serving.dead_letters.follow import Follower
 from serving.fold.newest import Counted
 from serving.read import Answer, AsOf, MetricQuery, Reader
+from serving.verified import Found
 
 SILENCE = 1.0  # seconds after which a listener looks whether it is still wanted
 SHORTEST_BACKOFF, LONGEST_BACKOFF = 0.1, 2.0
@@ -29,6 +30,8 @@ class Source(Protocol):
     def reader(self) -> Reader: ...
 
     async def read_health(self, queries: Sequence[MetricQuery] = ()) -> tuple[Answer, Health]: ...
+
+    async def verified(self) -> Found | None: ...
 
     async def read_newest(self, topics: Iterable[str], limit: int) -> tuple[AsOf, list[Counted]]: ...
 

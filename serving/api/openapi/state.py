@@ -106,7 +106,7 @@ LIVE: dict[int | str, Any] = {
     200: {
         "description": "`snapshot`: all live numbers, absolute, with an id; `state`: live, rebuilding or unavailable; "
         "`events`: the records counted last, as /v1/events/newest has them; `dead_letters`: how many there are, and "
-        "up to which offsets of their topics.",
+        "up to which offsets of their topics; `verified`: what a second computation found last, as /v1/status has it.",
         "content": {"text/event-stream": {"schema": STRING}},
     },
     **AUTH,

@@ -77,17 +77,20 @@ def locked(filled: Shop) -> Iterator[Running]:
 
 
 def document(**changes: Any) -> BaseSchema:
-    """Every route but the push stream, which does not end, and replays, which begin and remove generations.
-
-    tests/serving/api/test_live.py and test_replays.py look at those.
-    """
+    """Every route."""
     app = create_app(Settings.load({"DATAFLOW_ENV_FILE": ""}, **changes))
-    found = schemathesis.openapi.from_dict(app.openapi())
-    return found.exclude(path="/v1/live").exclude(path_regex="^/v1/replays")
+    return schemathesis.openapi.from_dict(app.openapi())
 
 
 def operations(**changes: Any) -> list[APIOperation]:
-    return [each.ok() for each in document(**changes).get_all_operations()]
+    """Those that do not begin and remove generations: test_openapi_replays.py does."""
+    found = document(**changes).exclude(path_regex="^/v1/replays")
+    return [each.ok() for each in found.get_all_operations()]
+
+
+def patience(operation: APIOperation) -> float | tuple[float, float]:
+    """Seconds for an answer; of the push stream, which does not end, what comes until nothing does for a while."""
+    return (30, 0.5) if operation.path == "/v1/live" else 30
 
 
 def few(examples: int, **more: Any) -> settings:
@@ -116,7 +119,7 @@ def test_every_answer_is_one_that_openapi_describes_and_what_is_wrong_is_refused
     @settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def conforms(case: Case) -> None:
-        case.call_and_validate(base_url=filled.url, checks=CHECKS, timeout=30)
+        case.call_and_validate(base_url=filled.url, checks=CHECKS, timeout=patience(operation))
 
     conforms()
 
@@ -133,7 +136,9 @@ def test_what_openapi_says_needs_a_key_is_refused_without_and_with_a_wrong_one(
     def conforms(case: Case) -> None:
         for name in ("Authorization", "X-API-Key"):  # which it makes up, too
             (case.headers or {}).pop(name, None)
-        answer = case.call_and_validate(base_url=locked.url, headers=headers, checks=checks, timeout=30)
+        answer = case.call_and_validate(
+            base_url=locked.url, headers=headers, checks=checks, timeout=patience(operation)
+        )
         statuses.add(answer.status_code)
 
     conforms()
