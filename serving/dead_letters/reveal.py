@@ -23,6 +23,7 @@ from serving.read.reader import iso_micros
 from sources.codec import HEADER, MAGIC
 
 MASK = "***"
+PLAIN = (int, float, Decimal, datetime)  # values that name nobody
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def writers_of(settings: Settings, letter: DeadLetter) -> dict[int, Writer]:
 def reveal(letter: DeadLetter, writers: Mapping[int, Writer]) -> Content:
     """The letter's record, decoded as far as it goes, personal data masked.
 
+    A text whose meaning only its producer knows is masked too, on a topic that has personal data.
+
     Where bytes are damaged, a field may hold what belongs into another one. So of a damaged record of a topic that has
     personal data only what is plainly none is shown: numbers, times, and ids and codes that fit their field's rules.
     """
@@ -97,18 +100,38 @@ def reveal(letter: DeadLetter, writers: Mapping[int, Writer]) -> Content:
         problems.append(f"only the first {len(value):,} of {letter.size:,} bytes are kept")
     read, faults = _read(value[HEADER.size :], writer)
     problems += faults
-    personal = {field["name"] for field in writer.avro["fields"] if field.get("pii")}
-    personal |= set(CONTRACTS[writer.topic].pii_fields)
+    personal, unheard_of = _personal(writer)
     sound = not problems or not (personal or CONTRACTS[letter.source_topic].pii_fields)
     fields, masked = {}, []
     for name, found in read.items():
         hidden = found is not None and (
-            name in personal or not (sound or _harmless(writer.topic, name, found))
+            name in personal
+            or (name in unheard_of and not isinstance(found, PLAIN))
+            or not (sound or _harmless(writer.topic, name, found))
         )
         fields[name] = MASK if hidden else _plain(found)
         if hidden:
             masked.append(name)
     return Content(writer, fields, tuple(masked), tuple(problems))
+
+
+def _personal(writer: Writer) -> tuple[set[str], set[str]]:
+    """The fields of a writer's schema that are personal data, and those of which only their producer knows whether.
+
+    What a field is called by its writer may be another name of the contract's. A topic that has personal data may have
+    more of it in a field that its contract has not heard of.
+    """
+    contract = CONTRACTS[writer.topic]
+    also = {alias: name for name, field in contract.fields.items() for alias in field.aliases}
+    personal, unheard_of = set(), set()
+    for spec in writer.avro["fields"]:
+        names = {spec["name"], *spec.get("aliases", ())}
+        names |= {also[name] for name in names if name in also}
+        if spec.get("pii") or names & set(contract.pii_fields):
+            personal.add(spec["name"])
+        elif not names & contract.fields.keys():
+            unheard_of.add(spec["name"])
+    return personal, unheard_of if contract.pii_fields else set()
 
 
 def _schema_id(value: bytes) -> int | None:
@@ -164,7 +187,7 @@ def _is_canonical(schema: Any, value: Any, data: bytes) -> bool:
 
 def _harmless(topic: str, name: str, value: Any) -> bool:
     """Whether a value of a damaged record tells nothing about a person, wherever its bytes came from."""
-    if isinstance(value, (int, float, Decimal, datetime)):
+    if isinstance(value, PLAIN):
         return True
     contract = CONTRACTS[topic]
     field = contract.fields.get(name)

@@ -79,7 +79,7 @@ def world(
     home: Path, seed: int, records: int = RECORDS, processes: Sequence[str] = LIVE, **settings: object
 ) -> Iterator[World]:
     """A platform of its own, caught up with its first records; the shop has so many in all."""
-    chosen = isolated_settings(home, live_trigger_seconds=5, **settings)
+    chosen = isolated_settings(home, **{"live_trigger_seconds": 5, **settings})
     with Platform(chosen, processes, preferred_ports=False) as platform:
         made = World(platform, seed, records)
         try:

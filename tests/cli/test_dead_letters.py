@@ -1,17 +1,20 @@
 """The pure parts of looking at dead letters: whose newest copy counts, and that damage discloses nobody."""
 
+import io
+import json
 import random
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.contract import CONTRACTS
 from serving.dead_letters import DeadLetter, Wanted, Writer, hex_dump, newest, reveal, scan, summarize
-from sources.codec import EventCodec
+from sources.codec import HEADER, MAGIC, EventCodec
 from tests.cli.kit import PERSONAL, customer, order
 from tests.sources.generator_kit import IDS
 
@@ -74,6 +77,36 @@ def test_no_lost_or_changed_byte_discloses_personal_data(topic: str) -> None:
         for each in damaged:
             content = reveal(letter(topic, each), WRITERS)
             assert not discloses(content.as_json()), (at, each)
+
+
+def test_nobody_is_named_by_a_producer_who_calls_it_otherwise() -> None:
+    """Fields renamed by alias and without a mark, and one that the contract has not heard of."""
+    schema = json.loads(CONTRACTS["customers"].avro_json)
+    specs = [{name: v for name, v in spec.items() if name != "pii"} for spec in schema["fields"]]
+    renamed = [
+        {**spec, "name": f"their_{spec['name']}", "aliases": [spec["name"]]}
+        if spec["name"] != "customer_id"
+        else spec
+        for spec in specs
+    ]
+    more = [
+        {"name": "nickname", "type": ["null", "string"], "default": None},
+        {"name": "tags", "type": {"type": "array", "items": "string"}, "default": []},
+        {"name": "visits", "type": "int", "default": 0},
+    ]
+    written = {**schema, "fields": [*renamed, *more]}
+    event = customer()
+    record = {spec["name"]: event.get((spec.get("aliases") or [spec["name"]])[0]) for spec in renamed}
+    record |= {"nickname": PERSONAL["email"], "tags": [PERSONAL["email"]], "visits": 7}
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(json.loads(json.dumps(written))), record)
+    value = HEADER.pack(MAGIC, 901) + body.getvalue()
+    content = reveal(letter("customers", value), {901: Writer("customers", 2, 901, written)})
+    assert content.problems == ()
+    assert not discloses(content.as_json())
+    assert {"their_email", "their_last_name", "nickname", "tags"} <= set(content.masked)
+    assert content.fields["their_country"] == event["country"]
+    assert content.fields["visits"] == 7
 
 
 def test_a_record_of_a_topic_without_personal_data_is_shown_as_far_as_it_goes() -> None:
