@@ -72,7 +72,7 @@ def _byte_lines(document: dict[str, Any], everything: bool) -> list[str]:
             why = "decoded above" + (", as far as they can be" if content["problems"] else "")
         return ["", f"Its {kept:,} bytes are {why}; --bytes shows them."]
     if hidden < 0:
-        title = f"All {len(shown):,} bytes, from the source topic"
+        title = f"All {len(shown):,} bytes, of which the letter keeps {kept:,}"
     else:
         title = f"The first {len(shown)} of {kept:,} bytes" if hidden else f"All {kept:,} bytes that are kept"
     lines = ["", title, *(f"  {row}" for row in hex_dump(shown, text=everything))]

@@ -14,6 +14,7 @@ from infra.settings import Settings
 from schemas.errors import DataflowError, Terminal, Unavailable
 from serving.dead_letters import (
     LetterTopics,
+    Originals,
     Wanted,
     content_of,
     copies_of,
@@ -23,7 +24,6 @@ from serving.dead_letters import (
     served_letters,
     summarize,
     summary_rows,
-    whole_letter,
 )
 from serving.read.reader import iso_micros
 
@@ -133,7 +133,7 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
     """Everything about one dead letter: reasons, place, and the record decoded as far as it can be.
 
     Personal data is masked, and of bytes that cannot be decoded only the first 16 are shown, unless --bytes is given.
-    What a letter does not keep, because the record was too large, --bytes reads from the source topic.
+    What a letter does not keep, because the record was too large, --bytes reads from the source topic or from bronze.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
     topics = served_letters(settings)
@@ -147,7 +147,8 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
     letter, whole = copies[-1], None
     if all_bytes and letter.truncated and not letter.is_import:
         try:
-            whole = whole_letter(settings, letter)
+            with Originals(settings) as originals:
+                whole = originals.whole(letter)
         except Unavailable as error:
             click.echo(f"only what the letter keeps can be shown: {error}", err=True)
     document = letter_document(letter, copies, content_of(settings, whole or letter), all_bytes, whole)

@@ -4,6 +4,7 @@ Reads the dead letters and, to decode, the registry. A re-drive writes source to
 """
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -26,7 +27,7 @@ from serving.api.letters.asked import (
 from serving.api.letters.scans import Limit, TooSlow
 from serving.api.problems import Problem, as_problem, bad_query
 from serving.api.service import Service, service_of
-from serving.dead_letters import DeadLetter, Read, content_of, letter_document, summary_rows
+from serving.dead_letters import DeadLetter, Originals, Read, content_of, letter_document, summary_rows
 from serving.dead_letters.redrive import Redriver
 from serving.dead_letters.reveal import MASK
 
@@ -101,9 +102,13 @@ def _document(service: Service, letter_id: str, everything: bool, within: Limit)
     copies, redriven = service.letters.copies(letter_id, within)
     if not copies:
         return None
-    newest_copy = copies[-1]
-    content = content_of(service.settings, newest_copy)
-    document = {**letter_document(newest_copy, copies, content, everything), "redriven": redriven}
+    newest_copy, whole = copies[-1], None
+    if everything and newest_copy.truncated and not newest_copy.is_import:
+        with Originals(service.settings) as originals, suppress(Unavailable):
+            whole = originals.whole(newest_copy)
+    content = content_of(service.settings, whole or newest_copy)
+    found = letter_document(newest_copy, copies, content, everything, whole)
+    document = {**found, "redriven": redriven}
     return document if everything else masked(newest_copy, document)
 
 

@@ -8,10 +8,10 @@ from serving.dead_letters.document import content_of, letter_document, summary_r
 from serving.dead_letters.filters import FILTERS, PARTITION_AT_MOST, BadFilter, parse_wanted
 from serving.dead_letters.letter import At, DeadLetter, Order, describe_reason
 from serving.dead_letters.original import hex_dump, key_text, shown_bytes
+from serving.dead_letters.originals import Originals
 from serving.dead_letters.reveal import Content, Writer, reveal, writers_of
 from serving.dead_letters.scan import Read, Wanted, copies_of, newest, read_letters, summarize
 from serving.dead_letters.topics import LetterTopics, served_letters
-from serving.dead_letters.whole import whole_letter
 
 __all__ = [
     "FILTERS",
@@ -22,6 +22,7 @@ __all__ = [
     "DeadLetter",
     "LetterTopics",
     "Order",
+    "Originals",
     "Read",
     "Wanted",
     "Writer",
@@ -39,6 +40,5 @@ __all__ = [
     "shown_bytes",
     "summarize",
     "summary_rows",
-    "whole_letter",
     "writers_of",
 ]

@@ -1,10 +1,10 @@
 """Puts dead letters back into their source topics, each exactly once, whatever is killed when.
 
 Reads the dead letters of the generation that it serves, the registry and, for letters that keep only a beginning, the
-source topics. Writes source topics and `<env>.events.redriven`, both in one Kafka transaction, so that a letter is
-marked if and only if its record is in. The marks are of the source topics, and so the same for all generations. A
-record put back is a new one at a new offset: the verdict on the old one stands, and versions and event ids decide what
-the new one changes.
+source topics or bronze. Writes source topics and `<env>.events.redriven`, both in one Kafka transaction, so that a
+letter is marked if and only if its record is in. The marks are of the source topics, and so the same for all
+generations. A record put back is a new one at a new offset: the verdict on the old one stands, and versions and event
+ids decide what the new one changes.
 """
 
 import json
@@ -27,9 +27,9 @@ from schemas.contract import CONTRACTS
 from schemas.errors import Unavailable
 from schemas.topics import REDRIVEN
 from serving.dead_letters.letter import DeadLetter, Place
+from serving.dead_letters.originals import Originals
 from serving.dead_letters.scan import Read, Wanted, read_letters
 from serving.dead_letters.topics import LetterTopics
-from serving.materializer.prober import Prober
 from streams.plain_judge import PlainJudge
 
 BATCH = 500  # letters in one transaction
@@ -80,14 +80,14 @@ class Redriver:
         finally:
             schemas.close()
         self._judge = PlainJudge(known, settings.max_event_bytes)
-        self._prober = Prober(settings)
+        self._originals = Originals(settings)
         self._failpoints = Failpoints(settings)
 
     def __enter__(self) -> "Redriver":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._prober.close()
+        self._originals.close()
 
     def plan(self, wanted: Wanted, *, hopeless: bool = False) -> Redrive:
         """What there is to put back: letters whose records would be accepted now, all if `hopeless`. Changes nothing.
@@ -159,7 +159,7 @@ class Redriver:
 
     def _source_record(self, letter: DeadLetter) -> tuple[bytes | None, bytes | None] | None:
         try:
-            record = self._prober.record(letter.source_topic, letter.source_partition, letter.source_offset)
+            record = self._originals.record(letter)
         except Unavailable:
             return None
         return record.key(), record.value()

@@ -99,7 +99,7 @@ def test_the_bytes_that_a_letter_does_not_keep_come_from_the_source_topic_while_
     assert (document["bytes"]["kept"], document["bytes"]["shown"]) == (1_000, len(value))
     assert bytes.fromhex(document["bytes"]["hex"]) == value
     assert shell.run("dlq", "show", letter, "--bytes") == OK
-    assert f"All {len(value):,} bytes, from the source topic" in shell.out
+    assert f"All {len(value):,} bytes, of which the letter keeps 1,000" in shell.out
     assert shell.run("dlq", "show", gone, "--bytes") == OK
     assert "All 1,000 bytes that are kept" in shell.out
     assert "only what the letter keeps can be shown" in shell.err

@@ -5,6 +5,7 @@ import json
 import os
 import random
 from collections import Counter
+from datetime import datetime
 from decimal import Decimal
 
 import fastavro
@@ -158,12 +159,14 @@ def agreed(spark, contract, schema, chance, record_of):
     emissions, _ = history(ALL_UP)
     topic = contract.topic
     events = [e.event for e in emissions if e.topic == topic and not reasons(topic, e.key, e.value)][:400]
-    writer, records = fastavro.parse_schema(json.loads(json.dumps(schema))), []
-    for event in events:
-        out = io.BytesIO()
-        fastavro.schemaless_writer(out, writer, record_of(schema, event, chance))
-        value = mutated(HEADER.pack(MAGIC, 901) + out.getvalue(), chance)
-        records.append((event[contract.key].encode(), value))
+    writer, records, whole = fastavro.parse_schema(json.loads(json.dumps(schema))), [], {}
+    for n, event in enumerate(events):
+        out, record = io.BytesIO(), record_of(schema, event, chance)
+        fastavro.schemaless_writer(out, writer, record)
+        value = HEADER.pack(MAGIC, 901) + out.getvalue()
+        records.append((event[contract.key].encode(), mutated(value, chance)))
+        if records[-1][1] == value and says(schema, record, event):
+            whole[n] = event
     known = [
         RegisteredSchema(IDS[topic], 1, contract.avro_json),
         RegisteredSchema(901, 2, json.dumps(schema)),
@@ -181,8 +184,38 @@ def agreed(spark, contract, schema, chance, record_of):
             assert row.reasons == expected
         assert (row.event and row.event.asDict()) == (event and canonical(contract, event))
         kinds["refused" if expected else "accepted"] += 1
+        if row.offset in whole:
+            # Neither judge is asked: what was sent is what has to be read.
+            assert row.event.asDict() == as_sent(contract, whole[row.offset])
+            kinds["whole"] += 1
     assert kinds["accepted"] > len(records) // 3
     assert kinds["refused"] > len(records) // 20
+    assert kinds["whole"] == len(whole) > len(records) // 4
+
+
+def says(schema, record, event):
+    """Whether the record has all that the event has, each field under one of its names."""
+    found = {
+        name: spec["name"] for spec in schema["fields"] for name in (spec["name"], *spec.get("aliases", ()))
+    }
+    return all(name in found and record[found[name]] == value for name, value in event.items())
+
+
+def as_sent(contract, event):
+    """The event as a verdict has it, without any reading of bytes."""
+    return {
+        name: money(field, value)
+        if isinstance(value := event.get(name), Decimal)
+        else micros(value)
+        if isinstance(value, datetime)
+        else value
+        for name, field in contract.fields.items()
+        if not field.pii
+    }
+
+
+def money(field, value):
+    return int(value.scaleb(field.scale))
 
 
 def canonical(contract, event):

@@ -59,7 +59,13 @@ LETTER_PARAMETERS = {
             "schema": STRING,
             "description": "topic/partition/offset, slashes and all, or file:line.",
         },
-        parameter("bytes", {**BOOLEAN, "description": "With the original bytes and key; scope admin."}),
+        parameter(
+            "bytes",
+            {
+                **BOOLEAN,
+                "description": "With the original bytes, also what the letter does not keep; scope admin.",
+            },
+        ),
     ]
 }
 

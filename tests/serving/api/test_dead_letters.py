@@ -213,6 +213,29 @@ def test_a_form_of_another_site_puts_nothing_back(own_api: Running) -> None:
         assert_problem(answer, 415, "unsupported-media-type")
 
 
+def test_bytes_that_the_letter_does_not_keep_come_from_the_source(
+    own_api: Running, environment: Settings
+) -> None:
+    codec, places = EventCodec(schema_ids(environment)), []
+    key, value = codec.encode("customers", customer())
+    with EventProducer(
+        environment.kafka_bootstrap_servers,
+        environment.topic_prefix,
+        codec.schema_ids,
+        on_delivered=lambda *at: places.append(at),
+    ) as producer:
+        producer.produce_raw("customers", key, value)
+    letters, size = DeadLetterWriter(environment), len(key) + len(value)
+    names = [
+        letters.write(place, value[:40], ["too_large"], key=key, size=size)
+        for place in (places[0], ("customers", 0, 10**6))
+    ]
+    letters.flush()
+    found = [own_api.get(f"{LETTERS}/{name}?bytes=true").json()["bytes"] for name in names]
+    assert [bytes.fromhex(each["hex"]) for each in found] == [value, value[:40]]
+    assert [each["kept"] for each in found] == [40, 40]
+
+
 def test_records_go_back_once_and_only_if_it_is_no_dry_run(own_api: Running, environment: Settings) -> None:
     codec, letters = EventCodec(schema_ids(environment)), DeadLetterWriter(environment)
     good = [codec.encode("orders", order(n)) for n in range(3)]
