@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,12 @@ DECIDING = {
         "streams/limits.py",
         "streams/live/outputs.py",
     ),
-    "fold": ("serving/fold/*.py", "serving/materializer/admission.py", "serving/materializer/writer.py"),
+    "fold": (
+        "serving/fold/*.py",
+        "serving/materializer/admission.py",
+        "serving/materializer/operations.py",
+        "serving/materializer/writer.py",
+    ),
     "lake": (
         "streams/lake/batch.py",
         "streams/lake/outcomes.py",
@@ -71,20 +77,24 @@ def here(settings: Settings) -> Code:
 
 
 def keep(settings: Settings) -> Code:
-    """The same, copied unless there is a copy already."""
+    """The same, copied unless there is a copy already, which counts as made now. Raises OSError."""
     found = here(settings)
     target = directory(settings, found.digest)
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+    with suppress(FileNotFoundError):
+        os.utime(target)
+        return found
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+    try:
         for package in PACKAGES:
             shutil.copytree(ROOT / package, draft / package, ignore=LEFT_OUT)
         if OWN_DIRECTORY:
             shutil.copytree(OWN_DIRECTORY, draft / OWN, ignore=LEFT_OUT)
-        try:
-            draft.rename(target)
-        except OSError:  # somebody else was faster
-            shutil.rmtree(draft)
+        draft.rename(target)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+        if not target.exists():  # else somebody else was faster
+            raise
     return found
 
 

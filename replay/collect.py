@@ -16,7 +16,9 @@ from infra.code import directory
 from infra.failpoints import Failpoints
 from infra.generations import Generation, Generations, State, change_generations, read_generations
 from infra.kafka import TIMEOUT, admin
+from infra.runtime.platform import BOUND
 from infra.runtime.run_state import read_run
+from infra.runtime.spec import State as ProcessState
 from infra.settings import Settings
 from replay.errors import ReplayError
 from schemas.errors import Unavailable
@@ -24,8 +26,10 @@ from serving.store.removal import remove_generation
 from streams.lake.manifest import newest_manifest
 from streams.lake.place import DRAFT, lake_root
 
-ENDING_SECONDS = 90.0  # for a generation's processes
+ENDING_SECONDS = 180.0  # for a generation's processes
+ENDED = {str(ProcessState.STOPPED), str(ProcessState.DONE)}
 POLL_SECONDS = 0.2
+CODE_KEPT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -103,19 +107,21 @@ def check_not_needed(settings: Settings, now: Generations, number: int) -> None:
 def _await_end(settings: Settings, generation: Generation) -> None:
     """Raises Unavailable while its processes do not end: they would make again what is removed."""
     deadline = time.monotonic() + ENDING_SECONDS
-    while left := _processes(settings, generation):
+    while left := unended(settings, generation):
         if time.monotonic() > deadline:
             raise Unavailable(f"the processes {', '.join(left)} have not ended: try again when they have")
         time.sleep(POLL_SECONDS)
 
 
-def _processes(settings: Settings, generation: Generation) -> list[str]:
+def unended(settings: Settings, generation: Generation) -> list[str]:
+    """Its processes on this machine that run, or will again."""
     run = read_run(settings.state_dir)
     if run is None or not run.is_alive():
         return []
-    return [
-        row["name"] for row in run.processes if row["name"].endswith(f"@{generation.name}") and row["pid"]
-    ]
+    # One that waits to be started again has no process now, and has one soon.
+    beside = [row["name"] for row in run.processes if row["name"].endswith(f"@{generation.name}")]
+    first = [row["name"] for row in run.processes if row["name"] in BOUND and row["state"] not in ENDED]
+    return beside + (first if run.serves == generation.number else [])
 
 
 def _delete_topics(settings: Settings, generation: Generation) -> tuple[str, ...]:
@@ -141,13 +147,24 @@ def _delete_directories(settings: Settings, generation: Generation, now: Generat
     if "://" not in root:
         places += [Path(root), Path(root + DRAFT)]
     code = now.known[generation.number].code
-    used = {each.code["digest"] for each in now.known.values() if each.code and each.state is not State.GONE}
-    if code and code["digest"] not in used:
-        places.append(directory(settings, code["digest"]))
+    if code and code["digest"] not in used_code(settings):
+        places += _older(directory(settings, code["digest"]), CODE_KEPT_SECONDS)
     gone = [place for place in places if place.exists()]
     for place in gone:
         shutil.rmtree(place)
     return tuple(str(place) for place in gone)
+
+
+def used_code(settings: Settings) -> set[str]:
+    """Digests of the copies of code that generations, or the platform of this machine, run by."""
+    known, run = read_generations(settings).known.values(), read_run(settings.state_dir)
+    used = {each.code["digest"] for each in known if each.code and each.state is not State.GONE}
+    return used | ({run.code} if run is not None and run.is_alive() and run.code else set())
+
+
+def _older(place: Path, seconds: float) -> list[Path]:
+    """Nothing for a copy that was made, or asked for, just now: whoever did that has yet to record its use."""
+    return [place] if place.exists() and time.time() - place.stat().st_mtime > seconds else []
 
 
 def known_gone(settings: Settings) -> list[int]:

@@ -41,7 +41,7 @@ class Kept:
 
 def kept_of(found: Comparison) -> Kept:
     """What a promote has to know of a comparison: what is only in one, or is declared otherwise, differs too."""
-    differing = {each.title: 0.0 for each in (*found.only_one, *found.only_other)}
+    differing = {each.name: 0.0 for each in (*found.only_one, *found.only_other)}
     for each in found.relations:
         if not each.equal:
             share = each.tally.differing / max(each.tally.one, each.tally.other, 1)

@@ -20,6 +20,7 @@ from serving.generation_progress import Progress
 # A generation that follows is some hundred records behind at a high rate, and its lake some seconds.
 NUMBERS_BEHIND = 5_000
 VERIFIED_WITHIN = 3600.0  # seconds
+DIFFED_WITHIN = 24 * 3600.0  # seconds
 READY = str(ProcessState.READY)
 
 
@@ -97,6 +98,16 @@ def check_reached(progress: Progress, ends: Offsets) -> None:
         )
 
 
+def check_lake_reached(progress: Progress, told: Offsets) -> None:
+    """Its tables are functions of all that the live generation's were when somebody asked."""
+    missing = sum(max(0, offset - progress.lake.get(at, 0)) for at, offset in told.items())
+    if missing:
+        raise ReplayError(
+            f"expected the lake of {progress.generation} to have come to where the live one is, and {missing:,} "
+            "records are missing: wait until it has; `dataflow replay status` tells how far it is"
+        )
+
+
 def check_judging(verdicts: int, progress: Progress, held: int) -> None:
     """`verdicts` were ever written to its judged topic, and the topics hold offsets (`held`) to give some on.
 
@@ -134,12 +145,18 @@ def check_verified(progress: Progress, now: float, may_be_missing: bool = False)
         )
 
 
-def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards) -> None:
+def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now: float) -> None:
     name = recorded.generation.name
     if kept is None:
         raise ReplayError(
             f"expected somebody to have looked at the difference between the live generation and {name}: `dataflow "
             "replay diff` shows it; --undiffed goes without"
+        )
+    if now - kept.at > DIFFED_WITHIN:
+        raise ReplayError(
+            f"expected somebody to have looked at the difference between the live generation and {name} within the "
+            f"last day, and that was {(now - kept.at) / 86_400:.1f} days ago: `dataflow replay diff` shows what it is "
+            "by now; --undiffed goes without"
         )
     affects = (recorded.plan or {}).get("affects", {})
     expected = {*affects.get("tables", ()), *affects.get("views", ()), *affects.get("metrics", ())}

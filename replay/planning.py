@@ -139,10 +139,13 @@ def live_of(now: Generations) -> Generation:
     return now.live_generation
 
 
-def refuse_second(now: Generations) -> None:
-    """Raise ReplayError while another generation is being filled, or may still become the live one."""
-    others = [n for n in now.running() if n not in (now.live, now.before)]
-    if others:
+def refuse_second(now: Generations, number: int | None = None) -> None:
+    """Raise ReplayError while another generation than `number` is being filled, or may still become the live one.
+
+    What a rollback goes back to may always follow.
+    """
+    others = [n for n in now.running() if n not in (now.live, now.before, number)]
+    if others and (number is None or number != now.before):
         raise ReplayError(
             f"expected no other replay, and generation g{others[0]} is one: `dataflow replay promote g{others[0]}` or "
             f"`dataflow replay cancel g{others[0]}`, then try again"

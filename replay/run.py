@@ -62,6 +62,8 @@ def set_state(settings: Settings, number: int, state: State) -> None:
             raise ReplayError(
                 f"expected a generation that is not live, and g{number} is: promote another one first"
             )
+        if state is State.RUNNING:
+            refuse_second(now, number)
         return {} if found.state is state else {f"g{number}/state": {"state": state}}
 
     change_generations(settings, decide)

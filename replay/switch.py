@@ -28,12 +28,16 @@ from replay.guards import (
     check_caught_up,
     check_difference,
     check_judging,
+    check_lake_reached,
     check_reached,
     check_running,
     check_verified,
 )
 from replay.planning import live_of
+from replay.run import set_state
 from serving.generation_progress import Progress, read_progress
+from streams.lake.manifest import newest_manifest
+from streams.lake.place import lake_root
 
 POLL_SECONDS = 0.5
 FOLLOWS_WITHIN = 30.0  # seconds
@@ -52,8 +56,9 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
     check_caught_up(progress)
     check_verified(progress, time.time(), guards.unverified)
     if not guards.undiffed:
-        check_difference(kept_difference(settings, base.number, number), found, guards)
-    wait_until_it_follows(settings, found.generation, progress.ends, FOLLOWS_WITHIN)
+        check_difference(kept_difference(settings, base.number, number), found, guards, time.time())
+    told = newest_of(settings, base)
+    wait_until_it_follows(settings, found.generation, progress.ends, told, FOLLOWS_WITHIN)
     return switch(settings, base.number, number, pause_old)
 
 
@@ -76,9 +81,9 @@ def rollback(
         )
     before = now.of(now.before)
     if before.state is State.PAUSED:
-        change_generations(settings, lambda _: {f"g{now.before}/state": {"state": State.RUNNING}})
+        set_state(settings, now.before, State.RUNNING)
     ends = read_progress(settings, before.generation).ends
-    wait_until_it_follows(settings, before.generation, ends, patience, told)
+    wait_until_it_follows(settings, before.generation, ends, newest_of(settings, base), patience, told)
     return switch(settings, base.number, now.before, pause_old)
 
 
@@ -86,10 +91,11 @@ def wait_until_it_follows(
     settings: Settings,
     generation: Generation,
     ends: Offsets,
+    in_lake: Offsets,
     patience: float,
     told: Callable[[Progress], None] = lambda _: None,
 ) -> None:
-    """Until its numbers have come to `ends`, its lake nearly, and its API can answer.
+    """Until its numbers have come to `ends`, its lake to `in_lake`, and its API can answer.
 
     Raises ReplayError after `patience` seconds.
     """
@@ -104,11 +110,18 @@ def wait_until_it_follows(
             held = sum(now.values()) - sum(first.values())
             check_judging(verdicts_of(settings, generation), progress, held)
             check_reached(progress, ends)
+            check_lake_reached(progress, in_lake)
             return
         except ReplayError:
             if time.monotonic() > deadline:
                 raise
         time.sleep(POLL_SECONDS)
+
+
+def newest_of(settings: Settings, generation: Generation) -> Offsets:
+    """What the tables of a generation are functions of now; nothing without a lake."""
+    manifest = newest_manifest(lake_root(settings, generation.name))
+    return manifest.until if manifest else {}
 
 
 def verdicts_of(settings: Settings, generation: Generation) -> int:

@@ -15,8 +15,10 @@ from dataflow.replay_text import Told, plan_text
 from infra.code import here
 from infra.generations import State, read_generations
 from infra.runtime.errors import NotRunning
-from infra.runtime.run_state import read_run, running_settings
+from infra.runtime.logs import Logs
+from infra.runtime.run_state import failing, read_run, running_settings
 from infra.settings import Settings
+from replay.errors import ReplayError
 from replay.guards import NUMBERS_BEHIND
 from replay.plan import Plan
 from replay.planning import check_room, plan_replay
@@ -165,6 +167,7 @@ def status_command(settings: Settings, as_json: bool) -> None:
             row |= read_progress(settings, each.generation).as_json()
             plan = each.plan and Plan.from_json(each.plan)
             row["changed"] = list(plan.changed) if plan else []
+            row["failing"] = failing(settings.state_dir, each.generation.name)
         rows.append(row)
     if as_json:
         print_json(
@@ -183,7 +186,7 @@ def status_command(settings: Settings, as_json: bool) -> None:
             (
                 row["generation"],
                 "live" if row["live"] else "before" if row["generation"] == f"g{now.before}" else "",
-                row["state"],
+                f"{', '.join(row['failing'])} failed" if row.get("failing") else row["state"],
                 row.get("numbers_behind"),
                 row.get("lake_behind"),
                 row.get("manifest"),
@@ -206,10 +209,18 @@ def check_supervised(settings: Settings) -> None:
 
 
 def follow(settings: Settings, number: int, show: Callable[[str], None]) -> None:
-    """Show how far it is until it has caught up."""
+    """Show how far it is until it has caught up. Raises ReplayError if one of its processes cannot go on."""
     told = Told(show)
     while True:
-        progress = read_progress(settings, read_generations(settings).of(number).generation)
+        generation = read_generations(settings).of(number).generation
+        if failed := failing(settings.state_dir, generation.name):
+            tail = Logs(settings.state_dir / "logs").tail(failed[0])
+            raise ReplayError(
+                f"expected the processes of {generation.name} to run, and {', '.join(failed)} failed. The end of "
+                f"{failed[0]}'s log:\n{tail}\nThe live generation is as it was. `dataflow replay cancel "
+                f"{generation.name}` removes what there is of this one"
+            )
+        progress = read_progress(settings, generation)
         told(progress)
         if progress.manifest is not None and progress.behind <= NUMBERS_BEHIND:
             return

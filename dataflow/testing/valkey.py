@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import msgpack
 
+from serving.store.functions import function
+
 Hash = dict[bytes, bytes]
 LARGEST = 2**63 - 1
 RUN_ID = "memory"
@@ -52,7 +54,7 @@ class MemoryValkey:
         return _Pipeline(self)
 
     def fcall(self, name: str, number: int, *keys: str) -> int:
-        if name != "dataflow_claim":
+        if name != function("claim"):
             raise NotImplementedError(f"{name} is no function that this double has")
         epoch = int(self.hget(keys[0], "epoch") or 0) + 1
         self._hash(keys[0])[b"epoch"] = b"%d" % epoch
@@ -61,9 +63,9 @@ class MemoryValkey:
     def execute_command(self, command: str, name: str, number: int, *arguments: Any) -> Any:
         """FCALL and FCALL_RO."""
         functions = {
-            "dataflow_commit": self._commit,
-            "dataflow_fetch": self._fetch,
-            "dataflow_read": self._read,
+            function("commit"): self._commit,
+            function("fetch"): self._fetch,
+            function("read"): self._read,
         }
         return functions[name](arguments[:number], arguments[number:])
 

@@ -48,6 +48,7 @@ class Fleet:
         self._paces: dict[int, int] = {}  # how fast a replay may go, in records a second
         self._standing = False  # the base processes are stopped, because their generation pauses or is gone
         self._beside: dict[int, list[str]] = {}
+        self._leaving: set[int] = set()  # some of whose processes may be gone, or were never there
         self._client: AdminClient | None = None
         self._seen: int | None = None
         self._stopped = threading.Event()
@@ -59,6 +60,16 @@ class Fleet:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    @property
+    def number(self) -> int | None:
+        """The generation that the processes serve which were there from the start."""
+        return self._number
+
+    @property
+    def code(self) -> str:
+        """Digest of the code that this platform runs, and binds a generation to that says nothing else."""
+        return self._code.digest
 
     def base_env(self) -> Mapping[str, str]:
         """What binds a base process to its generation and code. Raises Unavailable, GenerationError."""
@@ -123,10 +134,12 @@ class Fleet:
 
     def _fit(self, now: Generations) -> None:
         running = now.running()
-        for number in [each for each in self._beside if each not in running]:
+        for number in [each for each in self._beside if each not in running or each in self._leaving]:
+            self._leaving.add(number)
             for name in self._beside[number]:
                 self._supervisor.remove(name)
             del self._beside[number]
+            self._leaving.discard(number)
         if self._number in running:
             if self._standing:
                 self._let_go()
@@ -140,9 +153,12 @@ class Fleet:
         for number in running:
             if number != self._number and number not in self._beside:
                 specs = self._specs_of(number)
+                # Whatever comes of it, the next look knows which to take away.
+                self._beside[number] = [spec.name for spec in specs]
+                self._leaving.add(number)
                 for spec in specs:
                     self._supervisor.add(spec)
-                self._beside[number] = [spec.name for spec in specs]
+                self._leaving.discard(number)
                 self._log.info("generation g%d runs beside g%s", number, self._number)
 
     def _halt(self) -> None:

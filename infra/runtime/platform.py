@@ -201,13 +201,17 @@ class Platform:
         """The processes of one generation; its API is to be seen on the port `preview`, too."""
         wanted, java = set(self._wanted), find_java(self.settings.java_home)
         # The second Spark starts when the live numbers are there: both at once would delay them.
-        after_lake, after_verifier = wanted & {"bootstrap", "live"}, wanted & {"bootstrap", "lake"}
+        needs = {name: f"{name}{serves.suffix}" for name in ("live", "lake") if name in wanted}
+        needs |= {name: name for name in ("bootstrap",) if name in wanted}
+        after_lake, after_verifier = (
+            tuple(needs[name] for name in ("bootstrap", which) if name in needs) for which in ("live", "lake")
+        )
         made = {
             "live": lambda: jobs.live_spec(self.settings, java, serves),
             "materializer": lambda: jobs.materializer_spec(self.settings, serves),
             "api": lambda: jobs.api_spec(self.settings, self._door, serves, preview),
-            "lake": lambda: jobs.lake_spec(self.settings, java, tuple(after_lake), serves),
-            "verifier": lambda: jobs.verifier_spec(self.settings, tuple(after_verifier), serves),
+            "lake": lambda: jobs.lake_spec(self.settings, java, after_lake, serves),
+            "verifier": lambda: jobs.verifier_spec(self.settings, after_verifier, serves),
         }
         return [make() for name, make in made.items() if name in wanted]
 
@@ -239,6 +243,8 @@ class Platform:
             self.url,
             addresses,
             as_rows(processes),
+            self._fleet and self._fleet.number,
+            self._fleet and self._fleet.code,
         )
         write_run(self.settings.state_dir, run)
         self._on_change(processes)

@@ -17,12 +17,14 @@ import psutil
 
 from infra.runtime.child import signal_group
 from infra.runtime.errors import AlreadyRunning, NotRunning
+from infra.runtime.spec import State
 from infra.runtime.supervisor import ProcessInfo
 from infra.settings import Settings
 
 # In the environment of every process of a run, and so of everything that these start.
 RUN_VARIABLE = "DATAFLOW_RUN"
 NAME = "run.json"
+IN_VAIN = 8  # restarts
 # What a run decides and every command needs: the addresses of what is embedded.
 SERVICE_ADDRESSES = ("kafka_bootstrap_servers", "kafka_schema_registry", "redis_host")
 ADDRESSES = (*SERVICE_ADDRESSES, "redis_port", "api_host", "api_port")
@@ -34,7 +36,10 @@ START_FAILED = signal.SIGUSR1
 
 @dataclass(frozen=True)
 class Run:
-    """A run as run.json tells it. `addresses` are values of Settings."""
+    """A run as run.json tells it. `addresses` are values of Settings.
+
+    `serves`: the generation of those processes that are not named after one. `code`: digest of what the platform runs.
+    """
 
     run: str
     pid: int
@@ -44,6 +49,8 @@ class Run:
     url: str | None
     addresses: dict[str, str | int | None]
     processes: list[dict]
+    serves: int | None = None
+    code: str | None = None
 
     def is_alive(self) -> bool:
         """Whether its supervisor still runs."""
@@ -63,6 +70,18 @@ def read_run(state_dir: Path) -> Run | None:
         return Run(**json.loads((state_dir / NAME).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def failing(state_dir: Path, generation: str) -> list[str]:
+    """The processes of a generation beside the first one that have failed for good, or begin again and again."""
+    run = read_run(state_dir)
+    rows = run.processes if run is not None and run.is_alive() else []
+    return [
+        row["name"]
+        for row in rows
+        if row["name"].endswith(f"@{generation}")
+        and (row["state"] == State.FAILED or (row["state"] == State.BACKOFF and row["restarts"] >= IN_VAIN))
+    ]
 
 
 def running_settings(settings: Settings, needs: tuple[str, ...] = SERVICE_ADDRESSES) -> Settings:

@@ -21,10 +21,11 @@ from infra.runtime.child import Child, Watchdog, group_members, signal_group
 from infra.runtime.errors import StartFailed, SupervisionEnded
 from infra.runtime.logs import Logs
 from infra.runtime.spec import ProcessSpec, State
-from schemas.errors import DataflowError
+from schemas.errors import DataflowError, Unavailable
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 STABLE_S = 60.0
+KILLED_WITHIN_S = 30.0
 BUSY_TICK_S, IDLE_TICK_S, ROTATE_EVERY_S = 0.03, 0.1, 5.0
 UP = (State.READY, State.DONE)
 SETTLED = (*UP, State.FAILED, State.STOPPED)
@@ -119,14 +120,15 @@ class Supervisor:
     def wait_ready(self, names: Iterable[str], timeout: float, max_restarts: float = math.inf) -> None:
         """Wait until all of `names` are ready.
 
-        Raises StartFailed at once when any process has failed for good, or one of `names` was restarted more than
-        `max_restarts` times; else after `timeout` seconds.
+        Raises StartFailed at once when one of them, or one that they need, has failed for good, or one of `names` was
+        restarted more than `max_restarts` times; else after `timeout` seconds.
         """
         names = set(names)
+        needed = names.union(*(self._needs(name) for name in names))
 
         def given_up(info: ProcessInfo) -> bool:
             in_vain = info.name in names and info.state not in UP and info.restarts > max_restarts
-            return info.state is State.FAILED or in_vain
+            return in_vain or (info.name in needed and info.state is State.FAILED)
 
         def settled(infos: list[ProcessInfo]) -> bool:
             return any(map(given_up, infos)) or all(info.state in UP for info in infos if info.name in names)
@@ -144,20 +146,26 @@ class Supervisor:
             )
 
     def stop_process(self, name: str) -> None:
-        """Stop one process in an orderly way and leave it stopped; returns when it has ended."""
-        self._call(lambda: self._hold(self._units[name]))
-        self.wait(lambda infos: any(i.name == name and i.pid is None for i in infos), 60)
+        """Stop one process in an orderly way and leave it stopped; returns when it has ended.
+
+        Raises Unavailable if it does not end, SIGKILL after its deadline included.
+        """
+        patience = self._call(lambda: self._hold(self._units[name])) + KILLED_WITHIN_S
+        if not self.wait(lambda infos: any(i.name == name and i.pid is None for i in infos), patience):
+            raise Unavailable(f"{name} did not end within {patience:.0f} s")
 
     def start_process(self, name: str) -> None:
         """Let a stopped or failed process run again; returns at once."""
         self._call(lambda: self._let_go(self._units[name]))
 
     def add(self, spec: ProcessSpec) -> None:
-        """Supervise one process more."""
+        """Supervise one process more, unless there is one of that name."""
         self._call(lambda: self._take_in(spec))
 
     def remove(self, name: str) -> None:
-        """Stop one process in an orderly way and forget it."""
+        """Stop one process in an orderly way and forget it, if there is one of that name. Raises Unavailable."""
+        if not self._call(lambda: name in self._units):
+            return
         self.stop_process(name)
         self._call(lambda: self._forget(name))
 
@@ -322,10 +330,13 @@ class Supervisor:
         unit.child, unit.probe = None, None
 
     def _take_in(self, spec: ProcessSpec) -> None:
-        self._units[spec.name] = _Unit(spec)
-        self._learn()
+        if spec.name not in self._units:
+            self._units[spec.name] = _Unit(spec)
+            self._learn()
 
     def _forget(self, name: str) -> None:
+        if self._units[name].child is not None:
+            raise Unavailable(f"{name} has been started again")
         del self._units[name]
         self._learn()
 
@@ -334,10 +345,12 @@ class Supervisor:
         self._needed_by = {name: self._dependents(name) for name in self._units}
         self._tell()
 
-    def _hold(self, unit: _Unit) -> None:
+    def _hold(self, unit: _Unit) -> float:
+        """Returns how many seconds it may take to end."""
         unit.held = True
         if unit.child is None:
             self._set(unit, State.STOPPED)
+        return unit.spec.stop_deadline
 
     def _let_go(self, unit: _Unit) -> None:
         unit.held, unit.failures, unit.not_before = False, 0, 0.0
@@ -367,6 +380,11 @@ class Supervisor:
         with self._changed:
             self._published = infos
             self._changed.notify_all()
+
+    def _needs(self, name: str) -> set[str]:
+        """Everything that `name` needs, directly or through others."""
+        direct = {each for each in self._units[name].spec.after if each in self._units}
+        return direct.union(*(self._needs(each) for each in direct))
 
     def _dependents(self, name: str) -> set[str]:
         """Everything that needs `name`, directly or through others."""

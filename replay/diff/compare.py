@@ -113,7 +113,7 @@ def _in_turn(kinds: Collection[tuple], most: int) -> Iterator:
 def _only(mine: Mapping[tuple, Relation], others: Mapping[tuple, Relation]) -> Iterator[Only]:
     for identity, relation in mine.items():
         if identity not in others:
-            yield Only(relation.kind, relation.title, relation.doc, relation.rows)
+            yield Only(relation.kind, relation.name, relation.title, relation.doc, relation.rows)
 
 
 def _check_offsets(one: Index, other: Index) -> None:

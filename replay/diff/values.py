@@ -118,6 +118,7 @@ class Only:
     """A table or metric that one side has and the other has not."""
 
     kind: Literal["table", "metric"]
+    name: str
     title: str
     doc: str
     rows: int

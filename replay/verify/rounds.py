@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from redis import Redis
@@ -43,7 +44,7 @@ class Rounds:
         self._touched: Buckets = {}
         self._in_turn = InTurn()
         self._whole_at: float | None = None
-        self._suspicious = False
+        self._wrong = self._told_wrong()  # what differed, until everything is found equal again
 
     def close(self) -> None:
         self._verifier.close()
@@ -53,7 +54,7 @@ class Rounds:
         now = time.time()
         due = self._whole_at is None or now - self._whole_at >= self._settings.verify_whole_seconds
         # What was wrong and is not looked at again would seem to be right.
-        whole = due or self._suspicious
+        whole = due or self._wrong is not None
         try:
             seen, why = asyncio.run(self._seen(whole))
             verdict = self._verifier.check(seen, whole=whole, patience=PATIENCE, live=why)
@@ -63,12 +64,21 @@ class Rounds:
             found = Found(None, now, str(error), whole_at=self._whole_at)
         else:
             self._touched = self._verifier.touched
-            self._suspicious = not verdict.exact
             if whole and verdict.exact and verdict.live is None:
                 self._whole_at = now
             found = _found(verdict, now, self._whole_at)
+        found = upheld(found, self._wrong, whole)
+        self._wrong = found if found.exact is False else None
         self._tell(found)
         return found
+
+    def _told_wrong(self) -> Found | None:
+        """What a verifier before this one has found last, if something differed."""
+        try:
+            found = Found.from_json(self._redis.get(verified_key(self._settings, self._generation.name)))
+        except (RedisError, OSError, ValueError, TypeError):
+            return None
+        return found if found is not None and found.exact is False else None
 
     async def _seen(self, whole: bool) -> tuple[list[Seen], str | None]:
         numbers = LiveNumbers(self._settings, self._generation)
@@ -118,6 +128,18 @@ def run(settings: Settings, stop: StopRequest) -> None:
         if rounds is not None:
             rounds.close()
         redis.close()
+
+
+def upheld(found: Found, wrong: Found | None, whole: bool) -> Found:
+    """What is to be told after a round over everything (`whole`) or a part of it has `found` this.
+
+    What was `wrong` before stays so until everything is found equal: that it could not be compared again makes nothing
+    right.
+    """
+    if wrong is None or found.exact is False or (whole and found.exact and found.live):
+        return found
+    why = found.detail or "only what had changed was"
+    return replace(wrong, detail=f"since then not everything could be compared again: {why}")
 
 
 def _found(verdict: Verdict, at: float, whole_at: float | None) -> Found:

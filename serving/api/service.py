@@ -35,6 +35,7 @@ from serving.store.keys import Keys, place
 from serving.verified import Found, verified_key
 
 AS_OF_SECONDS = 1.0
+IN_LAKE = "lake:"  # marks what was told of the lake among what was told of live numbers
 
 
 class Starting(Unavailable):
@@ -94,11 +95,12 @@ class Service:
         if self._reader is None or self.kafka.generation is None:
             return {}
         topics = self.kafka.generation.topics
-        return {
+        numbers = {
             place(topics[topic].topic_id, p): offset
             for (topic, p), offset in self._reader.served.items()
             if topic in topics
         }
+        return numbers | {IN_LAKE + at: offset for at, offset in self.lake.told.offsets.items()}
 
     def remember(self, served: Mapping[str, int]) -> None:
         """What the process that answered before has told. Topics that are others by now are left out."""
@@ -109,6 +111,8 @@ class Service:
             at: served.get(place(generation.topics[at[0]].topic_id, at[1])) for at in generation.partitions()
         }
         self._reader.remember({at: offset for at, offset in told.items() if offset is not None})
+        in_lake = {at.removeprefix(IN_LAKE): o for at, o in served.items() if at.startswith(IN_LAKE)}
+        self.lake.told.remember(in_lake)
 
     @property
     def reader(self) -> Reader:

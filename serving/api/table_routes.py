@@ -17,6 +17,7 @@ from serving.api.answers import PROCESS, answer, unchanged
 from serving.api.auth import demand
 from serving.api.lake.asked import AsOfAsked, parse_as_of, parse_rows
 from serving.api.lake.cursor import Cursor
+from serving.api.lake.told import Told
 from serving.api.lake.work import Budget
 from serving.api.problems import Problem, bad_query
 from serving.api.query_string import named, whole_number
@@ -26,7 +27,7 @@ from serving.lake.progress import progress
 from serving.lake.question import Page, Question
 from serving.lake.question import answer as rows_of
 from serving.lake.reader import Lake, NoLake
-from serving.read import AsOf
+from serving.read import AsOf, Rebuilding
 from serving.read.reader import iso_micros
 from streams.lake.manifest import Manifest
 
@@ -53,13 +54,13 @@ async def tables(request: Request) -> Response:
         book = service.lake.book(generation)
 
         def facts(budget: Budget) -> Response | tuple[Manifest, dict[str, Any]]:
-            manifest = chosen(service.lake.lake(generation), asked)
+            manifest = chosen(service.lake.lake(generation), asked, service.lake.told)
             if (known := unchanged(request.headers, etag(manifest))) is not None:
                 return known
             return manifest, book.read(manifest, budget.may_go_on, budget.limited)
 
         found = await service.lake.run(facts)
-    except (NoLake, Starting) as error:
+    except (NoLake, Rebuilding, Starting) as error:
         body = [{**document, "facts": None} for document in documents]
         return answer({"tables": body, "detail": str(error), "as_of": None})
     if isinstance(found, Response):
@@ -100,7 +101,7 @@ async def rows(request: Request) -> Response:
 
     def page_of(budget: Budget) -> Response | tuple[Manifest, Page]:
         lake = service.lake.lake(generation)
-        manifest = chosen(lake, as_of)
+        manifest = chosen(lake, as_of, service.lake.told)
         if not asked.question.reveal and (known := unchanged(request.headers, etag(manifest))) is not None:
             return known
         return manifest, read_page(lake, manifest, asked.question, budget)
@@ -148,7 +149,7 @@ async def lake(request: Request) -> Response:
     )
     generation = generation_of(service)
     recent = await service.lake.recent(generation, limit)
-    newest, kafka = recent[0], service.kafka
+    newest, kafka = service.lake.told.check(recent[0]), service.kafka
     body = {
         **progress(newest, kafka.ends, time.time()),
         "stale": not kafka.is_fresh(time.monotonic()),
@@ -189,11 +190,11 @@ def generation_of(service: Service) -> str:
     return service.reader.generation
 
 
-def chosen(lake: Lake, asked: AsOfAsked) -> Manifest:
-    """Raises NoLake, NoSuchManifest."""
+def chosen(lake: Lake, asked: AsOfAsked, told: Told) -> Manifest:
+    """Raises NoLake, NoSuchManifest, Rebuilding."""
     if asked.number is not None:
         return lake.at(asked.number)
-    return lake.newest() if asked.time is None else lake.before(asked.time)
+    return told.newest(lake) if asked.time is None else lake.before(asked.time)
 
 
 def read_page(lake: Lake, manifest: Manifest, question: Question, budget: Budget) -> Page:

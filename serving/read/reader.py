@@ -19,6 +19,7 @@ from schemas.errors import DataflowError, Transient, Unavailable
 from schemas.metric import Active
 from schemas.metrics import DIMENSIONS
 from serving.read.query import Attributes, MetricQuery, evaluate, iso
+from serving.store.functions import function
 from serving.store.keys import Keys, parse_place
 
 NO_LISTS: Mapping[str, int] = {}
@@ -170,7 +171,7 @@ class Reader:
     async def _call(self, arguments: Sequence[str]) -> tuple[dict[str, str], dict[str, str], list[Any]]:
         try:
             meta, fences, *found = await self.redis.execute_command(
-                "FCALL_RO", "dataflow_read", 2, self.keys.meta, self.keys.fence, *arguments
+                "FCALL_RO", function("read"), 2, self.keys.meta, self.keys.fence, *arguments
             )
         except ResponseError as error:
             if "not found" in str(error).lower():

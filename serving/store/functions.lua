@@ -1,8 +1,9 @@
-#!lua name=dataflow
--- The only writer of a generation's keys. All or nothing: everything is compared before the first write.
+#!lua name=dataflow_VERSION
+-- The only writer of a generation's keys. All or nothing: everything is compared before the first write. VERSION is the
+-- digest of this text: processes of other code have functions of their own beside these.
 
 -- claim(meta): the caller becomes the one writer. Returns the new epoch. Whoever held an older one is fenced off.
-redis.register_function('dataflow_claim', function(keys, args)
+redis.register_function('dataflow_claim_VERSION', function(keys, args)
   return redis.call('HINCRBY', keys[1], 'epoch', 1)
 end)
 
@@ -31,12 +32,15 @@ end
 --   S field value …    set hash fields          D field …           delete hash fields
 --   A field delta …    add, and delete at zero  Z score member …    raise scores of a sorted set
 --   T score            drop scores up to it         L most value …      put at the head of a list, which keeps so many
--- Returns OK, or what does not match; RANGE and a field if a sum leaves 64 bits, and then nothing is written either.
+-- Returns OK, or what does not match; UNKNOWN and a letter that is none of these; RANGE and a field if a sum leaves 64 bits, and then nothing is written either.
 local function apply(fences, body)
   local moves, operations = unpack(cmsgpack.unpack(body))
   for _, move in ipairs(moves) do
     local fence = redis.call('HGET', fences, move[1])
     if fence ~= move[2] then return 'FENCE ' .. move[1] .. ' ' .. tostring(fence) end
+  end
+  for _, operation in ipairs(operations) do
+    if not string.find('SADZTL', operation[1], 1, true) then return 'UNKNOWN ' .. tostring(operation[1]) end
   end
   -- Sums first: they alone can fail, and an error does not take back what was written before it.
   for n, operation in ipairs(operations) do
@@ -82,7 +86,7 @@ local function other(meta, epoch, filling)
 end
 
 -- commit(meta, fence, channel; epoch, body): see `apply`.
-redis.register_function('dataflow_commit', function(keys, args)
+redis.register_function('dataflow_commit_VERSION', function(keys, args)
   local answer = other(keys[1], args[1]) or apply(keys[2], args[2])
   if answer == 'OK' then redis.call('PUBLISH', keys[3], '') end
   return answer
@@ -90,7 +94,7 @@ end)
 
 -- fill(meta, fence; epoch, filling, next, body): the same for one piece of many, of which the one before left meta's
 -- field `filling` as it is said, and this one leaves it as `next`. Nobody is told: nothing is shown yet.
-redis.register_function('dataflow_fill', function(keys, args)
+redis.register_function('dataflow_fill_VERSION', function(keys, args)
   local answer = other(keys[1], args[1], args[2]) or apply(keys[2], args[4])
   if answer == 'OK' then
     if args[3] == '' then redis.call('HDEL', keys[1], 'filling')
@@ -100,7 +104,7 @@ redis.register_function('dataflow_fill', function(keys, args)
 end)
 
 -- drop(meta; epoch, filling, n × key): the keys go.
-redis.register_function('dataflow_drop', function(keys, args)
+redis.register_function('dataflow_drop_VERSION', function(keys, args)
   local answer = other(keys[1], args[1], args[2])
   if answer then return answer end
   redis.call('UNLINK', unpack(args, 3))
@@ -109,7 +113,7 @@ end)
 
 -- fetch(; n × (key, field)): the values, nil where there is none.
 redis.register_function{
-  function_name = 'dataflow_fetch',
+  function_name = 'dataflow_fetch_VERSION',
   callback = function(keys, args)
     local found = {}
     for i = 1, #args, 2 do found[(i + 1) / 2] = redis.call('HGET', args[i], args[i + 1]) end
@@ -124,7 +128,7 @@ redis.register_function{
 --   L key n            the first n of a list
 --   N key field        members of a sorted set whose score is within `window` of meta's `field`: `field:window`
 redis.register_function{
-  function_name = 'dataflow_read',
+  function_name = 'dataflow_read_VERSION',
   callback = function(keys, args)
     local meta = redis.call('HGETALL', keys[1])
     local found = { meta, redis.call('HGETALL', keys[2]) }
@@ -151,7 +155,7 @@ redis.register_function{
 }
 
 -- versions(last; clock, seconds to remember, n × key of an event): a version for each, the same one for the same key.
-redis.register_function('dataflow_versions', function(keys, args)
+redis.register_function('dataflow_versions_VERSION', function(keys, args)
   local last = tonumber(redis.call('GET', keys[1]) or '0')
   local given = {}
   for i = 3, #args do

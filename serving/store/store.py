@@ -5,8 +5,6 @@ Writes only through the server-side functions of `functions.lua`, which compare 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import msgpack
 from redis import Redis
@@ -15,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 from infra.kafka import Offsets
 from infra.settings import Settings
 from schemas.errors import DataflowError, SettingsError, Terminal, Transient, Unavailable
+from serving.store.functions import LIBRARY, function
 from serving.store.keys import Keys, parse_place, place
 
 Argument = str | bytes | int
@@ -64,11 +63,6 @@ def connect(settings: Settings) -> Redis:
     )
 
 
-@cache
-def function_library() -> str:
-    return Path(__file__).with_name("functions.lua").read_text("utf-8")
-
-
 class Store:
     """One generation's keys, for its writer."""
 
@@ -78,10 +72,10 @@ class Store:
     def claim(self) -> Claimed:
         """Fence off every other writer and look at what is there. Raises Unavailable."""
         try:
-            self.redis.function_load(function_library(), replace=True)
+            self.redis.function_load(LIBRARY, replace=True)
             self._check_eviction()
             server = self.redis.info("server")["run_id"]
-            epoch = self.redis.fcall("dataflow_claim", 1, self.keys.meta)
+            epoch = self.redis.fcall(function("claim"), 1, self.keys.meta)
             with self.redis.pipeline() as pipe:
                 for key in (
                     self.keys.meta,
@@ -137,7 +131,7 @@ class Store:
             return []
         arguments = [part for where in places for part in where]
         try:
-            return self.redis.execute_command("FCALL_RO", "dataflow_fetch", 0, *arguments)
+            return self.redis.execute_command("FCALL_RO", function("fetch"), 0, *arguments)
         except (RedisError, OSError) as error:
             raise Lost(f"Redis does not answer: {error}") from error
 
@@ -184,7 +178,7 @@ class Store:
             raise Lost(f"Redis does not answer: {error}") from error
 
     def _drop(self, epoch: int, filling: str, keys: Sequence[bytes]) -> None:
-        self._call("dataflow_drop", [self.keys.meta], epoch, filling, *keys)
+        self._call(function("drop"), [self.keys.meta], epoch, filling, *keys)
 
     def fill(self, epoch: int, before: str, after: str, operations: Iterable[Operation]) -> None:
         """One piece of many: applied if Redis is as the piece before left it, which `before` names; see `commit`.
@@ -192,7 +186,7 @@ class Store:
         An empty `before` is that there was none, an empty `after` that there are no more. Raises OutOfRange, Lost.
         """
         body = packed({}, operations)
-        self._call("dataflow_fill", [self.keys.meta, self.keys.fence], epoch, before, after, body)
+        self._call(function("fill"), [self.keys.meta, self.keys.fence], epoch, before, after, body)
 
     def commit(
         self, epoch: int, ranges: Mapping[tuple[str, int], tuple[int, int]], operations: Iterable[Operation]
@@ -203,13 +197,13 @@ class Store:
         stands elsewhere, or if no answer came (then nobody knows whether it was applied; a claim tells).
         """
         keys = [self.keys.meta, self.keys.fence, self.keys.channel]
-        self._call("dataflow_commit", keys, epoch, packed(ranges, operations))
+        self._call(function("commit"), keys, epoch, packed(ranges, operations))
 
-    def _call(self, function: str, keys: Sequence[str], epoch: int, *arguments: Argument) -> None:
+    def _call(self, called: str, keys: Sequence[str], epoch: int, *arguments: Argument) -> None:
         try:
-            answer = self.redis.execute_command("FCALL", function, len(keys), *keys, epoch, *arguments)
+            answer = self.redis.execute_command("FCALL", called, len(keys), *keys, epoch, *arguments)
         except (RedisError, OSError) as error:
-            raise Lost(f"no answer to {function}: {error}") from error
+            raise Lost(f"no answer to {called}: {error}") from error
         if answer.startswith(b"RANGE"):
             raise OutOfRange(
                 f"a sum would leave 64 bits ({answer.decode()}): nothing is applied any more; find the amount in the "

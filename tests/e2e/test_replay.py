@@ -143,7 +143,7 @@ def test_a_changed_metric_is_replayed_compared_promoted_and_rolled_back_while_ev
 ):
     rest, settings = Rest(running.url), running.settings
     edited = Edited(tmp_path, settings)
-    shop = Shop(settings, 20_000)
+    shop = Shop(settings, 200_000)
     shop.produce(3_000)
     rest.at_ends(settings)
     wait_for(lambda: (newest_manifest(lake_root(settings, "g1")) or NONE).number, PATIENCE, "g1's lake")

@@ -58,7 +58,7 @@ def replay(settings: Settings, *arguments: str) -> dict:
 
 
 def all_up(platform: Platform, directory: Path) -> None:
-    Shop(platform.settings, 20_000, 77).produce(6_000)
+    Shop(platform.settings, 100_000, 77).produce(6_000)
 
 
 def excerpt(platform: Platform, directory: Path) -> None:

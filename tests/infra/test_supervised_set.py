@@ -31,6 +31,18 @@ def test_a_process_is_added_and_removed_while_the_others_run(start):  # noqa: F8
     running.supervisor.wait_ready(["second"], 10)
 
 
+def test_to_add_and_remove_again_does_no_harm(start):  # noqa: F811
+    running = start(shell("first", FOREVER))
+    running.supervisor.add(shell("second", FOREVER))
+    running.supervisor.wait_ready(["second"], 10)
+    pid = running.info("second").pid
+    running.supervisor.add(shell("second", FOREVER))
+    assert running.info("second").pid == pid
+    for _ in range(2):
+        running.supervisor.remove("second")
+    assert [info.name for info in running.supervisor.processes()] == ["first"]
+
+
 def test_what_binds_a_process_is_asked_for_at_each_start_and_tried_again(start, tmp_path):  # noqa: F811
     answers = iter(["no", "one", "two"])
 
@@ -53,7 +65,7 @@ class Known(Fleet):
 
     def __init__(self, supervisor, specs_of) -> None:
         self._base, self._specs_of, self._supervisor = ("base",), specs_of, supervisor
-        self._number, self._beside, self._standing = 1, {}, False
+        self._number, self._beside, self._standing, self._leaving = 1, {}, False, set()
         self._lock, self._log = threading.Lock(), logging.getLogger("fleet")
 
     def _bind(self, now: Generations) -> None:

@@ -144,6 +144,18 @@ def test_a_process_that_a_restart_cannot_mend_is_not_restarted_and_its_log_is_sh
     assert running.info("next").state is State.WAITING
 
 
+def test_what_has_failed_and_is_not_needed_stops_nobody_who_waits_for_others(start) -> None:
+    running = start(
+        shell("wrong", f"exit {EXIT_TERMINAL}", probe=never),
+        shell("needed", FOREVER),
+        shell("next", FOREVER, "needed"),
+    )
+    wait_for(lambda: running.info("wrong").state is State.FAILED, what="the failure")
+    running.supervisor.wait_ready(["next"], 10)
+    with pytest.raises(StartFailed, match="wrong did not become ready"):
+        running.supervisor.wait_ready(["next", "wrong"], 10)
+
+
 def test_a_start_that_fails_again_and_again_is_given_up_with_the_log(start) -> None:
     running = start(shell("crash", "echo 'the reason'; exit 1", probe=never), shell("next", FOREVER, "crash"))
     with pytest.raises(StartFailed, match=r"(?s)crash did not become ready.*3 restarts.*the reason"):

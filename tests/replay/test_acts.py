@@ -5,15 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
+import psutil
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from infra.bootstrap import bootstrap
-from infra.code import ROOT, here
-from infra.generations import State, change_generations, read_generations
+from infra.code import ROOT, directory, here, keep
+from infra.generations import Generation, State, change_generations, read_generations
 from infra.kafka import admin, identities
-from replay.collect import collect
+from infra.runtime.run_state import Run, write_run
+from replay.collect import collect, unended
 from replay.errors import ReplayError
 from replay.guards import Guards
 from replay.planning import plan_replay
@@ -22,6 +26,7 @@ from replay.switch import promote, rollback, switch
 from schemas.errors import GenerationError
 from serving.store.keys import Keys
 from serving.store.store import connect
+from tests.helpers import isolated_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -139,6 +144,68 @@ def test_what_a_promote_is_refused_for_is_told_before_anything_changes(world):
         rollback(world, 0)
     assert read_generations(world).live == now.live == 1
     assert outputs(world, generation) == {generation.judged_topic(world), generation.dead_letter_topic(world)}
+
+
+def test_one_that_pauses_does_not_go_on_beside_another(world):
+    begun(world)
+    set_state(world, 2, State.PAUSED)
+    begun(world)
+    with pytest.raises(ReplayError, match="generation g3 is one"):
+        set_state(world, 2, State.RUNNING)
+    assert states(world) == {1: "running", 2: "paused", 3: "running"}
+    set_state(world, 3, State.GONE)
+    set_state(world, 2, State.RUNNING)
+    set_state(world, 2, State.GONE)
+    with pytest.raises(GenerationError, match="g2 is gone"):
+        set_state(world, 2, State.RUNNING)
+
+
+def test_a_removal_waits_for_every_process_of_the_generation(tmp_path):
+    """Also for those that are not named after it, and those that are to be started again."""
+    settings = isolated_settings(tmp_path)
+    settings.state_dir.mkdir(parents=True)
+    me = psutil.Process()
+
+    def left(number: int, serves: int, **processes: str) -> list[str]:
+        rows = [
+            {"name": name.replace("_", "@"), "state": state, "pid": None} for name, state in processes.items()
+        ]
+        run = Run("x", me.pid, me.create_time(), "test", 0.0, None, {}, rows, serves)
+        write_run(settings.state_dir, run)
+        return unended(settings, Generation(number, {}))
+
+    assert left(1, 1, kafka="ready", live="stopped", lake="backoff", live_g2="ready") == ["lake"]
+    assert left(2, 1, kafka="ready", live="ready", live_g2="backoff", lake_g2="failed") == [
+        "live@g2",
+        "lake@g2",
+    ]
+    assert left(2, 1, kafka="ready", live="ready") == []
+
+
+def test_a_copy_of_code_that_is_used_or_was_asked_for_just_now_is_kept(world):
+    digest = keep(world).digest
+    copy = directory(world, digest)
+    assert begun(world).number == 2
+
+    def cancelled(number: int) -> bool:
+        """Whether its copy of the code goes with it."""
+        [removed] = collect(world, [number])
+        return str(copy) in removed.directories
+
+    # The live one runs by it, too.
+    old = time.time() - 3_600
+    os.utime(copy, (old, old))
+    assert not cancelled(2)
+    change_generations(world, lambda _: {"g1/code": {"digest": "another", "declared": {}}})
+    keep(world)
+    assert not cancelled(2)
+    os.utime(copy, (old, old))
+    me = psutil.Process()
+    run = Run("x", me.pid, me.create_time(), "test", 0.0, None, {}, [], 1, digest)
+    write_run(world.state_dir, run)
+    assert not cancelled(2)
+    write_run(world.state_dir, replace(run, code="another"))
+    assert cancelled(2)
 
 
 @pytest.mark.parametrize("failpoint", ["replay.after_gone", "replay.after_keys", "replay.after_topics"])

@@ -54,7 +54,7 @@ FOUND = Comparison(
     {("orders", 0): 1_200, ("orders", 1): 90},
     "EUR",
     (FACTS, SAME),
-    only_other=(Only("table", HARM, "New.", 5),),
+    only_other=(Only("table", "new", HARM, "New.", 5),),
     left_out=("product_rates",),
     settings=(("SHOP_TIMEZONE", "UTC", "Europe/Vienna"),),
     made_at=1_790_000_000.0,
@@ -127,7 +127,9 @@ def test_json_has_everything_with_exact_money():
         True,
         "b",
     )
-    assert told["only_in_other"] == [{"kind": "table", "title": HARM, "doc": "New.", "rows": 5}]
+    assert told["only_in_other"] == [
+        {"kind": "table", "name": "new", "title": HARM, "doc": "New.", "rows": 5}
+    ]
 
 
 class Seen(HTMLParser):

@@ -19,6 +19,7 @@ from replay.guards import (
     check_caught_up,
     check_difference,
     check_judging,
+    check_lake_reached,
     check_reached,
     check_running,
     check_verified,
@@ -26,6 +27,7 @@ from replay.guards import (
 from replay.plan import Estimate, Plan, Span, stages
 from replay.planning import check_room, live_of, refuse_second
 from replay.selection import Selection, affected_by, check_selection
+from replay.verify.rounds import upheld
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
 from schemas.views import VIEWS
@@ -34,6 +36,7 @@ from serving.verified import Found
 from tests.helpers import isolated_settings
 
 SPANS = (Span("orders", 0, 0, 40, 100), Span("orders", 1, 5, 0, 25), Span("reviews", 0, 0, 0, 0))
+NOW = 1_790_000_000.0  # seconds
 PLAN = Plan(
     2,
     1,
@@ -193,18 +196,43 @@ def test_a_generation_that_is_not_verified_is_not_promoted():
         )
 
 
+def test_what_was_found_wrong_stays_so_until_everything_is_found_equal():
+    wrong = Found(False, NOW, differences=[{"table": "orders"}])
+    equal, part = Found(True, NOW + 60, live=True), Found(True, NOW + 60, "no live numbers")
+    nothing = Found(None, NOW + 60, "Redis does not answer")
+    assert upheld(equal, None, False) is equal
+    assert upheld(equal, wrong, True) is equal
+    for found, whole in ((equal, False), (part, True), (nothing, True)):
+        told = upheld(found, wrong, whole)
+        assert (told.exact, told.at, told.differences) == (False, NOW, wrong.differences)
+        with pytest.raises(ReplayError, match="differs in orders"):
+            check_verified(progress(verified=told), NOW + 60, may_be_missing=True)
+    worse = Found(False, NOW + 60, differences=[{"table": "payments"}])
+    assert upheld(worse, wrong, True) is worse
+
+
+def test_a_lake_behind_the_live_one_is_not_promoted():
+    check_lake_reached(progress(lake=5), {("orders", 0): 9_995})
+    with pytest.raises(ReplayError, match=r"(?s)2\s+records are missing"):
+        check_lake_reached(progress(lake=5), {("orders", 0): 9_997})
+
+
 def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
     recorded = Recorded(generation(2), plan=PLAN.as_json())
-    seen = Kept(1, 2, time.time(), {"revenue": 0.04})
-    check_difference(Kept(1, 2, time.time(), {}), recorded, Guards())
-    check_difference(seen, recorded, Guards())
+    seen = Kept(1, 2, NOW, {"revenue": 0.04})
+    check_difference(Kept(1, 2, NOW, {}), recorded, Guards(), NOW)
+    check_difference(seen, recorded, Guards(), NOW)
+    with pytest.raises(ReplayError, match=r"within the last day, and that was 2.0 days ago"):
+        check_difference(seen, recorded, Guards(), NOW + 2 * 86_400)
     with pytest.raises(ReplayError, match="looked at the difference"):
-        check_difference(None, recorded, Guards())
+        check_difference(None, recorded, Guards(), NOW)
     with pytest.raises(ReplayError, match=r"only where the plan has changes \(revenue\).*in orders"):
-        check_difference(Kept(1, 2, 0.0, {"revenue": 0.01, "orders": 0.01}), recorded, Guards())
+        check_difference(Kept(1, 2, NOW, {"revenue": 0.01, "orders": 0.01}), recorded, Guards(), NOW)
     with pytest.raises(ReplayError, match=r"at most 5.0%.*revenue it is 60.0%.*--max-difference 0.600"):
-        check_difference(Kept(1, 2, 0.0, {"revenue": 0.6}), recorded, Guards())
-    check_difference(Kept(1, 2, 0.0, {"orders": 0.6}), recorded, Guards(most_differing=1.0, unexpected=True))
+        check_difference(Kept(1, 2, NOW, {"revenue": 0.6}), recorded, Guards(), NOW)
+    check_difference(
+        Kept(1, 2, NOW, {"orders": 0.6}), recorded, Guards(most_differing=1.0, unexpected=True), NOW
+    )
 
 
 def test_a_difference_is_kept_for_who_promotes(tmp_path):

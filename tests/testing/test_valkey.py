@@ -9,6 +9,7 @@ from redis import Redis
 
 from dataflow.testing.valkey import MemoryValkey
 from infra.settings import Settings
+from serving.store.functions import function
 from serving.store.keys import Keys
 from serving.store.store import Lost, Operation, OutOfRange, Store, connect
 
@@ -57,7 +58,7 @@ class Twins:
         return found
 
     def read(self, *arguments: str) -> list[Any]:
-        command = ("FCALL_RO", "dataflow_read", 2, self.keys.meta, self.keys.fence, *arguments)
+        command = ("FCALL_RO", function("read"), 2, self.keys.meta, self.keys.fence, *arguments)
         answers = []
         for server in self.servers:
             meta, fences, *found = server.execute_command(*command)

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from schemas.errors import Unavailable
 from serving.api.gathered import Gathered
-from serving.store.store import function_library
+from serving.store.functions import LIBRARY, function
 
 REMEMBERED_SECONDS = 7 * 86_400
 # Lua and the server's parser take more, but a call of this size takes 10 ms and holds up everybody.
@@ -42,13 +42,13 @@ class Versions:
         arguments = (1, self._prefix + "last", clock, REMEMBERED_SECONDS, *keys)
         try:
             try:
-                given = await self._redis.fcall("dataflow_versions", *arguments)
+                given = await self._redis.fcall(function("versions"), *arguments)
             except ResponseError as error:
                 if "not found" not in str(error).lower():
                     raise
                 # Redis is new or was emptied, and the materializer has not come to it yet.
-                await self._redis.function_load(function_library(), replace=True)
-                given = await self._redis.fcall("dataflow_versions", *arguments)
+                await self._redis.function_load(LIBRARY, replace=True)
+                given = await self._redis.fcall(function("versions"), *arguments)
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis, which gives versions, does not answer: {error}") from error
         return [int(version) for version in given]

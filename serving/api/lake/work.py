@@ -15,6 +15,7 @@ from typing import TypeVar
 import duckdb
 
 from infra.settings import Settings
+from serving.api.lake.told import Told
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.threads import in_thread
 from serving.lake.facts import FactBook
@@ -75,6 +76,7 @@ class LakeWork:
         self.seconds = SECONDS
         self._running: set[Budget] = set()
         self._reapers: set[asyncio.Task] = set()
+        self.told = Told()
         self._book: tuple[str, FactBook] | None = None
         self._look: tuple[tuple[str, int], float, asyncio.Task[list[Manifest]]] | None = None
 

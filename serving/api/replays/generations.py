@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from infra.generations import Generations, Recorded, State, read_generations
+from infra.runtime.run_state import failing
 from infra.settings import Settings
 from schemas.errors import DataflowError, Unavailable
 from serving.generation_progress import read_progress
@@ -48,6 +49,8 @@ def _document(settings: Settings, now: Generations, recorded: Recorded) -> dict[
         raise
     except DataflowError as error:
         return found | {"detail": str(error)}
+    if failed := failing(settings.state_dir, generation.name):
+        found["detail"] = f"{', '.join(failed)} failed, see the log"
     return found | {
         "progress": {k: v for k, v in progress.as_json().items() if k not in ("generation", "verified")},
         "verified": verified_document(progress.verified, time.time()),
