@@ -102,12 +102,25 @@ KEY: dict[int | str, Any] = {
     ),
     **AUTH,
 }
+# Of each event of the stream.
+_PUSHED: Schema = {
+    "type": "object",
+    "properties": {
+        "event": {
+            "type": "string",
+            "enum": ["snapshot", "state", "events", "dead_letters", "verified"],
+        },
+        "id": {**STRING, "description": "Of a snapshot: for Last-Event-ID."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 LIVE: dict[int | str, Any] = {
     200: {
         "description": "`snapshot`: all live numbers, absolute, with an id; `state`: live, rebuilding or unavailable; "
         "`events`: the records counted last, as /v1/events/newest has them; `dead_letters`: how many there are, and "
         "up to which offsets of their topics; `verified`: what a second computation found last, as /v1/status has it.",
-        "content": {"text/event-stream": {"schema": STRING}},
+        "content": {"text/event-stream": {"schema": _PUSHED}},
     },
     **AUTH,
     503: problem("No place for another client."),
