@@ -1,6 +1,7 @@
 """`dataflow schemas` says before it is registered whether a schema would do, and why not."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from dataflow.main import FAILED, OK, USAGE
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
+from tests.chaos.evolving import CHANGES, next_version
 from tests.cli.kit import Shell
 
 
@@ -46,6 +48,26 @@ def test_what_may_come_next_passes_and_is_registered_once(
     assert shell.run("schemas", "list", "--json") == OK
     [new] = [row for row in json.loads(shell.out)["schemas"] if row not in before]
     assert (new["topic"], new["version"], new["id"], new["objection"]) == ("orders", 2, *ids, None)
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_each_kind_of_change_that_old_records_are_read_with_passes(
+    shell: Shell, environment: Settings, tmp_path: Path, kind: str
+) -> None:
+    topic = "reviews"  # which has something for each kind
+    before = json.loads(CONTRACTS[topic].avro_json)
+    made, schema = next_version(topic, before, 1, random.Random(1), set(CHANGES) - {kind})
+    assert made == kind
+    file = tmp_path / "reviews.avsc"
+    file.write_text(json.dumps(schema))
+    assert checked(shell, str(file)) == (OK, {"topic": topic, "fits": True, "registry": [], "contract": None})
+    assert shell.run("schemas", "register", str(file)) == OK
+    # The way back is none: what was written with it is not read without it, or is, and then that passes too.
+    back = tmp_path / "back.avsc"
+    back.write_text(json.dumps(before))
+    status, document = checked(shell, str(back))
+    assert document["fits"] is (kind in ("added", "given a default"))
+    assert (status == OK) is document["fits"]
 
 
 def test_what_old_records_cannot_be_read_with_is_refused_with_the_reason(

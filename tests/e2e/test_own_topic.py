@@ -124,6 +124,11 @@ def test_the_page_in_the_browser_shows_the_metric(followed: Terminal, tmp_path: 
             tab.wait("document.querySelector('#more-returns-refunded')?.textContent === '$39.90'")
             assert tab.text("#more h3") == "Returns"
             assert (tab.text("#more-returns-parcels"), tab.text("#more-returns-refund_rate")) == ("2", "0.5")
+            tab.js("document.querySelector('#letters-open').click()")
+            tab.wait("document.querySelector('#letters-rows tr') !== null")
+            topics = tab.js("[...document.querySelector('#letters-topic').options].map((o) => o.value)")
+            assert topics == ["", "returns"]
+            assert "refund_only_when_refunded" in tab.rows("#letters-rows")[0]
             assert tab.errors() == []
     finally:
         browser.close()

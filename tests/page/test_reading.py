@@ -141,6 +141,34 @@ def test_a_screen_reader_finds_landmarks_headings_names_and_tables(page):
     assert page.js("document.documentElement.lang") == "en"
 
 
+@pytest.mark.parametrize(
+    ("opener", "dialog", "ready"),
+    [("#letters-open", "#letters", "#letters-text"), ("#exact", "#proof", "#proof-text")],
+)
+def test_a_screen_reader_finds_its_way_in_a_dialog(page, opener, dialog, ready):
+    page.js(f"document.querySelector('{opener}').click()")
+    page.wait(
+        f"document.querySelector('{dialog}').open && document.querySelector('{ready}').textContent !== ''"
+    )
+    nodes = page.send("Accessibility.getFullAXTree")["nodes"]
+    seen = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node.get("ignored") and "role" in node
+    ]
+    [name] = [name for role, name in seen if role == "dialog"]
+    assert name
+    asked = ("button", "region", "link", "textbox", "combobox", "checkbox", "spinbutton", "searchbox")
+    assert [role for role, name in seen if role in asked and not name] == []
+    # What lies behind a modal dialog is not there for a screen reader.
+    assert "banner" not in {role for role, _ in seen}
+    within = f"[...document.querySelector('{dialog}').querySelectorAll('table')]"
+    assert page.js(f"{within}.every((t) => t.querySelector('thead th[scope=col]'))") is True
+    page.press("Escape")
+    page.wait(f"!document.querySelector('{dialog}').open")
+    assert page.js("document.activeElement.id") == opener[1:]
+
+
 def test_numbers_that_change_announce_nothing(page):
     """Only the word of the state, and what somebody has asked for: a screen reader that read each figure would never
     end.
