@@ -28,7 +28,8 @@ from serving.store.store import connect
 from serving.verified import Found, verified_key
 from streams.stop import StopRequest
 
-PATIENCE = 30.0  # seconds for the lake to reach a barrier
+# Seconds for the lake to reach a barrier; more after rounds in which it did not, as on a machine that is busy.
+PATIENCE, LONGEST_PATIENCE = 30.0, 240.0
 TICK_SECONDS = 0.5
 TOLD = 10  # tables and metrics that differ are told of in full
 
@@ -43,6 +44,7 @@ class Rounds:
         self._verifier = Verifier(settings, generation)
         self._touched: Buckets = {}
         self._in_turn = InTurn()
+        self._patience = PATIENCE
         self._whole_at: float | None = None
         self._wrong = self._told_wrong()  # what differed, until everything is found equal again
 
@@ -57,13 +59,14 @@ class Rounds:
         whole = due or self._wrong is not None
         try:
             seen, why = asyncio.run(self._seen(whole))
-            verdict = self._verifier.check(seen, whole=whole, patience=PATIENCE, live=why)
+            verdict = self._verifier.check(seen, whole=whole, patience=self._patience, live=why)
         except DataflowError as error:
             if not isinstance(error, Transient):
                 raise
             found = Found(None, now, str(error), whole_at=self._whole_at)
         else:
             self._touched = self._verifier.touched
+            self._patience = PATIENCE if verdict.live is None else min(2 * self._patience, LONGEST_PATIENCE)
             if whole and verdict.exact and verdict.live is None:
                 self._whole_at = now
             found = _found(verdict, now, self._whole_at)

@@ -38,6 +38,10 @@ class Answering:
         self._began = None if committed else (time.monotonic(), self._ends())
         self._by_request, self._requested = self._requested, False
 
+    def failed(self) -> None:
+        """The query has failed: to begin elsewhere may be what mends it."""
+        self._began = None
+
     def answers(self, attempt: Attempt, wanted: Offsets) -> bool:
         """Whether it gives all verdicts from `wanted` on, or has just done so."""
         if self._began is None:

@@ -106,6 +106,7 @@ class LiveJob:
                 reason = root_cause(error)
                 log.error("the query failed and starts again: %s", reason)
                 self.report.failed(reason)
+                self.answering.failed()
                 pause = (
                     FIRST_PAUSE
                     if time.monotonic() - began > STABLE_SECONDS
