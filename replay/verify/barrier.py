@@ -4,6 +4,7 @@ Writes the control topic, reads manifests.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from confluent_kafka import Producer
@@ -41,7 +42,9 @@ class Barrier:
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 2}
         )
 
-    def reach(self, offsets: Offsets, patience: float) -> tuple[Manifest, bool]:
+    def reach(
+        self, offsets: Offsets, patience: float, given_up: Callable[[], bool] = lambda: False
+    ) -> tuple[Manifest, bool]:
         """The manifest whose offsets are `offsets`, and True; else the newest, when it was beyond them or time was up.
 
         Raises NoLake if there is no lake, Unavailable if the broker does not answer.
@@ -49,7 +52,7 @@ class Barrier:
         end = time.monotonic() + patience
         while True:
             found = self.look(offsets)
-            if found.reached or found.beyond or time.monotonic() > end:
+            if found.reached or found.beyond or time.monotonic() > end or given_up():
                 return found.manifest, found.reached
             self.ask(offsets)
             time.sleep(POLL_SECONDS)

@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 class Rounds:
     """One run of the verifier over one generation; ends with it."""
 
-    def __init__(self, settings: Settings, generation: Generation, redis: Redis) -> None:
+    def __init__(self, settings: Settings, generation: Generation, redis: Redis, stop: StopRequest) -> None:
+        self._stop = stop
         self._settings, self._generation, self._redis = settings, generation, redis
         self._verifier = Verifier(settings, generation)
         self._touched: Buckets = {}
@@ -59,7 +60,9 @@ class Rounds:
         whole = due or self._wrong is not None
         try:
             seen, why = asyncio.run(self._seen(whole))
-            verdict = self._verifier.check(seen, whole=whole, patience=self._patience, live=why)
+            verdict = self._verifier.check(
+                seen, whole=whole, patience=self._patience, live=why, given_up=lambda: self._stop.asked
+            )
         except DataflowError as error:
             if not isinstance(error, Transient):
                 raise
@@ -114,7 +117,7 @@ def run(settings: Settings, stop: StopRequest) -> None:
             if generation is None or current.number != generation.number:
                 if rounds is not None:
                     rounds.close()
-                rounds, generation = Rounds(settings, current, redis), current
+                rounds, generation = Rounds(settings, current, redis, stop), current
             write_status(settings.dataflow_status_file, "running", **_status(None))
             found = rounds.once()
             took = time.monotonic() - began

@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -98,6 +98,7 @@ class Verifier:
         whole: bool = True,
         patience: float = PATIENCE,
         live: str | None = None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> Verdict:
         """Compare the lake, and the answers in `seen`, which are in the order in which they were given.
 
@@ -106,7 +107,7 @@ class Verifier:
         """
         wanted = seen[-1].offsets if seen else None
         manifest, at_barrier = (
-            (self.lake.newest(), False) if wanted is None else self._barrier.reach(wanted, patience)
+            (self.lake.newest(), False) if wanted is None else self._barrier.reach(wanted, patience, given_up)
         )
         since = None if whole else self.verified
         found: list[Difference] = []
