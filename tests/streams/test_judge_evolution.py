@@ -143,7 +143,13 @@ def mutated(value, chance):
     )
 
 
-@pytest.mark.parametrize("name", EVOLUTIONS)
+# Each costs seconds, and the last test has all of them at once: these stand for the others in a short run.
+SHORT = ("a field added", "renamed by alias", "money with more digits", "a map added")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in SHORT else pytest.mark.longhaul) for n in EVOLUTIONS]
+)
 def test_the_judge_agrees_with_fastavro_on_records_of_another_schema_damaged_ones_too(spark, name):
     agreed(spark, CONTRACT, EVOLUTIONS[name], random.Random(f"{SEED} {name}"), random_record)
 

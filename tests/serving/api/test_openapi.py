@@ -116,7 +116,7 @@ def test_every_answer_is_one_that_openapi_describes_and_what_is_wrong_is_refused
         pytest.skip("it takes nothing that could be wrong")
 
     @seed(20_260_517)
-    @settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def conforms(case: Case) -> None:
         case.call_and_validate(base_url=filled.url, checks=CHECKS, timeout=patience(operation))
