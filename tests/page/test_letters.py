@@ -184,6 +184,22 @@ def test_what_a_record_holds_is_text_and_no_html(panel: Tab) -> None:
     assert panel.js("document.querySelector('#letters b')") is None
 
 
+def test_a_filter_and_a_re_drive_go_by_keyboard_alone(panel: Tab) -> None:
+    panel.wait("!document.querySelector('#redrive').hidden")
+    tab_to(panel, "letters-topic")
+    panel.press("ArrowDown")
+    panel.wait("document.querySelector('#letters-topic').value === 'customers'")
+    wait_text(panel, "#letters-text", "The newest 2, and there are no more")
+    tab_to(panel, "redrive-count")
+    panel.press("Enter")
+    panel.wait("document.activeElement.id === 'redrive-yes'")
+    tab_to(panel, "redrive-no")
+    panel.press("Enter")
+    panel.wait("document.querySelector('#redrive-confirm').hidden")
+    panel.press("Escape")
+    panel.wait("!document.querySelector('#letters').open")
+
+
 def test_records_go_back_only_once_they_are_counted_and_confirmed(panel: Tab, shop: Shop) -> None:
     settings = shop.settings
 
@@ -212,22 +228,6 @@ def test_records_go_back_only_once_they_are_counted_and_confirmed(panel: Tab, sh
     click(panel, "#redrive-count")
     wait_text(panel, "#redrive-text", "0 records of 2 would go back; 2 put back before")
     assert panel.js("document.querySelector('#redrive-confirm').hidden") is True
-
-
-def test_a_filter_and_a_re_drive_go_by_keyboard_alone(panel: Tab) -> None:
-    panel.wait("!document.querySelector('#redrive').hidden")
-    tab_to(panel, "letters-topic")
-    panel.press("ArrowDown")
-    panel.wait("document.querySelector('#letters-topic').value === 'customers'")
-    wait_text(panel, "#letters-text", "The newest 2, and there are no more")
-    tab_to(panel, "redrive-count")
-    panel.press("Enter")
-    panel.wait("document.activeElement.id === 'redrive-yes'")
-    tab_to(panel, "redrive-no")
-    panel.press("Enter")
-    panel.wait("document.querySelector('#redrive-confirm').hidden")
-    panel.press("Escape")
-    panel.wait("!document.querySelector('#letters').open")
 
 
 def test_those_of_a_range_go_back_though_they_would_be_refused_again_if_that_is_asked_for(
