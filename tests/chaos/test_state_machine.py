@@ -1,7 +1,7 @@
 """Everything that may happen, in random order, for as long as it is told: the numbers are exact at every look.
 
 A shop with all dials up produces (so there are duplicates, late, damaged and rule-breaking records), schemas evolve,
-processes are killed, hung or killed together, Redis is emptied. DATAFLOW_MACHINE_SECONDS sets how long (default 20),
+processes are killed, hung or killed together, Redis is emptied. DATAFLOW_MACHINE_SECONDS sets how long (default 10),
 CHAOS_SEED what happens. A run of more than a minute has the lake and the verifier too, among those that are hurt: at
 every look lake and live numbers are computed a second time.
 """
@@ -29,7 +29,7 @@ from tests.chaos.evolving import CHANGES, encoded, next_version
 from tests.chaos.kit import PROVEN, Killer, World, world
 from tests.helpers import wait_for
 
-SECONDS = float(os.environ.get("DATAFLOW_MACHINE_SECONDS", "20"))
+SECONDS = float(os.environ.get("DATAFLOW_MACHINE_SECONDS", "10"))
 # The lake costs two more Spark starts of seconds, and each look a second computation.
 PROVEN_SECONDS = 60
 LONGEST_HANG = 4.0

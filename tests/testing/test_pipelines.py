@@ -26,7 +26,7 @@ def events() -> Events:
     return Events(Clock(ARRIVAL), Ids())
 
 
-@pytest.fixture(params=["memory", "valkey", "live"])
+@pytest.fixture(params=["memory", pytest.param("valkey", marks=pytest.mark.longhaul), "live"])
 def pipeline(request: pytest.FixtureRequest, events: Events) -> Numbers:
     if request.param == "memory":
         return Offline(events)

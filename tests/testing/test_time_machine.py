@@ -78,6 +78,7 @@ def test_unchanged_code_gives_the_same_and_a_changed_metric_exactly_that_change(
     assert other.differences() == []
 
 
+@pytest.mark.longhaul
 def test_a_part_is_made_anew_out_of_the_live_lake(time_machine, tmp_path: Path):
     machine = time_machine(seed=5, records=900)
     machine.to(700)

@@ -44,8 +44,6 @@ KEYS = SecretStr(f"root:{SECRET}:admin")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # The server's threads, in this process, draw from `random` too.
-    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
 ]
 
 
