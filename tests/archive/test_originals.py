@@ -10,9 +10,8 @@ from schemas.errors import Unavailable
 from serving.dead_letters import Originals, Wanted, copies_of, served_letters
 from serving.dead_letters.redrive import Redriver
 from sources.codec import EventCodec
-from sources.producer import EventProducer
 from tests.archive.kit import age_out, fill_bronze
-from tests.cli.kit import DeadLetterWriter, customer
+from tests.cli.kit import DeadLetterWriter, customer, produced
 
 pytestmark = pytest.mark.slow
 
@@ -23,17 +22,9 @@ class Letter:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.generation: Generation = bootstrap(settings)
-        codec, places = EventCodec(schema_ids(settings)), []
-        self.record = codec.encode("customers", customer())
-        with EventProducer(
-            settings.kafka_bootstrap_servers,
-            settings.topic_prefix,
-            codec.schema_ids,
-            on_delivered=lambda *at: places.append(at),
-        ) as producer:
-            producer.produce_raw("customers", *self.record)
-        [self.place] = places
-        key, value = self.record
+        codec = EventCodec(schema_ids(settings))
+        key, value = self.record = codec.encode("customers", customer())
+        self.place = produced(settings, codec, "customers", key, value)
         letters = DeadLetterWriter(settings)
         size = len(key) + len(value)
         self.name = letters.write(self.place, value[:20], ["too_large"], key=key, size=size)

@@ -12,6 +12,8 @@ from confluent_kafka import Producer
 from dataflow.main import OK, main
 from infra.settings import Settings
 from schemas.topics import DEAD_LETTER
+from sources.codec import EventCodec
+from sources.producer import EventProducer
 
 T0 = 1_779_010_200_000_000  # 2026-05-17T09:30:00Z in µs
 WHEN = datetime(2026, 5, 17, 9, 30, tzinfo=UTC)
@@ -103,6 +105,22 @@ class DeadLetterWriter:
 
     def flush(self) -> None:
         assert self.producer.flush(30) == 0
+
+
+def produced(
+    settings: Settings, codec: EventCodec, topic: str, key: bytes, value: bytes
+) -> tuple[str, int, int]:
+    """Put one record into a source topic; returns its topic, partition and offset."""
+    places: list[tuple[str, int, int]] = []
+    with EventProducer(
+        settings.kafka_bootstrap_servers,
+        settings.topic_prefix,
+        codec.schema_ids,
+        on_delivered=lambda *at: places.append(at),
+    ) as producer:
+        producer.produce_raw(topic, key, value)
+    [place] = places
+    return place
 
 
 class Shell:

@@ -8,7 +8,7 @@ from schemas.contract import CONTRACTS
 from sources.codec import EventCodec
 from sources.importer.sinks import KafkaSink, RefusedLine
 from sources.producer import EventProducer
-from tests.cli.kit import PERSONAL, DeadLetterWriter, Shell, customer, listed, order, shown, uuid
+from tests.cli.kit import PERSONAL, DeadLetterWriter, Shell, customer, listed, order, produced, shown, uuid
 
 
 def nobody_is_named(text: str) -> bool:
@@ -78,15 +78,7 @@ def test_the_bytes_that_a_letter_does_not_keep_come_from_the_source_topic_while_
 ) -> None:
     key, value = codec.encode("customers", customer())
     value += b"." * 70_000
-    places: list[tuple[str, int, int]] = []
-    with EventProducer(
-        environment.kafka_bootstrap_servers,
-        environment.topic_prefix,
-        codec.schema_ids,
-        on_delivered=lambda *at: places.append(at),
-    ) as producer:
-        producer.produce_raw("customers", key, value)
-    [place] = places
+    place = produced(environment, codec, "customers", key, value)
     size = len(key) + len(value)
     letter = letters.write(place, value[:1_000], ["too_large"], key=key, size=size)
     gone = letters.write(("customers", 0, 10**9), value[:1_000], ["too_large"], key=key, size=size)

@@ -16,7 +16,7 @@ from serving.api.letters.scans import AT_MOST
 from sources.codec import EventCodec
 from sources.importer.sinks import KafkaSink, RefusedLine
 from sources.producer import EventProducer
-from tests.cli.kit import PERSONAL, T0, DeadLetterWriter, customer, order
+from tests.cli.kit import PERSONAL, T0, DeadLetterWriter, customer, order, produced
 from tests.serving.api.kit import Running, State, assert_problem, serving
 
 MINUTE = 60_000_000
@@ -216,19 +216,13 @@ def test_a_form_of_another_site_puts_nothing_back(own_api: Running) -> None:
 def test_bytes_that_the_letter_does_not_keep_come_from_the_source(
     own_api: Running, environment: Settings
 ) -> None:
-    codec, places = EventCodec(schema_ids(environment)), []
+    codec = EventCodec(schema_ids(environment))
     key, value = codec.encode("customers", customer())
-    with EventProducer(
-        environment.kafka_bootstrap_servers,
-        environment.topic_prefix,
-        codec.schema_ids,
-        on_delivered=lambda *at: places.append(at),
-    ) as producer:
-        producer.produce_raw("customers", key, value)
+    place = produced(environment, codec, "customers", key, value)
     letters, size = DeadLetterWriter(environment), len(key) + len(value)
     names = [
         letters.write(place, value[:40], ["too_large"], key=key, size=size)
-        for place in (places[0], ("customers", 0, 10**6))
+        for place in (place, ("customers", 0, 10**6))
     ]
     letters.flush()
     found = [own_api.get(f"{LETTERS}/{name}?bytes=true").json()["bytes"] for name in names]
