@@ -35,7 +35,9 @@ from replay.guards import (
 )
 from replay.planning import live_of
 from replay.run import set_state
+from replay.verify.barrier import Barrier
 from serving.generation_progress import Progress, read_progress
+from serving.lake.reader import Lake
 from streams.lake.manifest import newest_manifest
 from streams.lake.place import lake_root
 
@@ -97,9 +99,10 @@ def wait_until_it_follows(
 ) -> None:
     """Until its numbers have come to `ends`, its lake to `in_lake`, and its API can answer.
 
-    Raises ReplayError after `patience` seconds.
+    A lake that rests is asked to go on. Raises ReplayError after `patience` seconds.
     """
     deadline = time.monotonic() + patience
+    barrier = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name)))
     while True:
         progress = read_progress(settings, generation)
         told(progress)
@@ -115,6 +118,7 @@ def wait_until_it_follows(
         except ReplayError:
             if time.monotonic() > deadline:
                 raise
+        barrier.ask(ends)
         time.sleep(POLL_SECONDS)
 
 

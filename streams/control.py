@@ -73,21 +73,15 @@ class ControlReader:
     """Reads requests that arrive from now on, of the kinds that its reader looks for."""
 
     def __init__(self, settings: Settings, generation: str) -> None:
-        topic = control_topic(settings)
-        _, ends = log_bounds(admin(settings.kafka_bootstrap_servers), [(topic, 0)])
-        self.generation = generation
-        self.reader: Consumer = consumer(settings.kafka_bootstrap_servers, f"{topic}-reader")
-        self.reader.assign([TopicPartition(topic, 0, ends[topic, 0])])
+        self._settings, self.generation = settings, generation
+        name = f"{control_topic(settings)}-reader"
+        self.reader: Consumer = consumer(settings.kafka_bootstrap_servers, name)
+        self.pass_over()
 
-    def repeat_requested(self, timeout: float, *, since: float = 0.0) -> Offsets | None:
-        """The lowest offsets asked for by the requests that wait, or None after `timeout` seconds without one.
-
-        Those from before `since` (epoch seconds) are left aside.
-        """
+    def repeat_requested(self, timeout: float) -> Offsets | None:
+        """The lowest offsets asked for by the requests that wait, or None after `timeout` seconds without one."""
         wanted: Offsets | None = None
-        for at, asked in self._requests(REPEAT, timeout):
-            if at < since:
-                continue
+        for asked in self._requests(REPEAT, timeout):
             before = wanted or {}
             both = before.keys() & asked.keys() if wanted is not None else asked.keys()
             # what one of them leaves out is wanted from its beginning
@@ -96,19 +90,25 @@ class ControlReader:
 
     def barriers_requested(self) -> list[Offsets]:
         """The barriers that have been asked for since the last call."""
-        return [asked for _, asked in self._requests(BARRIER, 0)]
+        return list(self._requests(BARRIER, 0))
 
     def close(self) -> None:
         self.reader.close()
 
-    def _requests(self, kind: str, timeout: float) -> Iterator[tuple[float, Offsets]]:
-        """When (epoch seconds) each was made, and what it asks for."""
+    def pass_over(self) -> None:
+        """Leave aside what has been asked for so far."""
+        topic = control_topic(self._settings)
+        _, ends = log_bounds(admin(self._settings.kafka_bootstrap_servers), [(topic, 0)])
+        self.reader.assign([TopicPartition(topic, 0, ends[topic, 0])])
+
+    def _requests(self, kind: str, timeout: float) -> Iterator[Offsets]:
+        """What each asks for."""
         message = self.reader.poll(timeout)
         while message is not None:
             if not message.error():
                 asked = _offsets(message.value(), (kind,), self.generation)
                 if asked is not None:
-                    yield message.timestamp()[1] / 1000, asked
+                    yield asked
             message = self.reader.poll(0)
 
 

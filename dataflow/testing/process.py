@@ -78,7 +78,7 @@ class JobProcess:
 
     def ready(self) -> bool:
         """Whether it works."""
-        return self._child is not None and self.spec.probe(self._child.started)
+        return self._child is not None and self.spec.probe(self._child.pid)
 
     def alive(self) -> bool:
         """Whether it runs."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from infra.runtime.birth import birth
 from infra.runtime.spec import ProcessSpec
 
 HERE = Path(__file__).parent
@@ -59,7 +60,6 @@ class Child:
 
     def __init__(self, spec: ProcessSpec, env: Mapping[str, str], log: Path, watchdog: Watchdog) -> None:
         self._watchdog = watchdog
-        self.started = time.time()
         with log.open("ab") as output:
             output.write(f"--- {spec.name}: started {time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n".encode())
             output.flush()
@@ -76,9 +76,9 @@ class Child:
         self.pid = self._process.pid
         watchdog.guard(self.pid)
         try:
-            self.create_time = psutil.Process(self.pid).create_time()
+            self.birth: str | None = birth(self.pid)
         except psutil.NoSuchProcess:
-            self.create_time = self.started
+            self.birth = None
 
     def poll(self) -> int | None:
         """The exit status (negative: the signal), None while it runs."""

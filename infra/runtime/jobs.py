@@ -153,6 +153,7 @@ def _job(
     name += serves.suffix
     status = settings.state_dir / "status" / f"{name}.json"
     status.parent.mkdir(parents=True, exist_ok=True)
+    status.unlink(missing_ok=True)  # of a process before, whose number may come again
     own = settings.replace(dataflow_status_file=status).environ()
     return ProcessSpec(
         name,

@@ -14,10 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-import psutil
-
 from infra.code import keep
 from infra.runtime import jobs, services
+from infra.runtime.birth import birth
 from infra.runtime.door import open_door
 from infra.runtime.fleet import Fleet
 from infra.runtime.jobs import UNBOUND, Serves
@@ -97,7 +96,6 @@ class Platform:
         for spec in specs:
             self._logs.begin(spec.name)
         self._run_id, self._started = uuid.uuid4().hex, time.time()
-        self._create_time = psutil.Process().create_time()
         self.supervisor = Supervisor(specs, self._child_env(), self._logs, self._publish, log)
         # Before the first child: a run that is killed at once must be found by the next one.
         self._publish(self.supervisor.processes())
@@ -237,7 +235,7 @@ class Platform:
         run = Run(
             self._run_id,
             os.getpid(),
-            self._create_time,
+            birth(),
             self.settings.dataflow_env,
             self._started,
             self.url,

@@ -10,14 +10,14 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 TIMEOUT_S = 2.0
-Probe = Callable[[float], bool]
+Probe = Callable[[int], bool]
 
 
 def kafka(bootstrap: str) -> Probe:
     """The broker answers a metadata request and counts itself in."""
     host, _, port = bootstrap.rpartition(":")
 
-    def probe(_: float) -> bool:
+    def probe(_: int) -> bool:
         # A librdkafka client of a broker that is down complains on stderr: look first.
         if not _connects(host, int(port)):
             return False
@@ -35,7 +35,7 @@ def redis(host: str, port: int, password: str | None) -> Probe:
     auth = f"*2\r\n$4\r\nAUTH\r\n${len(password.encode())}\r\n{password}\r\n" if password else ""
     request = (auth + "PING\r\n").encode()
 
-    def probe(_: float) -> bool:
+    def probe(_: int) -> bool:
         try:
             with socket.create_connection((host, port), TIMEOUT_S) as connection:
                 connection.sendall(request)
@@ -54,7 +54,7 @@ def redis(host: str, port: int, password: str | None) -> Probe:
 def http(host: str, port: int, path: str) -> Probe:
     """GET answers 200."""
 
-    def probe(_: float) -> bool:
+    def probe(_: int) -> bool:
         return _request(host, port, "GET", path) == 200
 
     return probe
@@ -64,7 +64,7 @@ def registry(host: str, port: int, health_port: int, api_path: str, compatibilit
     """The registry is ready, and its global compatibility is `compatibility`: out of the box it is NONE."""
     body = json.dumps({"compatibility": compatibility})
 
-    def probe(_: float) -> bool:
+    def probe(_: int) -> bool:
         ready = _request(host, health_port, "GET", "/health/ready") == 200
         return ready and _request(host, port, "PUT", f"{api_path}/config", body) == 200
 
@@ -72,12 +72,12 @@ def registry(host: str, port: int, health_port: int, api_path: str, compatibilit
 
 
 def status_file(file: Path) -> Probe:
-    """The process wrote `{"state": "running", "at": epoch seconds, …}` after it was started."""
+    """The process itself wrote `{"state": "running", "pid": its number, …}`; when does not matter, a clock may jump."""
 
-    def probe(started: float) -> bool:
+    def probe(pid: int) -> bool:
         try:
             status = json.loads(file.read_text())
-            return status["state"] == "running" and float(status["at"]) >= started
+            return (status["state"], status["pid"]) == ("running", pid)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from infra.runtime.birth import birth
 from infra.runtime.child import signal_group
 from infra.runtime.errors import AlreadyRunning, NotRunning
 from infra.runtime.spec import State
@@ -43,7 +44,7 @@ class Run:
 
     run: str
     pid: int
-    create_time: float
+    birth: str
     env: str
     started: float
     url: str | None
@@ -54,7 +55,7 @@ class Run:
 
     def is_alive(self) -> bool:
         """Whether its supervisor still runs."""
-        return _same_process(self.pid, self.create_time)
+        return _same_process(self.pid, self.birth)
 
 
 def write_run(state_dir: Path, run: Run) -> None:
@@ -128,7 +129,7 @@ def supervisor_lock(state_dir: Path) -> Iterator[None]:
 def kill_leftovers(state_dir: Path, deadline: float = 10.0) -> list[int]:
     """Kill what a killed supervisor left running, and wait until it is gone; returns the process ids.
 
-    Call it with the lock held. Processes are known by number and start time, or by the run's id in their environment.
+    Call it with the lock held. Processes are known by number and birth, or by the run's id in their environment.
     """
     run = read_run(state_dir)
     if run is None:
@@ -150,9 +151,7 @@ def as_rows(processes: list[ProcessInfo]) -> list[dict]:
 
 
 def _belongs_to(process: psutil.Process, run: Run) -> bool:
-    if any(
-        row["pid"] == process.pid and _same_process(process.pid, row["create_time"]) for row in run.processes
-    ):
+    if any(row["pid"] == process.pid and _same_process(process.pid, row["birth"]) for row in run.processes):
         return True
     try:
         if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
@@ -162,9 +161,8 @@ def _belongs_to(process: psutil.Process, run: Run) -> bool:
         return False
 
 
-def _same_process(pid: int, create_time: float) -> bool:
+def _same_process(pid: int, born: str) -> bool:
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - create_time) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        return birth(pid) == born and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

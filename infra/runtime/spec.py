@@ -30,7 +30,7 @@ class ProcessSpec:
     """One child process. Times are seconds.
 
     `probe` returns True once the process serves; it is called from a worker thread, must return within a few seconds,
-    and gets the epoch second at which the process was started. A task has none: it is done when it ends with 0.
+    and gets the number of the process. A task has none: it is done when it ends with 0.
     `fds` are file descriptors of the supervisor that it inherits under the same numbers.
     """
 
@@ -39,7 +39,7 @@ class ProcessSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     after: tuple[str, ...] = ()
-    probe: Callable[[float], bool] | None = None
+    probe: Callable[[int], bool] | None = None
     port: int | None = None
     start_deadline: float = 60.0
     stop_deadline: float = 10.0

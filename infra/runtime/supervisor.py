@@ -40,7 +40,7 @@ class ProcessInfo:
     name: str
     state: State
     pid: int | None
-    create_time: float | None
+    birth: str | None
     port: int | None
     restarts: int
     since: float
@@ -263,7 +263,7 @@ class Supervisor:
             self._back_off(unit, now)
             return
         unit.ending, unit.probe, unit.deadline = False, None, now + unit.spec.start_deadline
-        self._set(unit, State.STARTING, pid=unit.child.pid, create_time=unit.child.create_time)
+        self._set(unit, State.STARTING, pid=unit.child.pid, birth=unit.child.birth)
 
     def _watch(self, unit: _Unit, now: float) -> None:
         status = unit.child.poll()
@@ -293,7 +293,7 @@ class Supervisor:
 
     def _probe(self, unit: _Unit, now: float) -> None:
         if unit.spec.probe and unit.probe is None:
-            unit.probe = (unit.child, self._probers.submit(unit.spec.probe, unit.child.started))
+            unit.probe = (unit.child, self._probers.submit(unit.spec.probe, unit.child.pid))
         if unit.probe and unit.probe[1].done():
             answer, unit.probe = unit.probe[1].result(), None
             if answer:
@@ -365,7 +365,7 @@ class Supervisor:
 
     def _set(self, unit: _Unit, state: State, **changes: object) -> None:
         if unit.child is None:
-            changes |= {"pid": None, "create_time": None}
+            changes |= {"pid": None, "birth": None}
         unit.info = replace(unit.info, state=state, since=time.time(), **changes)
         self._log.info("%s: %s", unit.spec.name, state)
         self._tell()

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from infra.generation import current_generation
-from infra.generations import Generation
+from infra.generations import Generation, read_generations
 from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
@@ -26,6 +26,7 @@ from replay.verify.verify import Verdict, Verifier
 from schemas.errors import DataflowError, Transient
 from serving.store.store import connect
 from serving.verified import Found, verified_key
+from streams.rest import BESIDE, LIVE_VERIFIER, rest_after
 from streams.stop import StopRequest
 
 # Seconds for the lake to reach a barrier; more after rounds in which it did not, as on a machine that is busy.
@@ -127,7 +128,9 @@ def run(settings: Settings, stop: StopRequest) -> None:
                 took,
                 found.detail or f"manifest {found.manifest}, {found.rows} rows",
             )
-            while not stop.asked and time.monotonic() - began < settings.verify_seconds:
+            is_live = read_generations(settings).live == current.number
+            rest = rest_after(took, LIVE_VERIFIER if is_live else BESIDE)
+            while not stop.asked and time.monotonic() - began < max(settings.verify_seconds, took + rest):
                 write_status(settings.dataflow_status_file, "running", **_status(found))
                 time.sleep(TICK_SECONDS)
     finally:

@@ -40,7 +40,7 @@ local function apply(fences, body)
     if fence ~= move[2] then return 'FENCE ' .. move[1] .. ' ' .. tostring(fence) end
   end
   for _, operation in ipairs(operations) do
-    if not string.find('SADZTL', operation[1], 1, true) then return 'UNKNOWN ' .. tostring(operation[1]) end
+    if not string.match(operation[1], '^[SADZTL]$') then return 'UNKNOWN ' .. tostring(operation[1]) end
   end
   -- Sums first: they alone can fail, and an error does not take back what was written before it.
   for n, operation in ipairs(operations) do

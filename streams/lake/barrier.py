@@ -31,6 +31,11 @@ class Barriers:
     def close(self) -> None:
         self._reader.close()
 
+    def wait(self) -> bool:
+        """Whether one is waited for."""
+        self._asked += self._reader.barriers_requested()
+        return bool(self._asked)
+
     def ends(self, since: Offsets, planned: Offsets, most: int) -> Iterator[Offsets]:
         """Where the batches from `since` to `planned` end: at each barrier on the way, in steps of `most` records.
 
@@ -38,8 +43,7 @@ class Barriers:
         A barrier may lie behind what is planned: it is in the topics already. One that the lake has passed in some
         partition cannot be reached any more and is forgotten.
         """
-        self._asked += self._reader.barriers_requested()
-        if self._asked:
+        if self.wait():
             written = self._ends()
             waiting, self._asked = self._asked, []
             for barrier in sorted(waiting, key=lambda each: sum(each.values())):

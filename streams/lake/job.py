@@ -41,6 +41,7 @@ from streams.lake.reading import Reading, Schemas, ahead, undecided
 from streams.lake.stopwatch import Stopwatch
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
+from streams.rest import BESIDE, Rest, rest_after
 from streams.spark import end, leave_signals_to_python, session
 from streams.stop import StopRequest
 from streams.throttle import Throttle
@@ -71,6 +72,8 @@ class LakeJob:
             self.store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
             stack.callback(self.store.close)
             self.throttle = Throttle(settings, self.world.is_live)
+            self.rest = Rest()
+            self.follows = False  # the last batches took in all that there was
             self.upkeep = Upkeep(self.failpoints, settings.state_dir / "upkeep" / self.generation.name)
             self.barriers = Barriers(settings, self.generation)
             stack.callback(self.barriers.close)
@@ -230,9 +233,15 @@ class LakeJob:
             until = self.checkpoint.batch_end(batch_id, self.settings.topic_prefix)
             since = self.since()
             planned = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
+            self.rest.wait(lambda: self.stop.asked or self.world.is_live() or self.barriers.wait())
+            began = time.monotonic()
             ends = [since, *self.barriers.ends(since, planned, self.most())]
             for _ in self.batches(ends):
                 pass
+            followed, self.follows = self.follows, sum(planned.values()) - sum(since.values()) < self.most()
+            # The last batch of a replay comes at once.
+            if followed and self.follows:
+                self.rest.begin(rest_after(time.monotonic() - began, BESIDE))
             self.failpoints.hit("lake.before_checkpoint")
         except BaseException as error:
             self.failure = error

@@ -115,10 +115,15 @@ class LiveJob:
                 self.pause(pause)
                 # A query that fails sooner than it is watched would else never see that its topics are others now.
                 self.schemas_changed()
-            except Py4JJavaError:
-                raise
+            except Py4JJavaError as error:
+                log.exception("Spark failed outside the query")
+                raise Unavailable(f"Spark failed outside the query: {error.java_exception}") from error
             except (Py4JError, ConnectionError) as error:
                 raise Unavailable(f"Spark's JVM has ended under the job: {error}") from error
+            except OSError as error:
+                raise Unavailable(
+                    f"expected room for the job's checkpoint in {self.directory}, and it cannot be written: {error}"
+                ) from error
 
     def run_query(self) -> None:
         """One life of the query: returns when it has to be started anew, raises what ended it."""
@@ -215,13 +220,12 @@ class LiveJob:
         wanted = self.attempt.starting or {}
         since = {at: wanted.get(at, self.generation.start(*at)) for at in self.generation.partitions()}
         self.begin(since)  # a query that was started already may have remembered where it began
-        judged = time.time()
+        self.control.pass_over()
         while not self.stop.asked:
             self.report.write("running")
             self.schemas_changed()
             first, end = source_bounds(self.settings, self.generation)
-            # A step may take a minute: who asked before its verdicts were there does not know of them.
-            wanted = self.control.repeat_requested(0, since=judged)
+            wanted = self.control.repeat_requested(0)
             # Who waits for what has not been judged yet is answered by going on, and not by beginning anew.
             if wanted is not None and any(wanted.get(at, 0) < offset for at, offset in since.items()):
                 since = starting_offsets(self.generation, wanted, first, end)
@@ -235,7 +239,8 @@ class LiveJob:
             self.failpoints.hit("live.before_step")
             write_range(self.spark, self.settings, self.generation, self.schemas, since, until)
             self.failpoints.hit("live.after_step")
-            judged = time.time()
+            # A step may take a minute: who asked before its verdicts were there does not know of them.
+            self.control.pass_over()
             self.throttle.took(sum(until[at] - since[at] for at in since))
             since = until
             self.move_on(since)

@@ -24,7 +24,7 @@ from tests.serving.api.documents import order
 from tests.serving.api.kit import assert_problem
 from tests.sources.importer_kit import HEADER, MAPPING, NOW, write_mapping
 
-SIZES = {"kafka": "96m", "valkey": "8m"}
+SIZES = {"kafka": "96m", "valkey": "8m", "checkpoints": "4m"}
 LINES = HEADER + "".join(f"{n},s,{n % 3},1.50,2011-01-01\n" for n in range(300))
 pytestmark = [pytest.mark.slow, pytest.mark.longhaul, pytest.mark.timeout(600)]
 
@@ -138,6 +138,36 @@ def test_valkeys_disk_is_full_and_gets_room(tmp_path: Path) -> None:
         assert shown.status_code == 503 or shown.json()["rows"][0]["orders"] >= 20
         disk.make_room()
         live.settled(120)
+        assert measure(live, "revenue", "orders") == measure(live, "revenue", "gross") == 220
+        exactness = live.get("/v1/exactness")
+        assert (exactness["exact"], exactness["held"]) == (True, {})
+
+
+def test_the_live_jobs_disk_is_full_and_gets_room(tmp_path: Path) -> None:
+    """Neither where it is cannot be stored nor which query it runs: it says so, also if it starts then, and goes on."""
+    with ExitStack() as stack:
+        services = stack.enter_context(running_services(tmp_path / "services"))
+        home = tmp_path / "jobs"
+        settings = services.settings.replace(dataflow_home=home, kafka_partitions=2, live_trigger_seconds=5)
+        environment = Environment(settings, bootstrap(settings), schema_ids(settings))
+        disk = stack.enter_context(tiny_disk(settings.state_dir / "checkpoints", SIZES["checkpoints"]))
+        live = stack.enter_context(Live(environment, spark=True))
+        job = live.jobs["live"]
+        live.stream.produce_all([("orders", {"total_amount": "1.00"})] * 20)
+        live.settled()
+
+        disk.fill()
+        live.stream.produce_all([("orders", {"total_amount": "1.00"})] * 200)
+        wait_for(lambda: "No space left" in job.log(), 120, "the job's trouble")
+        [shown] = live.get("/v1/metrics/revenue", grain="all")["rows"]
+        assert 20 <= shown["orders"] <= 220
+        job.kill()
+        job.launch()
+        wait_for(lambda: "No space left" in job.log(), 180, "the same once more")
+        job.tend()
+
+        disk.make_room()
+        live.settled(300)
         assert measure(live, "revenue", "orders") == measure(live, "revenue", "gross") == 220
         exactness = live.get("/v1/exactness")
         assert (exactness["exact"], exactness["held"]) == (True, {})

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -69,6 +69,26 @@ def test_an_event_counts_once_in_however_many_partitions_it_stands(shop: Live) -
     added = gained(shop, act)
     assert added == {"records": 10, "changed": 3, "repeat": 6, "superseded": 1, "refused": 0}
     assert measure(shop, "revenue", "gross") - gross == 5
+    assert measure(shop, "clicks", "events") - seen == 1
+
+
+def test_an_event_that_comes_again_days_later_counts_once(shop: Live) -> None:
+    """Nothing forgets an event after a while: of a change, of a fact, killed between the days."""
+    events = shop.stream.events
+    order, view = events("orders", total_amount="3.00"), events("clickstream")
+    gross, seen = measure(shop, "revenue", "gross"), measure(shop, "clicks", "events")
+
+    def act() -> None:
+        for days in (9, 8, 1, 0):
+            put(shop, days % 2, order, view, before=timedelta(days=days))
+            shop.settled()
+            if days == 8:
+                shop.kill()
+                shop.start()
+
+    added = gained(shop, act)
+    assert added == {"records": 8, "changed": 2, "repeat": 6, "superseded": 0, "refused": 0}
+    assert measure(shop, "revenue", "gross") - gross == 3
     assert measure(shop, "clicks", "events") - seen == 1
 
 
@@ -175,10 +195,13 @@ def test_sparks_live_job_says_the_same_of_both_tables(live: Live) -> None:
     }
 
 
-def put(live: Live, partition: int, *made: Event) -> None:
-    """Into this partition, whatever the keys say."""
+def put(live: Live, partition: int, *made: Event, before: timedelta = timedelta()) -> None:
+    """Into this partition, whatever the keys say, with the broker's time so long ago."""
+    then = int((datetime.now(UTC) - before).timestamp() * 1_000)
     producer = Producer({"bootstrap.servers": live.settings.kafka_bootstrap_servers, "log_level": 2})
     for event in made:
         key, value = live.stream.codec.encode(event.topic, event)
-        producer.produce(live.settings.topic_prefix + event.topic, value, key, partition=partition)
+        producer.produce(
+            live.settings.topic_prefix + event.topic, value, key, partition=partition, timestamp=then
+        )
     assert producer.flush(30) == 0

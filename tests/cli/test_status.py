@@ -4,11 +4,11 @@ import json
 import os
 import time
 
-import psutil
 import pytest
 
 from dataflow.commands.status import api_lines
 from dataflow.main import OK
+from infra.runtime.birth import birth
 from infra.runtime.run_state import ADDRESSES, Run, write_run
 from infra.settings import Settings
 from tests.cli.kit import Shell
@@ -19,7 +19,7 @@ from tests.serving.api.kit import Running, State
 def run(api: Running, environment: Settings) -> Run:
     """A run that consists of this process and the API in it."""
     addresses = {name: getattr(api.settings, name) for name in ADDRESSES}
-    started = psutil.Process().create_time()
+    started = birth()
     found = Run("r", os.getpid(), started, environment.dataflow_env, time.time(), api.url, addresses, [])
     environment.state_dir.mkdir(parents=True)
     write_run(environment.state_dir, found)

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 
-import psutil
 import pytest
 
 from dataflow.commands.verify import NOT_COMPARED
 from dataflow.difference_text import lines
 from dataflow.lake_state import lake_text
 from dataflow.main import FAILED, OK, USAGE
+from infra.runtime.birth import birth
 from infra.runtime.run_state import ADDRESSES, Run, write_run
 from infra.settings import Settings
 from infra.status import write_status
@@ -36,7 +36,7 @@ def lake(environment: Settings) -> Iterator[SmallLake]:
 def run_with(settings: Settings, *processes: dict, url: str | None = None) -> None:
     """run.json as a supervisor writes it that is this process."""
     addresses = {name: getattr(settings, name) for name in ADDRESSES}
-    started = psutil.Process().create_time()
+    started = birth()
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     run = Run("r", os.getpid(), started, settings.dataflow_env, time.time(), url, addresses, list(processes))
     write_run(settings.state_dir, run)
@@ -47,7 +47,7 @@ def process(state: str) -> dict:
         "name": "lake",
         "state": state,
         "pid": None,
-        "create_time": None,
+        "birth": None,
         "port": None,
         "restarts": 0,
         "since": 0,

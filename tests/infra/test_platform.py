@@ -149,6 +149,15 @@ def test_an_api_open_to_others_without_keys_is_refused_before_anything_starts(tm
     assert not settings.state_dir.exists()
 
 
+def test_lake_and_verifier_of_a_generation_wait_for_its_own_processes_only(tmp_path: Path) -> None:
+    platform = Platform(isolated_settings(tmp_path), ("bootstrap", "live", "lake", "verifier"))
+    assert {spec.name: spec.after for spec in platform._specs_beside(2)} == {
+        "live@g2": ("bootstrap",),
+        "lake@g2": ("bootstrap", "live@g2"),
+        "verifier@g2": ("bootstrap", "lake@g2"),
+    }
+
+
 def test_a_job_gets_its_settings_and_a_service_gets_no_secret(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", "of-another-shell")
     monkeypatch.setenv("SPARK_HOME", "/somewhere")

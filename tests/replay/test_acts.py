@@ -12,11 +12,14 @@ import psutil
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
+from dataflow.commands.replay import follow
 from infra.bootstrap import bootstrap
 from infra.code import ROOT, directory, here, keep
 from infra.generations import Generation, State, change_generations, read_generations
 from infra.kafka import admin, identities
-from infra.runtime.run_state import Run, write_run
+from infra.runtime.birth import birth
+from infra.runtime.logs import Logs
+from infra.runtime.run_state import IN_VAIN, Run, write_run
 from replay.collect import collect, unended
 from replay.errors import ReplayError
 from replay.guards import Guards
@@ -170,7 +173,7 @@ def test_a_removal_waits_for_every_process_of_the_generation(tmp_path):
         rows = [
             {"name": name.replace("_", "@"), "state": state, "pid": None} for name, state in processes.items()
         ]
-        run = Run("x", me.pid, me.create_time(), "test", 0.0, None, {}, rows, serves)
+        run = Run("x", me.pid, birth(), "test", 0.0, None, {}, rows, serves)
         write_run(settings.state_dir, run)
         return unended(settings, Generation(number, {}))
 
@@ -201,11 +204,28 @@ def test_a_copy_of_code_that_is_used_or_was_asked_for_just_now_is_kept(world):
     assert not cancelled(2)
     os.utime(copy, (old, old))
     me = psutil.Process()
-    run = Run("x", me.pid, me.create_time(), "test", 0.0, None, {}, [], 1, digest)
+    run = Run("x", me.pid, birth(), "test", 0.0, None, {}, [], 1, digest)
     write_run(world.state_dir, run)
     assert not cancelled(2)
     write_run(world.state_dir, replace(run, code="another"))
     assert cancelled(2)
+
+
+def test_who_waits_for_a_replay_is_told_of_a_process_that_has_failed(world):
+    assert begun(world).number == 2
+    me = psutil.Process()
+    rows = [
+        {"name": "live", "state": "failed", "restarts": 0},
+        {"name": "lake@g2", "state": "ready", "restarts": 0},
+    ]
+    for state, restarts in (("failed", 0), ("backoff", IN_VAIN)):
+        row = {"name": "materializer@g2", "state": state, "restarts": restarts}
+        write_run(world.state_dir, Run("x", me.pid, birth(), "test", 0.0, None, {}, [*rows, row], 1))
+        Logs(world.state_dir / "logs").note("materializer@g2", "no such metric")
+        with pytest.raises(
+            ReplayError, match=r"(?s)materializer@g2 failed.*no such metric.*replay cancel g2"
+        ):
+            follow(world, 2, lambda _: None)
 
 
 @pytest.mark.parametrize("failpoint", ["replay.after_gone", "replay.after_keys", "replay.after_topics"])

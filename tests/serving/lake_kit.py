@@ -25,17 +25,23 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class SmallLake:
-    """A lake under `root`; `write` is one batch. `manifest` is what it left."""
+    """A lake under `root`; `write` is one batch. `manifest` is what it left. `topics` are ids, by topic."""
 
-    def __init__(self, root: str | Path, settings: Settings, generation: str = "g1") -> None:
-        self.root, self.generation = str(root), generation
+    def __init__(
+        self,
+        root: str | Path,
+        settings: Settings,
+        generation: str = "g1",
+        topics: Mapping[str, str] | None = None,
+    ) -> None:
+        self.root, self.generation, self._topics = str(root), generation, topics
         self._failpoints = Failpoints(settings)
         self.open()
 
     def open(self) -> None:
         """Become the driver, as a job does that starts."""
         self.store = LakeStore(self.root, self._failpoints)
-        self.manifest = self.store.open(self.generation)
+        self.manifest = self.store.open(self.generation, self._topics)
 
     def write(self, rows: Rows, position: int = 10) -> None:
         """One batch, of `position` records of orders/0, a second each."""

@@ -5,18 +5,23 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from infra.entry import EXIT_TERMINAL
+from infra.generation import current_generation
 from infra.runtime.ports import HOST
 from infra.settings import Settings
+from serving.api.door import REQUEST_SECONDS
 from serving.api.handover import LOCK_FILE, Handover, ServingLock
+from streams.lake.place import lake_root
 from tests.helpers import wait_for
 from tests.serving.api.handover_kit import GROSS, PATH, Clients, World, assert_never_back, two_generations
 from tests.serving.api.kit import Events, free_port
+from tests.serving.lake_kit import SmallLake
 
 BACK_SECONDS = 20.0  # a push client has the other generation, on a busy machine too
 
@@ -61,6 +66,32 @@ def test_readers_go_to_the_other_generation_and_back_and_nobody_is_refused_or_se
     print(
         f"{len(clients.seen)} answers, {clients.cut} cut off and asked again, the longest took {longest:.3f} s"
     )
+
+
+def test_tables_do_not_go_back_and_are_there_again_when_the_other_lake_has_come_so_far(both):
+    topics = {topic: each.topic_id for topic, each in current_generation(both.settings).topics.items()}
+    with ExitStack() as stack:
+        lakes = {
+            name: SmallLake(lake_root(both.settings, name), both.settings, name, topics) for name in GROSS
+        }
+        for name, lake in lakes.items():
+            stack.callback(lake.close)
+            lake.write({"orders": []}, position={"g1": 10, "g2": 7}[name])
+        stack.enter_context(both.api(1))
+        stack.enter_context(both.api(2))
+
+        def tables() -> tuple[int, str | None, str]:
+            found = answer(both, "/v1/lake")
+            return found.status_code, found.json().get("as_of", {}).get("generation"), found.text
+
+        assert tables()[:2] == (200, "g1")
+        both.point_to(2)
+        wait_for(lambda: generation(both) == "g2", what="generation 2")
+        status, _, text = tables()
+        assert status == 503
+        assert "the lake of g2 has still to take in 3 records" in text
+        lakes["g2"].write({"orders": []}, position=3)
+        wait_for(lambda: tables()[:2] == (200, "g2"), what="the tables of generation 2")
 
 
 def test_switches_in_quick_succession_end_at_the_last_one(both):
@@ -125,10 +156,15 @@ def test_a_request_that_is_being_answered_ends_and_only_then_does_the_other_gene
             head = f"POST /v1/events/orders HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n"
             slow.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body[:1])
             time.sleep(0.2)
+            began = time.monotonic()
             both.point_to(2)
             time.sleep(0.5)
-            with pytest.raises(httpx.ReadTimeout):
+            with suppress(httpx.ReadTimeout):
                 answer(both, timeout=0.3)
+                assert time.monotonic() - began > REQUEST_SECONDS, (
+                    "answered while a request was being answered"
+                )
+                pytest.fail(f"a switch did not come about within {REQUEST_SECONDS:.0f} s")
             slow.sendall(body[1:])
             got = b"".join(iter(lambda: slow.recv(65_536), b""))
         # It is told that this was the last on its connection, and the connection is closed.
