@@ -1,19 +1,17 @@
-"""The rests of jobs that come after the live numbers: a lake that follows beside the live one, and the verifiers."""
+"""The rests of what comes after the live numbers, lakes and verifiers: most of a small machine is not theirs."""
 
 import time
 from collections.abc import Callable
 
-BESIDE, LIVE_VERIFIER = (
-    0.2,
-    0.5,
-)  # shares of the time at work: of a generation that is not live, and of one that is
+# Shares of the time at work: of what follows beside the live generation, and of the live one's own.
+BESIDE, LIVE = 0.2, 0.5
 LONGEST_SECONDS = 60.0
 TICK_SECONDS = 0.5
 
 
-def rest_after(worked: float, share: float) -> float:
-    """Seconds to rest after so many of work, so that work has that share of the time; at most 60."""
-    return min(LONGEST_SECONDS, worked * (1 / share - 1))
+def rest_after(worked: float, share: float, longest: float = LONGEST_SECONDS) -> float:
+    """Seconds to rest after so many of work, so that work has that share of the time; at most `longest`."""
+    return min(longest, worked * (1 / share - 1))
 
 
 class Rest:

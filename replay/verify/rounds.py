@@ -26,7 +26,7 @@ from replay.verify.verify import Verdict, Verifier
 from schemas.errors import DataflowError, Transient
 from serving.store.store import connect
 from serving.verified import Found, verified_key
-from streams.rest import BESIDE, LIVE_VERIFIER, rest_after
+from streams.rest import BESIDE, LIVE, rest_after
 from streams.stop import StopRequest
 
 # Seconds for the lake to reach a barrier; more after rounds in which it did not, as on a machine that is busy.
@@ -129,7 +129,7 @@ def run(settings: Settings, stop: StopRequest) -> None:
                 found.detail or f"manifest {found.manifest}, {found.rows} rows",
             )
             is_live = read_generations(settings).live == current.number
-            rest = rest_after(took, LIVE_VERIFIER if is_live else BESIDE)
+            rest = rest_after(took, LIVE if is_live else BESIDE)
             while not stop.asked and time.monotonic() - began < max(settings.verify_seconds, took + rest):
                 write_status(settings.dataflow_status_file, "running", **_status(found))
                 time.sleep(TICK_SECONDS)

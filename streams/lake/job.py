@@ -41,7 +41,7 @@ from streams.lake.reading import Reading, Schemas, ahead, undecided
 from streams.lake.stopwatch import Stopwatch
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
-from streams.rest import BESIDE, Rest, rest_after
+from streams.rest import BESIDE, LIVE, LONGEST_SECONDS, Rest, rest_after
 from streams.spark import end, leave_signals_to_python, session
 from streams.stop import StopRequest
 from streams.throttle import Throttle
@@ -233,7 +233,8 @@ class LakeJob:
             until = self.checkpoint.batch_end(batch_id, self.settings.topic_prefix)
             since = self.since()
             planned = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
-            self.rest.wait(lambda: self.stop.asked or self.world.is_live() or self.barriers.wait())
+            live = self.world.is_live()
+            self.rest.wait(lambda: self.stop.asked or self.world.is_live() != live or self.barriers.wait())
             began = time.monotonic()
             ends = [since, *self.barriers.ends(since, planned, self.most())]
             for _ in self.batches(ends):
@@ -241,7 +242,10 @@ class LakeJob:
             followed, self.follows = self.follows, sum(planned.values()) - sum(since.values()) < self.most()
             # The last batch of a replay comes at once.
             if followed and self.follows:
-                self.rest.begin(rest_after(time.monotonic() - began, BESIDE))
+                share, longest = (
+                    (LIVE, self.settings.lake_trigger_seconds) if live else (BESIDE, LONGEST_SECONDS)
+                )
+                self.rest.begin(rest_after(time.monotonic() - began, share, longest))
             self.failpoints.hit("lake.before_checkpoint")
         except BaseException as error:
             self.failure = error
