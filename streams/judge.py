@@ -10,7 +10,7 @@ came in.
 from collections.abc import Callable, Sequence
 
 import sqlglot
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.avro.functions import from_avro, to_avro
 from sqlglot import exp
@@ -50,58 +50,40 @@ def judge(
     accepted), warnings (array), content (hash of the row, tells a repeat from a conflict), event (struct; null if
     refused).
     """
-    readings = [read_schema(records.sparkSession, contract, schema) for schema in known]
+    return prepared(records.sparkSession, contract, known, max_bytes, event, keep)(records)
+
+
+def prepared(
+    spark: SparkSession,
+    contract: Contract,
+    known: Sequence[RegisteredSchema],
+    max_bytes: int,
+    event: Callable[[Contract], list[Column]] = canonical_event,
+    keep: Sequence[str] = (),
+) -> Callable[[DataFrame], DataFrame]:
+    """The same for any number of frames: making its expressions takes thousands of calls into the JVM."""
+    readings = [read_schema(spark, contract, schema) for schema in known]
+    usable = [reading for reading in readings if reading.usable]
     size = F.coalesce(F.octet_length("value"), F.lit(0)) + F.coalesce(F.octet_length("key"), F.lit(0))
-    framed = records.select(
-        "partition",
-        "offset",
-        F.unix_micros("timestamp").alias("kafka_time"),
-        "key",
-        "value",
+    framed = [
+        *("partition", "offset", F.unix_micros("timestamp").alias("kafka_time"), "key", "value"),
         size.alias("size"),
         *keep,
         _framing_reason(readings, size, max_bytes).alias("framing"),
-    )
-    usable = [reading for reading in readings if reading.usable]
-    originals = framed.withColumns({reading.column: _original(reading) for reading in usable})
-    decoded = originals.withColumn("decoded", _decode(contract, usable))
-    checked = decoded.withColumn("fault", _fault(contract, usable))
-    flat = checked.select(
-        "partition",
-        "offset",
-        "kafka_time",
-        "key",
-        "value",
-        "size",
-        *keep,
-        "fault",
-        *(F.col(f"decoded.{name}").alias(_safe(name)) for name in contract.fields),
-    )
-    ruled = flat.withColumns({kind: _broken(contract, kind) for kind in ("reject", "warn")})
-    sound = F.col("fault").isNull() & (F.size("reject") == 0)
-    most = event_bytes(max_bytes)
-    text = F.to_json(F.struct(*canonical_event(contract)))
-    json_bytes = F.when(sound & may_exceed(F.col("size"), most), F.octet_length(text))
-    weighed = ruled.withColumn("too_large", F.coalesce(json_bytes > most, F.lit(False)))
-    accepted = sound & ~F.col("too_large")
-    reasons = (
-        F.when(F.col("fault").isNotNull(), F.array("fault"))
-        .when(F.col("too_large"), F.array(F.lit(VERDICT_TOO_LARGE)))
-        .otherwise(F.col("reject"))
-    )
-    return weighed.select(
-        "partition",
-        "offset",
-        "kafka_time",
-        "key",
-        "value",
-        "size",
-        *keep,
-        reasons.alias("reasons"),
-        F.when(accepted, F.col("warn")).otherwise(F.array().cast("array<string>")).alias("warnings"),
-        F.when(accepted, F.xxhash64(*_content(contract))).alias("content"),
-        F.when(accepted, F.struct(*event(contract))).alias("event"),
-    )
+    ]
+    originals = {reading.column: _original(reading) for reading in usable}
+    decoded, fault = _decode(contract, usable), _fault(contract, usable)
+    passed = ("partition", "offset", "kafka_time", "key", "value", "size", *keep)
+    fields = [F.col(f"decoded.{name}").alias(_safe(name)) for name in contract.fields]
+    ruled = {kind: _broken(contract, kind) for kind in ("reject", "warn")}
+    too_large, judged = _too_large(contract, max_bytes), _judged(contract, event)
+
+    def apply(records: DataFrame) -> DataFrame:
+        read = records.select(*framed).withColumns(originals).withColumn("decoded", decoded)
+        flat = read.withColumn("fault", fault).select(*passed, "fault", *fields)
+        return flat.withColumns(ruled).withColumn("too_large", too_large).select(*passed, *judged)
+
+    return apply
 
 
 def header(schema_id: int) -> bytes:
@@ -198,6 +180,34 @@ def _on_safe_columns(contract: Contract, expression: str) -> str:
         if column.name in contract.fields:
             column.this.set("this", _safe(column.name))
     return tree.sql(dialect="spark")
+
+
+def _sound() -> Column:
+    return F.col("fault").isNull() & (F.size("reject") == 0)
+
+
+def _too_large(contract: Contract, max_bytes: int) -> Column:
+    """Whether the verdict would be."""
+    most = event_bytes(max_bytes)
+    text = F.to_json(F.struct(*canonical_event(contract)))
+    json_bytes = F.when(_sound() & may_exceed(F.col("size"), most), F.octet_length(text))
+    return F.coalesce(json_bytes > most, F.lit(False))
+
+
+def _judged(contract: Contract, event: Callable[[Contract], list[Column]]) -> list[Column]:
+    """Reasons, warnings, content and event."""
+    accepted = _sound() & ~F.col("too_large")
+    reasons = (
+        F.when(F.col("fault").isNotNull(), F.array("fault"))
+        .when(F.col("too_large"), F.array(F.lit(VERDICT_TOO_LARGE)))
+        .otherwise(F.col("reject"))
+    )
+    return [
+        reasons.alias("reasons"),
+        F.when(accepted, F.col("warn")).otherwise(F.array().cast("array<string>")).alias("warnings"),
+        F.when(accepted, F.xxhash64(*_content(contract))).alias("content"),
+        F.when(accepted, F.struct(*event(contract))).alias("event"),
+    ]
 
 
 def _value(field: Field) -> Column:

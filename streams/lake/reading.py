@@ -14,7 +14,7 @@ from infra.registry import RegisteredSchema
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from streams.archive import Course
-from streams.judge import UNKNOWN_SCHEMA, judge, whole_event
+from streams.judge import UNKNOWN_SCHEMA, prepared, whole_event
 from streams.records import from_bronze, from_kafka
 
 COLUMNS = (
@@ -48,6 +48,7 @@ class Reading:
     ) -> None:
         self._spark, self._settings, self._generation = spark, settings, generation
         self.schemas = schemas
+        self._judges: dict[str, tuple[Sequence[RegisteredSchema], Callable[[DataFrame], DataFrame]]] = {}
         self.course = Course({}, {}, {})
         self._pool = ThreadPoolExecutor(READERS, "read")
 
@@ -82,15 +83,16 @@ class Reading:
 
     def judged(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
         """The same, judged."""
-        judged = judge(
-            self.records(topic, since, until),
-            CONTRACTS[topic],
-            self.schemas[topic],
-            self._settings.max_event_bytes,
-            whole_event,
-            ("headers",),
-        )
-        return judged.select(*COLUMNS)
+        return self._judge(topic)(self.records(topic, since, until)).select(*COLUMNS)
+
+    def _judge(self, topic: str) -> Callable[[DataFrame], DataFrame]:
+        """By the schemas that are known now."""
+        known = self.schemas[topic]
+        if topic not in self._judges or self._judges[topic][0] != known:
+            most = self._settings.max_event_bytes
+            made = prepared(self._spark, CONTRACTS[topic], known, most, whole_event, ("headers",))
+            self._judges[topic] = known, made
+        return self._judges[topic][1]
 
 
 def ahead(of: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
