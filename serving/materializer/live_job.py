@@ -1,4 +1,4 @@
-"""Talks to the live job: tells it where the fences are, and asks it to judge again from them.
+"""Talks to the live job: tells it where the fences are, and asks it to judge again from them; and to the lake.
 
 It asks at once at a hole and for a schema that is new to it, then with growing patience.
 """
@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from infra.kafka import Offsets
 from infra.settings import Settings
-from streams.control import request_repeat, tell_applied
+from streams.control import request_barrier, request_repeat, tell_applied
 
 BETWEEN = 10.0  # seconds, so that many holes at once make one request
 TELLING = 5.0  # seconds
@@ -28,7 +28,7 @@ class LiveJob:
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 2}
         )
-        self._asked = self._told_at = float("-inf")
+        self._asked = self._told_at = self._hurried_at = float("-inf")
         self._told: Offsets = {}
         self._patience = FIRST_PATIENCE
         self._owed = False  # something is wanted since the last request, and was not asked for yet
@@ -41,6 +41,12 @@ class LiveJob:
         if fences != self._told and self._clock() - self._told_at >= TELLING:
             tell_applied(self._producer, self._settings, self._generation, fences)
             self._told, self._told_at = dict(fences), self._clock()
+
+    def hurry_lake(self, ends: Offsets) -> None:
+        """The lake is waited for: let it not rest before it has come to `ends`."""
+        if self._clock() - self._hurried_at >= BETWEEN:
+            request_barrier(self._producer, self._settings, self._generation, ends)
+            self._hurried_at = self._clock()
 
     def request(self, fences: Offsets, reason: str) -> None:
         """Ask now for what was not asked for before; if something was asked for just now, `remind` does it later."""

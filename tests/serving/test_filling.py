@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from infra.generations import Changes, Generations, change_generations
 from serving.materializer.filling import Pieces
 from serving.store.keys import Keys
 from serving.store.store import Lost, Store, connect
+from streams.lake.barrier import Barriers
 from streams.lake.place import lake_root
 from streams.live import attempt
 from tests.helpers import wait_for
@@ -179,8 +181,13 @@ def test_where_the_lake_comes_first_the_numbers_wait_for_it_and_verdicts_begin_b
     shop.keys = Keys.of(shop.settings, "g2")
     shop.live.close()
     shop.live = PlainLive(shop.settings, generation)
-    with materializer(shop.settings):
+    _, ends = source_bounds(shop.settings, generation)
+    lake = Barriers(shop.settings, generation)
+    with materializer(shop.settings), closing(lake):
         wait_for(lambda: shop.status().get("waiting_for") == "lake", 20, "that it waits")
+        wait_for(lake.wait, 20, "that it hurries the lake, which else would rest")
+        starts = {at: generation.start(*at) for at in ends}
+        assert list(lake.ends(starts, starts, 10**9)) == [ends]
         assert not shop.redis.exists(shop.keys.meta)
         manifest = shop.fill_lake(0.97)
         wanted = wait_for(
