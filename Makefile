@@ -13,6 +13,7 @@ help: ## List the tasks
 
 setup: $(STAMP) ## Make .venv, bring Java and the jars (once; later starts need no network)
 	@$(PYTHON) -m infra.setup
+	@$(PYTHON) -m streams.aot
 
 run: setup ## Start the platform with a demo load; prints one URL, Ctrl-C stops all
 	@exec $(VENV)/bin/dataflow up --demo

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from infra.settings import Settings
 from infra.setup import checked_jars
+from streams.aot import OPTIONS, use
 
 MAX_DATUM_BYTES = 1_048_576
 LOGGING = Path(__file__).with_name("log4j2.xml")
@@ -21,10 +22,15 @@ END_SECONDS = 10.0  # for the JVM to end by itself
 
 
 def session(
-    settings: Settings, name: str, slots: int, config: Mapping[str, str] | None = None
+    settings: Settings,
+    name: str,
+    slots: int,
+    config: Mapping[str, str] | None = None,
+    aot: str | None = None,
 ) -> SparkSession:
     """A session with `slots` task slots where the master is local; `config` is laid over what is set here.
 
+    `aot` are Java options about a prepared start, see `streams.aot`.
     The Avro limits matter: a tiny record that claims a string of 1.5 GB kills a JVM without them, PERMISSIVE or not.
     """
     jars = [str(path) for path in checked_jars(settings.cache_dir).spark]
@@ -32,14 +38,14 @@ def session(
         f"-Dorg.apache.avro.limits.{kind}.maxLength={MAX_DATUM_BYTES}"
         for kind in ("string", "bytes", "collectionItems")
     )
-    java = f"{limits} -Dlog4j2.configurationFile={LOGGING.as_uri()} -Xss4m -XX:+UseSerialGC"
+    java = f"{limits} -Dlog4j2.configurationFile={LOGGING.as_uri()} {OPTIONS}"
+    java += f" {use(settings, OPTIONS) if aot is None else aot}"
     settled = {
         "spark.jars": ",".join(jars),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "1g",
-        # A JVM without memory half works; one that has ended is started again.
-        "spark.driver.extraJavaOptions": f"{java} -XX:+ExitOnOutOfMemoryError",
+        "spark.driver.extraJavaOptions": java,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": "1",
@@ -63,7 +69,7 @@ def leave_signals_to_python(spark: SparkSession) -> None:
     jvm.sun.misc.Signal.handle(jvm.sun.misc.Signal("TERM"), jvm.sun.misc.SignalHandler.SIG_IGN)
 
 
-def end(spark: SparkSession) -> None:
+def end(spark: SparkSession, seconds: float = END_SECONDS) -> None:
     """Stop Spark and wait until its JVM has ended. Harmless where the JVM is gone already."""
     gateway = spark.sparkContext._gateway
     logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it logs the lost connection
@@ -75,7 +81,7 @@ def end(spark: SparkSession) -> None:
         gateway.shutdown()
     gateway.proc.stdin.close()
     try:
-        gateway.proc.wait(END_SECONDS)
+        gateway.proc.wait(seconds)
     except subprocess.TimeoutExpired:
         gateway.proc.kill()
         gateway.proc.wait()
