@@ -5,13 +5,16 @@ ahead-of-time cache (JEP 514 and 515, Java 25). Another one takes it if its Java
 starts without. Writes `{cache_dir}/aot/<digest>.aot`, some 200 MB; of those only the ones used last are kept.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyspark
@@ -23,6 +26,7 @@ from schemas.errors import DataflowError
 # A JVM without memory half works; one that has ended is started again.
 OPTIONS = "-Xss4m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError"
 TRAIN = "train"
+FOREIGN = ("SPARK_", "PYSPARK_", "HADOOP_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 OLDEST = 25  # Java: the first one that learns what to compile, too
 KEPT = 4
 QUIET = "-Xlog:disable -Xlog:all=error:stderr"  # one that does not fit is no reason to say anything
@@ -33,13 +37,18 @@ ROWS, SCHEMA_ID = 400, 7
 
 
 def place(settings: Settings, options: str) -> Path | None:
-    """Where the cache for a JVM with these options is or would be; None where Java is too old."""
+    """Where the cache for a JVM with these options is or would be; None where Java is too old.
+
+    The JVM compares the files on its class path by name, size and time, so another installation has another place.
+    """
     java = find_java(settings.java_home)
-    if int(java.version.split(".")[0]) < OLDEST:
+    major = re.match(r"\d+", java.version)
+    if major is None or int(major[0]) < OLDEST:
         return None
     release = (java.home / "release").read_text("utf-8", "replace")
-    home = Path(pyspark.__file__).parent
-    what = "\n".join((release, str(java.home), str(home), pyspark.__version__, options))
+    jars = Path(pyspark.__file__).parent / "jars"
+    entries = [(file.name, file.stat().st_size, int(file.stat().st_mtime)) for file in sorted(jars.iterdir())]
+    what = "\n".join((release, str(java.home), str(jars), str(entries), options))
     return settings.cache_dir / "aot" / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.aot"
 
 
@@ -47,37 +56,34 @@ def use(settings: Settings, options: str) -> str:
     """More options, by which a JVM with `options` takes what is prepared; none if nothing is."""
     try:
         found = place(settings, options)
-        if found is None:
+        if found is None or not found.is_file():
             return ""
-        os.utime(found)
     except (OSError, DataflowError):
         return ""
-    return f"-XX:AOTCache={found} {QUIET}"
+    with suppress(OSError):  # it may be somebody else's
+        os.utime(found)
+    return f'"-XX:AOTCache={found}" {QUIET}'
 
 
-def prepare(settings: Settings) -> Path | None:
-    """Make the cache if there is none; where it is, None if this Java makes none. Raises DataflowError, OSError."""
+def prepare(settings: Settings) -> None:
+    """Make the cache for this installation. Raises DataflowError, OSError."""
     from streams.spark import end, session  # which takes from here what is prepared
 
     found = place(settings, OPTIONS)
-    if found is None or found.exists():
-        return found
-    found.parent.mkdir(parents=True, exist_ok=True)
+    draft = found.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
     os.environ["JAVA_HOME"] = str(spark_java_home(find_java(settings.java_home), settings.cache_dir))
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    draft = found.with_name(f"{found.name}.{os.getpid()}")
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    here = settings.replace(spark_master=None)
     with tempfile.TemporaryDirectory() as scratch:
-        spark = session(settings, "aot", 4, {}, aot=f"-XX:AOTCacheOutput={draft} {QUIET}")
+        spark = session(here, "aot", 4, {}, aot=f'"-XX:AOTCacheOutput={draft}" {QUIET}')
         try:
             train(spark, Path(scratch))
         finally:
             end(spark, END_SECONDS)
-    if not draft.exists():
-        return None
     draft.replace(found)
     for old in sorted(found.parent.glob("*.aot"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)
-    return found
 
 
 def train(spark: "pyspark.sql.SparkSession", scratch: Path) -> None:
@@ -126,24 +132,31 @@ def train(spark: "pyspark.sql.SparkSession", scratch: Path) -> None:
 
 def main() -> None:
     """Entry point. Without it everything works as well, and starts later: so it fails only with a word."""
-    settings, began = Settings.load(), time.monotonic()
+    settings = Settings.load()
     if TRAIN in sys.argv:
         prepare(settings)
         return
     try:
         found = place(settings, OPTIONS)
-        if found is None or found.exists():
-            return
-        print("setup: preparing Spark's start (about a minute, once) …", flush=True)
-        found.parent.mkdir(parents=True, exist_ok=True)
-        told = found.with_suffix(".log")
-        with told.open("wb") as log:
-            line = [sys.executable, "-m", "streams.aot", TRAIN]
-            status = subprocess.run(line, stdout=log, stderr=log, check=False).returncode
-    except (OSError, DataflowError) as error:
+        if found is not None and not found.exists():
+            found.parent.mkdir(parents=True, exist_ok=True)
+            with (found.parent / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not found.exists():
+                    make(found)
+    except (OSError, DataflowError, subprocess.TimeoutExpired) as error:
         print(f"setup: Spark's start could not be prepared, so it takes longer: {error}", file=sys.stderr)
-        return
-    if status or not found.exists():
+
+
+def make(found: Path) -> None:
+    """In a process of its own, which says a lot, and by nobody's Spark but the one that is installed here."""
+    print("setup: preparing Spark's start (about a minute, once) …", flush=True)
+    began, told = time.monotonic(), found.with_suffix(".log")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    with told.open("wb") as log:
+        line = [sys.executable, "-m", "streams.aot", TRAIN]
+        status = subprocess.run(line, stdout=log, stderr=log, env=env, check=False, timeout=END_SECONDS * 2)
+    if status.returncode or not found.exists():
         print(f"setup: Spark's start could not be prepared, so it takes longer: see {told}", file=sys.stderr)
         return
     told.unlink()

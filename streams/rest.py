@@ -14,17 +14,8 @@ def rest_after(worked: float, share: float, longest: float = LONGEST_SECONDS) ->
     return min(longest, worked * (1 / share - 1))
 
 
-class Rest:
-    """What one job still has to rest."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._until = clock()
-
-    def begin(self, seconds: float) -> None:
-        self._until = self._clock() + seconds
-
-    def wait(self, ended: Callable[[], bool]) -> None:
-        """Until it is over, or `ended` says so."""
-        while not ended() and (left := self._until - self._clock()) > 0:
-            time.sleep(min(left, TICK_SECONDS))
+def rest(seconds: float, ended: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
+    """Wait so long, or until `ended` says that it is enough."""
+    until = clock() + seconds
+    while not ended() and (left := until - clock()) > 0:
+        time.sleep(min(left, TICK_SECONDS))

@@ -24,7 +24,10 @@ from replay.plan import Plan
 from replay.planning import check_room, plan_replay
 from replay.run import run_plan
 from replay.selection import Selection
+from replay.verify.barrier import Barrier
 from serving.generation_progress import read_progress
+from serving.lake.reader import Lake
+from streams.lake.place import lake_root
 
 LOOK_SECONDS = 1.0
 NEEDS = ("kafka_bootstrap_servers", "redis_host", "kafka_schema_registry")
@@ -210,7 +213,8 @@ def check_supervised(settings: Settings) -> None:
 
 def follow(settings: Settings, number: int, show: Callable[[str], None]) -> None:
     """Show how far it is until it has caught up. Raises ReplayError if one of its processes cannot go on."""
-    told = Told(show)
+    told, generation = Told(show), read_generations(settings).of(number).generation
+    lake = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name)))
     while True:
         generation = read_generations(settings).of(number).generation
         if failed := failing(settings.state_dir, generation.name):
@@ -222,8 +226,10 @@ def follow(settings: Settings, number: int, show: Callable[[str], None]) -> None
             )
         progress = read_progress(settings, generation)
         told(progress)
-        if progress.manifest is not None and progress.behind <= NUMBERS_BEHIND:
-            return
+        if progress.manifest is not None and progress.numbers_behind <= NUMBERS_BEHIND:
+            if progress.lake_behind <= NUMBERS_BEHIND:
+                return
+            lake.ask(progress.ends)  # which else rests
         time.sleep(LOOK_SECONDS)
 
 

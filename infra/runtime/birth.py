@@ -20,4 +20,7 @@ def birth(pid: int | None = None) -> str:
 
 @cache
 def _boot() -> str:
-    return BOOT_ID.read_text("ascii").strip()
+    try:
+        return BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return ""

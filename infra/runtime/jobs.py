@@ -153,8 +153,12 @@ def _job(
     name += serves.suffix
     status = settings.state_dir / "status" / f"{name}.json"
     status.parent.mkdir(parents=True, exist_ok=True)
-    status.unlink(missing_ok=True)  # of a process before, whose number may come again
     own = settings.replace(dataflow_status_file=status).environ()
+
+    def late_env() -> Mapping[str, str]:
+        status.unlink(missing_ok=True)  # of the process before
+        return serves.env()
+
     return ProcessSpec(
         name,
         (sys.executable, "-m", module),
@@ -166,5 +170,5 @@ def _job(
         start_deadline,
         stop_deadline,
         fds,
-        serves.env,
+        late_env,
     )

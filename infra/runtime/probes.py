@@ -72,13 +72,16 @@ def registry(host: str, port: int, health_port: int, api_path: str, compatibilit
 
 
 def status_file(file: Path) -> Probe:
-    """The process itself wrote `{"state": "running", "pid": its number, …}`; when does not matter, a clock may jump."""
+    """The process itself wrote `{"state": "running", "pid": its number, …}`; when does not matter, a clock may jump.
+
+    Code of before says no number: then it is its own if the file was removed at the start.
+    """
 
     def probe(pid: int) -> bool:
         try:
             status = json.loads(file.read_text())
-            return (status["state"], status["pid"]) == ("running", pid)
-        except (OSError, ValueError, KeyError, TypeError):
+            return status["state"] == "running" and status.get("pid", pid) == pid
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
     return probe

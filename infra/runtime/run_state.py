@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -26,6 +27,7 @@ from infra.settings import Settings
 RUN_VARIABLE = "DATAFLOW_RUN"
 NAME = "run.json"
 IN_VAIN = 8  # restarts
+EPOCH = "epoch "
 # What a run decides and every command needs: the addresses of what is embedded.
 SERVICE_ADDRESSES = ("kafka_bootstrap_servers", "kafka_schema_registry", "redis_host")
 ADDRESSES = (*SERVICE_ADDRESSES, "redis_port", "api_host", "api_port")
@@ -68,8 +70,11 @@ def write_run(state_dir: Path, run: Run) -> None:
 def read_run(state_dir: Path) -> Run | None:
     """The last run of this state directory, alive or not."""
     try:
-        return Run(**json.loads((state_dir / NAME).read_text()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads((state_dir / NAME).read_text())
+        for each in (found, *found["processes"]):
+            _with_birth(each)
+        return Run(**found)
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -161,8 +166,16 @@ def _belongs_to(process: psutil.Process, run: Run) -> bool:
         return False
 
 
-def _same_process(pid: int, born: str) -> bool:
+def _with_birth(process: dict[str, Any]) -> None:
+    """DataFlow before this one wrote epoch seconds, and may still run."""
+    started = process.pop("create_time", None)
+    process.setdefault("birth", None if started is None else f"{EPOCH}{started}")
+
+
+def _same_process(pid: int, born: str | None) -> bool:
     try:
+        if born is not None and born.startswith(EPOCH):
+            return abs(psutil.Process(pid).create_time() - float(born.removeprefix(EPOCH))) < 1
         return birth(pid) == born and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

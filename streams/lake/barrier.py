@@ -16,6 +16,7 @@ from streams.control import ControlReader
 from streams.lake.cuts import Clock, covering, in_shares, in_time
 
 AHEAD_MS = 24 * 3_600 * 1_000
+FAR = 4  # batches
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Barriers:
             for barrier in sorted(waiting, key=lambda each: sum(each.values())):
                 if barrier.keys() != since.keys() or any(barrier[at] > written[at] for at in barrier):
                     log.warning("a barrier that is not in the topics is left alone: %s", barrier)
+                elif sum(barrier.values()) - sum(since.values()) > FAR * most:
+                    log.info("a barrier is far ahead yet: who waits for it asks again")
                 elif any(barrier[at] < since[at] for at in barrier):
                     log.info("a barrier came too late: the lake is beyond it")
                 elif barrier != since:

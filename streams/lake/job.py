@@ -41,7 +41,7 @@ from streams.lake.reading import Reading, Schemas, ahead, undecided
 from streams.lake.stopwatch import Stopwatch
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
-from streams.rest import BESIDE, LIVE, LONGEST_SECONDS, Rest, rest_after
+from streams.rest import BESIDE, LIVE, LONGEST_SECONDS, rest, rest_after
 from streams.spark import end, leave_signals_to_python, session
 from streams.stop import StopRequest
 from streams.throttle import Throttle
@@ -72,8 +72,8 @@ class LakeJob:
             self.store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
             stack.callback(self.store.close)
             self.throttle = Throttle(settings, self.world.is_live)
-            self.rest = Rest()
-            self.follows = False  # the last batches took in all that there was
+            self.follows = False  # the last batch took in all that there was
+            self.leaving = False  # the query is about to be stopped
             self.upkeep = Upkeep(self.failpoints, settings.state_dir / "upkeep" / self.generation.name)
             self.barriers = Barriers(settings, self.generation)
             stack.callback(self.barriers.close)
@@ -140,7 +140,7 @@ class LakeJob:
 
     def run_query(self) -> None:
         """One life of the query: returns when a stop is asked for, raises what ended it."""
-        self.failure = None
+        self.failure, self.leaving = None, False
         self.take_from_bronze()
         if self.stop.asked:
             return
@@ -155,6 +155,7 @@ class LakeJob:
                     looked = time.monotonic()
                     self.world.check()
         finally:
+            self.leaving = True
             query.stop()
 
     def take_from_bronze(self) -> None:
@@ -233,8 +234,6 @@ class LakeJob:
             until = self.checkpoint.batch_end(batch_id, self.settings.topic_prefix)
             since = self.since()
             planned = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
-            live = self.world.is_live()
-            self.rest.wait(lambda: self.stop.asked or self.world.is_live() != live or self.barriers.wait())
             began = time.monotonic()
             ends = [since, *self.barriers.ends(since, planned, self.most())]
             for _ in self.batches(ends):
@@ -242,14 +241,22 @@ class LakeJob:
             followed, self.follows = self.follows, sum(planned.values()) - sum(since.values()) < self.most()
             # The last batch of a replay comes at once.
             if followed and self.follows:
-                share, longest = (
-                    (LIVE, self.settings.lake_trigger_seconds) if live else (BESIDE, LONGEST_SECONDS)
-                )
-                self.rest.begin(rest_after(time.monotonic() - began, share, longest))
+                self.take_a_rest(time.monotonic() - began)
             self.failpoints.hit("lake.before_checkpoint")
         except BaseException as error:
             self.failure = error
             raise
+
+    def take_a_rest(self, worked: float) -> None:
+        """Before Spark plans the next batch, which then has all that has come meanwhile."""
+        live = self.world.is_live()
+        share, longest = (LIVE, self.settings.lake_trigger_seconds) if live else (BESIDE, LONGEST_SECONDS)
+
+        def ended() -> bool:
+            gone = self.stop.asked or self.leaving or self.world.is_live() != live
+            return gone or self.barriers.wait()
+
+        rest(rest_after(worked, share, longest), ended)
 
     def batches(self, ends: Sequence[Offsets]) -> Iterator[int]:
         """Make a batch from each of these offsets to the next; gives the number of each when it is written."""

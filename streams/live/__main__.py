@@ -1,13 +1,17 @@
 """`python -m streams.live`: the live job as a process."""
 
+import errno
 import logging
 import sys
 
 from infra.entry import run_process
 from infra.settings import Settings
+from schemas.errors import Unavailable
 from streams.live.job import LiveJob
 from streams.live.lake_first import wait_for_lake
 from streams.stop import StopRequest
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
@@ -23,8 +27,16 @@ def main() -> None:
     for chatty in ("py4j", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if wait_for_lake(settings, stop):
-        with LiveJob(settings, stop) as job:
-            job.run()
+        try:
+            with LiveJob(settings, stop) as job:
+                job.run()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise Unavailable(
+                f"expected room for checkpoints below {settings.state_dir}, and there is none: {error}. It goes on by "
+                "itself when there is"
+            ) from error
 
 
 if __name__ == "__main__":

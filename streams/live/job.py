@@ -6,6 +6,7 @@ repeat). Writes the checkpoints' pointer and the status file.
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -88,9 +89,10 @@ class LiveJob:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.report.failed(f"{type(error).__name__}: {error}")
-        self.report.write("stopping")
+        with suppress(OSError):  # a full disk
+            if error is not None:
+                self.report.failed(f"{type(error).__name__}: {error}")
+            self.report.write("stopping")
         self.control.close()
         self.world.close()
         end(self.spark)
@@ -120,10 +122,6 @@ class LiveJob:
                 raise Unavailable(f"Spark failed outside the query: {error.java_exception}") from error
             except (Py4JError, ConnectionError) as error:
                 raise Unavailable(f"Spark's JVM has ended under the job: {error}") from error
-            except OSError as error:
-                raise Unavailable(
-                    f"expected room for the job's checkpoint in {self.directory}, and it cannot be written: {error}"
-                ) from error
 
     def run_query(self) -> None:
         """One life of the query: returns when it has to be started anew, raises what ended it."""

@@ -3,7 +3,7 @@
 import pytest
 
 from streams import rest as module
-from streams.rest import BESIDE, LONGEST_SECONDS, Rest, rest_after
+from streams.rest import BESIDE, LONGEST_SECONDS, rest, rest_after
 from tests.streams.test_throttle import Clock
 
 
@@ -15,13 +15,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_work_has_its_share_of_the_time(clock: Clock) -> None:
-    rest, began, worked = Rest(clock), clock.now, 0.0
+    began, worked = clock.now, 0.0
     for seconds in (3.0, 0.2, 5.0, 1.0):
-        rest.wait(lambda: False)
         clock.sleep(seconds)
         worked += seconds
-        rest.begin(rest_after(seconds, BESIDE))
-    rest.wait(lambda: False)
+        rest(rest_after(seconds, BESIDE), lambda: False, clock)
     assert worked / (clock.now - began) == pytest.approx(BESIDE, rel=0.01)
 
 
@@ -31,11 +29,6 @@ def test_a_long_piece_of_work_is_not_followed_by_a_rest_without_end() -> None:
 
 
 def test_a_rest_ends_when_somebody_waits(clock: Clock) -> None:
-    rest = Rest(clock)
-    rest.begin(40)
     began = clock.now
-    rest.wait(lambda: clock.now >= began + 3)
+    rest(40, lambda: clock.now >= began + 3, clock)
     assert clock.now - began == pytest.approx(3.0, abs=0.6)
-    # What is left of it stays to be rested.
-    rest.wait(lambda: False)
-    assert clock.now - began == pytest.approx(40.0)

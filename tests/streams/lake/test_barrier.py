@@ -105,6 +105,14 @@ def test_a_batch_ends_at_each_barrier_on_the_way(asked, ends):
     assert list(barriers.ends({A: 10, B: 10}, {A: 10, B: 10}, 1_000)) == []
 
 
+def test_a_barrier_that_is_far_ahead_makes_no_batch_without_end_and_is_waited_for_all_the_same():
+    barriers = Asked([{A: 30, B: 30}, {A: 5, B: 4}], {A: 30, B: 30})
+    assert barriers.wait()
+    ends = list(barriers.ends({A: 2, B: 2}, {A: 6, B: 6}, 10))
+    assert ends == [{A: 5, B: 4}, {A: 6, B: 6}]
+    assert not barriers.wait()
+
+
 def test_what_is_planned_is_cut_too_so_that_one_part_is_read_while_the_one_before_is_written():
     barriers = Asked([], {A: 30, B: 30})
     assert list(barriers.ends({A: 0, B: 0}, {A: 10, B: 10}, 10)) == [{A: 5, B: 5}, {A: 10, B: 10}]
