@@ -1,6 +1,7 @@
 """A platform as a whole: one supervisor per state directory, no orphan however it ends, the same ports again."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -16,12 +17,15 @@ import psutil
 import pytest
 import redis
 
+from infra.runtime import jobs
+from infra.runtime.birth import birth
 from infra.runtime.child import group_members
 from infra.runtime.door import open_door
 from infra.runtime.errors import AlreadyRunning, NotRunning
 from infra.runtime.platform import Platform
 from infra.runtime.ports import PortBook
-from infra.runtime.run_state import kill_leftovers, read_run, running_settings
+from infra.runtime.run_state import Run, kill_leftovers, read_run, running_settings, write_run
+from infra.status import write_status
 from schemas.errors import SettingsError, SetupError
 from tests.helpers import isolated_settings, wait_for
 
@@ -147,6 +151,35 @@ def test_an_api_open_to_others_without_keys_is_refused_before_anything_starts(tm
     with pytest.raises(SettingsError, match="DATAFLOW_API_KEYS"), Platform(settings):
         pass
     assert not settings.state_dir.exists()
+
+
+@pytest.mark.parametrize("older", [0, 100])
+def test_a_run_of_an_older_dataflow_is_known(tmp_path: Path, older: float) -> None:
+    """It wrote when a process had started, and not what is the same wherever the clock goes."""
+    me = psutil.Process()
+    row = {"name": "kafka", "state": "ready", "pid": me.pid, "create_time": me.create_time() - older}
+    run = Run("x", me.pid, birth(), "test", 0.0, None, {}, [row])
+    write_run(tmp_path, run)
+    text = json.loads((tmp_path / "run.json").read_text())
+    del text["birth"]
+    (tmp_path / "run.json").write_text(json.dumps(text | {"create_time": row["create_time"]}))
+    found = read_run(tmp_path)
+    assert found is not None
+    assert found.is_alive() == (older == 0)
+    assert found.processes[0]["birth"].endswith(str(row["create_time"]))
+
+
+def test_a_status_is_of_the_process_that_wrote_it_and_of_older_code_since_its_start(tmp_path: Path) -> None:
+    settings = isolated_settings(tmp_path)
+    spec = jobs.verifier_spec(settings)
+    file = Path(spec.env["DATAFLOW_STATUS_FILE"])
+    write_status(file, "running")
+    assert spec.probe(os.getpid())
+    assert not spec.probe(os.getpid() + 1)
+    file.write_text(json.dumps({"state": "running", "at": 0.0}))
+    assert spec.probe(os.getpid())
+    spec.late_env()  # it starts again
+    assert not spec.probe(os.getpid())
 
 
 def test_lake_and_verifier_of_a_generation_wait_for_its_own_processes_only(tmp_path: Path) -> None:
