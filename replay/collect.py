@@ -20,6 +20,7 @@ from infra.runtime.platform import BOUND
 from infra.runtime.run_state import read_run
 from infra.runtime.spec import State as ProcessState
 from infra.settings import Settings
+from replay.differences import forget_differences
 from replay.errors import ReplayError
 from schemas.errors import Unavailable
 from serving.store.removal import remove_generation
@@ -62,6 +63,7 @@ def collect(settings: Settings, numbers: Iterable[int]) -> list[Removed]:
         failpoints.hit("replay.after_gone")
         _await_end(settings, generation)
         keys = remove_generation(settings, generation.name, None)
+        forget_differences(settings, number)
         failpoints.hit("replay.after_keys")
         topics = _delete_topics(settings, generation)
         failpoints.hit("replay.after_topics")

@@ -22,15 +22,6 @@ class Kept:
     at: float
     differing: Mapping[str, float]
 
-    @property
-    def worst(self) -> str | None:
-        """The table or metric that differs most."""
-        return max(self.differing, key=self.differing.__getitem__, default=None)
-
-    @property
-    def share(self) -> float:
-        return max(self.differing.values(), default=0.0)
-
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
@@ -64,6 +55,13 @@ def kept_difference(settings: Settings, one: int, other: int) -> Kept | None:
         return Kept.from_json(_file(settings, one, other).read_text("utf-8"))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def forget_differences(settings: Settings, number: int) -> None:
+    """Of a generation that is gone."""
+    for pattern in (f"g{number}-g*.json", f"g*-g{number}.json"):
+        for file in (settings.state_dir / "replay").glob(pattern):
+            file.unlink(missing_ok=True)
 
 
 def _file(settings: Settings, one: int, other: int) -> Path:

@@ -19,6 +19,7 @@ from serving.generation_progress import Progress
 
 # A generation that follows is some hundred records behind at a high rate; its lake rests (see `streams.rest`).
 NUMBERS_BEHIND = 5_000
+FEW = 0.05  # of the rows
 VERIFIED_WITHIN = 3600.0  # seconds
 DIFFED_WITHIN = 24 * 3600.0  # seconds
 READY = str(ProcessState.READY)
@@ -29,12 +30,13 @@ class Guards:
     """What a promote goes without, because somebody said so.
 
     `unverified`: the second computation need not have been made; one that differs is no matter of taste.
-    `most_differing`: at most this share of a table's or metric's rows differs from the live generation's.
+    `most_differing`: at most this share of a table's or metric's rows differs from the live generation's. None: nobody
+    has stated one, so what the plan changes may differ in all of them, and anything else in few.
     `unexpected`: also where the plan expects no difference. `undiffed`: nobody need have looked.
     """
 
     unverified: bool = False
-    most_differing: float = 0.05
+    most_differing: float | None = None
     unexpected: bool = False
     undiffed: bool = False
 
@@ -161,8 +163,12 @@ def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now:
             f"expected differences only where the plan has changes ({', '.join(sorted(expected)) or 'nowhere'}), and "
             f"there are some in {', '.join(surprising)}: look at `dataflow replay diff`; --unexpected goes without"
         )
-    if kept.share > guards.most_differing:
+    stated = guards.most_differing
+    most = FEW if stated is None else stated
+    shares = {n: share for n, share in kept.differing.items() if stated is not None or n not in expected}
+    worst = max(shares, key=shares.__getitem__, default=None)
+    if worst is not None and shares[worst] > most:
         raise ReplayError(
-            f"expected at most {guards.most_differing:.1%} of the rows of a table or metric to differ, and of "
-            f"{kept.worst} it is {kept.share:.1%}: if that is meant, --max-difference {kept.share:.3f}"
+            f"expected at most {most:.1%} of the rows of a table or metric to differ, and of {worst} it is "
+            f"{shares[worst]:.1%}: if that is meant, --max-difference {shares[worst]:.3f}"
         )

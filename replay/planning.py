@@ -1,6 +1,7 @@
 """Makes the plan of a replay out of what there is. No side effects: reads the log of generations, topics, the lake."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def estimate(settings: Settings, base: Generation, records: int, throttle: int) 
     if "://" in root:
         return Estimate(records / rate, records * BYTES_A_RECORD, None)
     lake = Path(root)
-    used = sum(file.stat().st_size for file in lake.rglob("*") if file.is_file()) if lake.exists() else 0
+    used = _size(lake)
     there = next(path for path in (lake, *lake.parents) if path.exists())
     disk = int(SPARE * used + records * BYTES_A_RECORD)
     return Estimate(records / rate, disk, shutil.disk_usage(there).free)
@@ -169,10 +170,19 @@ def estimate_part(root: str, manifest: Manifest, only: Selection, records: int, 
     """By the rows that go into Redis again, and the size of the tables that are made anew."""
     rows = sum(number for place, number in manifest.counts.items() if place.endswith("/changed"))
     anew = [Path(root, name) for name in only.tables if name in manifest.tables]
-    disk = sum(file.stat().st_size for table in anew for file in table.rglob("*") if file.is_file())
+    disk = sum(map(_size, anew))
     paces = [min(throttle or pace, pace) for pace in (ROWS_PER_SECOND, RECORDS_PER_SECOND)]
     seconds = rows / paces[0] + records / paces[1]
     return Estimate(seconds, disk + records * BYTES_A_RECORD, shutil.disk_usage(root).free)
+
+
+def _size(directory: Path) -> int:
+    """Bytes of all files in it. The lake's upkeep may remove some meanwhile."""
+    size = 0
+    for file in directory.rglob("*"):
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size if file.is_file() else 0
+    return size
 
 
 def check_room(plan: Plan) -> None:

@@ -68,7 +68,12 @@ def cancel_command(settings: Settings, number: int, yes: bool, as_json: bool) ->
 @click.option(
     "--pause-old", is_flag=True, help="The generation before stands still; going back to it takes longer."
 )
-@click.option("--max-difference", type=click.FloatRange(0, 1), default=0.05, show_default=True)
+@click.option(
+    "--max-difference",
+    type=click.FloatRange(0, 1),
+    help="Share of the rows of any table or metric that may differ. Not given: all of what the plan changes, and 0.05 "
+    "of anything else.",
+)
 @click.option("--unexpected", is_flag=True, help="Also if rows differ where the plan expects none to.")
 @click.option("--undiffed", is_flag=True, help="Also if nobody has looked at the difference.")
 @click.option("--unverified", is_flag=True, help="Also if the second computation has not been made.")
@@ -78,7 +83,7 @@ def promote_command(
     settings: Settings,
     number: int,
     pause_old: bool,
-    max_difference: float,
+    max_difference: float | None,
     unexpected: bool,
     undiffed: bool,
     unverified: bool,

@@ -15,8 +15,8 @@ from replay.diff.compare import EVERYTHING, Asked, compare
 from replay.diff.errors import NotComparable
 from replay.diff.extracting import EnvironmentOf, extract, own_code
 from replay.diff.meeting import Tell, meet
-from replay.diff.scratch import scratch
 from replay.diff.values import Comparison, Side
+from replay.scratch import scratch
 from schemas.errors import GenerationError
 
 PATIENCE = 60.0  # seconds for the two lakes to come to the same offsets
@@ -44,7 +44,7 @@ def diff(
     tell(f"g{one} and g{other} end a batch at the same offsets …")
     manifests = meet(settings, *(each.generation for each in known), patience, tell)
     environment_of = environment_of or own_code(settings, now)
-    with scratch(settings) as home:
+    with scratch(settings, "diff") as home:
         found, watchdog = [], Watchdog()
         try:
             for number, manifest in zip((one, other), manifests, strict=True):

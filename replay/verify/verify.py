@@ -5,12 +5,10 @@ manifest's. Where the lake was told to end a batch at the last answer's offsets,
 """
 
 import asyncio
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 import duckdb
@@ -20,6 +18,7 @@ from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.registry import RegisteredSchema, TopicSchemas
 from infra.settings import Settings
+from replay.scratch import scratch
 from replay.verify.barrier import Barrier
 from replay.verify.bronze import Completeness
 from replay.verify.compare import Difference, together
@@ -70,9 +69,10 @@ class Verifier:
         self.lake = Lake(lake_root(settings, generation.name))
         self._schemas = TopicSchemas(settings)
         self._barrier = Barrier(settings, generation.name, self.lake)
+        self._closing = ExitStack()
         # What does not fit into memory goes there.
-        self._spill = tempfile.mkdtemp(prefix="verify-", dir=_scratch(settings))
-        config = {"memory_limit": MEMORY, "temp_directory": self._spill, "threads": 1}
+        spill = self._closing.enter_context(scratch(settings, "verifier"))
+        config = {"memory_limit": MEMORY, "temp_directory": str(spill), "threads": 1}
         self._database = duckdb.connect(config=config)
         self.oracle = Oracle(settings.shop_timezone, self._database)
         self._completeness = Completeness(settings, generation, self._database)
@@ -89,7 +89,7 @@ class Verifier:
     def close(self) -> None:
         self._database.close()
         self._schemas.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
+        self._closing.close()
 
     def check(
         self,
@@ -195,9 +195,3 @@ def _merged(found: Sequence[Difference]) -> list[Difference]:
             continue
         merged[each.table] = together(one, each)
     return [replace(each, table=name) for name, each in merged.items()]
-
-
-def _scratch(settings: Settings) -> Path:
-    place = settings.state_dir / "verify"
-    place.mkdir(parents=True, exist_ok=True)
-    return place

@@ -1,7 +1,7 @@
 """/v1/replays…: the generations, the plan of a replay, and its run, difference, promotion, rollback and removal.
 
-Reading asks for the scope `read`; what changes something for `admin`. Each act is the command `dataflow replay` of the
-same name.
+Reading asks for the scope `read`; a difference, and what changes something, for `admin`. Each act is the command
+`dataflow replay` of the same name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from infra.api_keys import Scope as KeyScope
 from serving.api import body, openapi
 from serving.api.answers import Json, answer
+from serving.api.auth import demand
 from serving.api.json_document import Malformed, json_type, parse
 from serving.api.problems import Problem, bad_query
 from serving.api.query_string import named, shown, whole_number, wrong
@@ -121,7 +123,11 @@ async def one(request: Request) -> Response:
     openapi_extra=openapi.REPLAY_NAME,
 )  # fmt: skip
 async def diff(request: Request) -> Response:
-    """Row by row, at the same offsets, made now: it takes as long as reading both. Personal data is masked."""
+    """Row by row, at the same offsets, made now: it takes as long as reading both, so it asks for the scope `admin`.
+
+    Personal data is masked.
+    """
+    demand(request, KeyScope.ADMIN)
     service, number = service_of(request), _number(request)
     if request.query_params:
         raise bad_query("expected no parameters")

@@ -21,6 +21,7 @@ from infra.runtime.birth import birth
 from infra.runtime.logs import Logs
 from infra.runtime.run_state import IN_VAIN, Run, write_run
 from replay.collect import collect, unended
+from replay.differences import Kept, keep_difference, kept_difference
 from replay.errors import ReplayError
 from replay.guards import Guards
 from replay.planning import plan_replay
@@ -29,6 +30,7 @@ from replay.switch import promote, rollback, switch
 from schemas.errors import GenerationError
 from serving.store.keys import Keys
 from serving.store.store import connect
+from serving.verified import verified_key
 from tests.helpers import isolated_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
@@ -238,6 +240,10 @@ def test_a_removal_that_is_killed_is_finished_by_the_next(world, failpoint):
     lake = world.state_dir / "lake" / "g2" / "orders"
     lake.mkdir(parents=True)
     (lake / "part").write_text("x")
+    verified = verified_key(world, "g2")
+    redis.set(verified, "{}")
+    for one, other in ((1, 2), (2, 3), (1, 3)):
+        keep_difference(world, Kept(one, other, time.time(), {}))
     killed(world, failpoint, "cancel", "g2", "--yes")
     assert states(world) == {1: "running", 2: "gone"}
     done = command(world, "gc", "--yes")
@@ -246,6 +252,9 @@ def test_a_removal_that_is_killed_is_finished_by_the_next(world, failpoint):
     assert not redis.exists(keys.meta)
     assert redis.exists(Keys.of(world, "g1").meta)  # nobody else's
     assert not lake.exists()
+    assert not redis.exists(verified)
+    left = [kept_difference(world, *pair) for pair in ((1, 2), (2, 3), (1, 3))]
+    assert [each is None for each in left] == [True, True, False]
     assert (world.state_dir / "code").is_dir()
     redis.close()
     assert begun(world).number == 3  # a number is given once

@@ -24,7 +24,7 @@ from infra.runtime.platform import ROOT
 from replay.diff.diff import diff
 from replay.diff.errors import Behind, NotComparable, NotExtracted
 from replay.diff.extracting import own_code
-from replay.diff.scratch import scratch
+from replay.scratch import scratch
 from replay.verify.verify import newest_manifest
 from schemas.errors import GenerationError
 from streams.lake.barrier import Barriers
@@ -299,9 +299,9 @@ def test_a_comparison_that_is_killed_leaves_nothing_behind_the_next_one(both):
 
 
 def test_one_that_works_is_left_alone_by_another(both):
-    with scratch(both.settings) as home:
+    with scratch(both.settings, "diff") as home:
         (home / "file").touch()
-        with scratch(both.settings) as second:
+        with scratch(both.settings, "diff") as second:
             assert second != home
         assert (home / "file").exists()
     assert both.left() == []

@@ -73,11 +73,12 @@ class Replays:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        return self._answer(process.returncode, out, told)
+        return self._answer(arguments[0], process.returncode, out, told)
 
-    def _answer(self, status: int, out: bytes, told: bytes) -> Any:
-        if status in (0, 1) and out.strip():
-            return orjson.loads(out)  # 1 is an answer too: the two differ
+    def _answer(self, act: str, status: int, out: bytes, told: bytes) -> Any:
+        # Of a diff 1 is an answer too: the two differ. A plan says first what it would do, and then why it cannot.
+        if (status == 0 or (status == 1 and act == "diff")) and out.strip():
+            return orjson.loads(out)
         detail = told.decode("utf-8", "replace").strip()
         detail = detail[detail.rfind("Error: ") :].removeprefix("Error: ") or "the command says nothing"
         if status == NOT_RUNNING:

@@ -40,6 +40,8 @@ def test_who_may_only_read_changes_nothing(replays):
     for path in ("", "/g1/promote", "/rollback", "/g1/pause", "/g1/cancel"):
         answer = replays.http.post(f"/v1/replays{path}", headers=reader)
         assert_problem(answer, 403, "forbidden")
+    # It is work for minutes, and what it finds lets a promote through.
+    assert_problem(replays.http.get("/v1/replays/g2/diff", headers=reader), 403, "forbidden")
     assert list(read_generations(replays.settings).known) == [1]
 
 

@@ -1,7 +1,7 @@
-"""A directory of a comparison's own under the state directory, removed with all that is in it, whatever happens.
+"""Directories for what a comparison or a verifier needs for a while: removed with all in them, whatever happens.
 
-An extract holds rows as they are, personal data too: nobody else may read it, and what a killed process left is removed
-by the next one.
+They hold rows as they are, personal data too: nobody else may read them, and what a killed process left is removed by
+the next one.
 """
 
 import fcntl
@@ -18,9 +18,9 @@ LOCK = "lock"
 
 
 @contextmanager
-def scratch(settings: Settings) -> Iterator[Path]:
-    """An empty directory."""
-    place = settings.state_dir / "diff"
+def scratch(settings: Settings, what: str) -> Iterator[Path]:
+    """An empty directory below `{state_dir}/{what}`."""
+    place = settings.state_dir / what
     place.mkdir(parents=True, exist_ok=True)
     with (place / LOCK).open("w") as door:
         # One at a time: a directory that has no lock yet would look as if it were left.
