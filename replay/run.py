@@ -37,6 +37,8 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
             )
         refuse_second(now)
         begun = begin_generation(settings, plan.number, plan.archive)
+        if plan.clone is None:
+            check_starts(plan, begun)
         # What begins as another lake has what that has, from where on that has it.
         starts = now.of(plan.clone.number).generation.starts if plan.clone else begun.starts
         generation = replace(begun, starts=starts, lake_first=plan.lake_first, clone=plan.clone)
@@ -51,6 +53,17 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
     now = change_generations(settings, decide)
     failpoints.hit("replay.after_record")
     return now.known[plan.number].generation
+
+
+def check_starts(plan: Plan, begun: Generation) -> None:
+    """Raise ReplayError if a topic has lost records since that the plan has: it would begin behind them, unseen."""
+    for span in plan.spans:
+        start = begun.start(span.topic, span.partition)
+        if start > span.start:
+            raise ReplayError(
+                f"expected {span.topic}/{span.partition} to be read from offset {span.start}, as planned, and the topic "
+                f"begins at {start} by now: plan again, so that bronze gives what the topic no longer has"
+            )
 
 
 def set_state(settings: Settings, number: int, state: State) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import psutil
@@ -275,18 +276,40 @@ def test_what_is_needed_is_not_removed(world):
     assert states(world) == {1: "paused", 2: "running"}
 
 
-def test_records_that_are_nowhere_any_more_are_named_and_nothing_is_begun(world):
-    feed = Producer({"bootstrap.servers": world.kafka_bootstrap_servers})
-    topic = f"{world.topic_prefix}reviews"
-    for _ in range(20):
-        feed.produce(topic, b"x", b"k")
+def test_a_topic_that_loses_its_beginning_after_the_plan_is_planned_again(world):
+    age = filled(world, "reviews", 20)
+    plan = plan_replay(world, here(world))
+    age(12)
+    with pytest.raises(
+        ReplayError, match=r"reviews/0 to be read from offset 0.*begins at 12 by now: plan again"
+    ):
+        run_plan(world, plan)
+    assert states(world) == {1: "running"}
+
+
+def filled(world, topic: str, records: int) -> Callable[[int], None]:
+    """A topic with so many records in partition 0; call what is returned to take those below an offset away."""
+    feed, name = (
+        Producer({"bootstrap.servers": world.kafka_bootstrap_servers}),
+        f"{world.topic_prefix}{topic}",
+    )
+    for _ in range(records):
+        feed.produce(name, b"x", b"k")
     assert feed.flush(30) == 0
     client = admin(world.kafka_bootstrap_servers)
-    deleted = client.delete_records([TopicPartition(topic, 0, 12)])
-    assert all(future.result(30) for future in deleted.values())
+
+    def age(offset: int) -> None:
+        deleted = client.delete_records([TopicPartition(name, 0, offset)])
+        assert all(future.result(30) for future in deleted.values())
+
+    return age
+
+
+def test_records_that_are_nowhere_any_more_are_named_and_nothing_is_begun(world):
+    filled(world, "reviews", 20)(12)
     for act in ("plan", "run"):
         done = command(world, act, *(["--yes", "--detach"] if act == "run" else []))
         assert done.returncode == 1
         assert "has no lake" in done.stderr
     assert states(world) == {1: "running"}
-    assert not identities(client, [f"{world.topic_prefix}g2.events.judged"])
+    assert not identities(admin(world.kafka_bootstrap_servers), [f"{world.topic_prefix}g2.events.judged"])

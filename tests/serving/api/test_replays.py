@@ -4,6 +4,7 @@ import pytest
 
 from infra.generations import State, read_generations
 from infra.kafka import admin, identities
+from serving.api.problems import Problem
 from tests.serving.api.kit import Running, assert_problem, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -43,6 +44,15 @@ def test_who_may_only_read_changes_nothing(replays):
     # It is work for minutes, and what it finds lets a promote through.
     assert_problem(replays.http.get("/v1/replays/g2/diff", headers=reader), 403, "forbidden")
     assert list(read_generations(replays.settings).known) == [1]
+
+
+def test_what_a_plan_says_before_it_fails_is_no_answer_and_a_difference_is(replays):
+    commands = replays.service.replays
+    assert commands._answer("diff", 1, b'{"equal": false}', b"") == {"equal": False}
+    with pytest.raises(Problem, match=r"expected 9\.0 GB of room"):
+        commands._answer(
+            "plan", 1, b'{"number": 2}', b"Error: expected 9.0 GB of room for g2, and 0.1 GB are free"
+        )
 
 
 def test_a_body_that_is_none_is_refused_by_name(replays):
