@@ -61,8 +61,8 @@ def check_starts(plan: Plan, begun: Generation) -> None:
         start = begun.start(span.topic, span.partition)
         if start > span.start:
             raise ReplayError(
-                f"expected {span.topic}/{span.partition} to be read from offset {span.start}, as planned, and the topic "
-                f"begins at {start} by now: plan again, so that bronze gives what the topic no longer has"
+                f"expected {span.topic}/{span.partition} to be read from offset {span.start}, as planned, and the "
+                f"topic begins at {start} by now: plan again, so that bronze gives what the topic no longer has"
             )
 
 
