@@ -16,8 +16,7 @@ from infra.code import directory
 from infra.failpoints import Failpoints
 from infra.generations import Generation, Generations, State, change_generations, read_generations
 from infra.kafka import TIMEOUT, admin
-from infra.runtime.platform import BOUND
-from infra.runtime.run_state import read_run
+from infra.runtime.run_state import BOUND, read_run
 from infra.runtime.spec import State as ProcessState
 from infra.settings import Settings
 from replay.differences import forget_differences

@@ -24,6 +24,7 @@ from infra.runtime.logs import Logs
 from infra.runtime.ports import HOST, PortBook
 from infra.runtime.run_state import (
     ADDRESSES,
+    BOUND,
     RUN_VARIABLE,
     Run,
     as_rows,
@@ -38,7 +39,6 @@ from infra.setup import checked_jars, find_java
 
 SERVICES = ("kafka", "registry", "valkey")
 JOBS = ("bootstrap", "live", "materializer", "api")
-BOUND = ("live", "materializer", "api", "lake", "verifier")  # each serves one generation
 LIVE = SERVICES + JOBS  # all that the live numbers need
 ALL = (*LIVE, "lake", "verifier")
 ROOT = Path(__file__).parents[2]

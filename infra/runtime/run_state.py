@@ -26,6 +26,7 @@ from infra.settings import Settings
 # In the environment of every process of a run, and so of everything that these start.
 RUN_VARIABLE = "DATAFLOW_RUN"
 NAME = "run.json"
+BOUND = ("live", "materializer", "api", "lake", "verifier")  # each serves one generation
 IN_VAIN = 8  # restarts
 EPOCH = "epoch "
 # What a run decides and every command needs: the addresses of what is embedded.
@@ -79,13 +80,15 @@ def read_run(state_dir: Path) -> Run | None:
 
 
 def failing(state_dir: Path, generation: str) -> list[str]:
-    """The processes of a generation beside the first one that have failed for good, or begin again and again."""
+    """The processes of a generation that have failed for good, or begin again and again."""
     run = read_run(state_dir)
-    rows = run.processes if run is not None and run.is_alive() else []
+    if run is None or not run.is_alive():
+        return []
+    first = BOUND if f"g{run.serves}" == generation else ()
     return [
         row["name"]
-        for row in rows
-        if row["name"].endswith(f"@{generation}")
+        for row in run.processes
+        if (row["name"].endswith(f"@{generation}") or row["name"] in first)
         and (row["state"] == State.FAILED or (row["state"] == State.BACKOFF and row["restarts"] >= IN_VAIN))
     ]
 

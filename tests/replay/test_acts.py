@@ -1,6 +1,7 @@
 """Run, promote, roll back and remove, killed before and after each write: not done, or done, and done by the next."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,8 +20,9 @@ from infra.code import ROOT, directory, here, keep
 from infra.generations import Generation, State, change_generations, read_generations
 from infra.kafka import admin, identities
 from infra.runtime.birth import birth
+from infra.runtime.fleet import Fleet
 from infra.runtime.logs import Logs
-from infra.runtime.run_state import IN_VAIN, Run, write_run
+from infra.runtime.run_state import IN_VAIN, Run, failing, write_run
 from replay.collect import collect, unended
 from replay.differences import Kept, keep_difference, kept_difference
 from replay.errors import ReplayError
@@ -229,6 +231,20 @@ def test_who_waits_for_a_replay_is_told_of_a_process_that_has_failed(world):
             ReplayError, match=r"(?s)materializer@g2 failed.*no such metric.*replay cancel g2"
         ):
             follow(world, 2, lambda _: None)
+        assert failing(world.state_dir, "g1") == ["live"]
+
+
+def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
+    run_plan(world, plan_replay(world, here(world), 1_234))
+    fleet = Fleet(world, keep(world), ["live"], lambda _: [], logging.getLogger("fleet"))
+    assert (
+        fleet.env_of(2).items()
+        >= {
+            "DATAFLOW_GENERATION": "2",
+            "REPLAY_RECORDS_PER_SECOND": "1234",
+        }.items()
+    )
+    assert fleet.env_of(1)["REPLAY_RECORDS_PER_SECOND"] == "0"
 
 
 @pytest.mark.parametrize("failpoint", ["replay.after_gone", "replay.after_keys", "replay.after_topics"])
