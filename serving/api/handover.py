@@ -29,6 +29,7 @@ from serving.api.door import Door
 from serving.api.service import Service
 
 LOCK_FILE = "serving.lock"
+HOLDER = "holder"
 REACH_SECONDS = 5.0
 LOCK_PAUSE = 0.02  # seconds; only while another process is about to let go of it
 
@@ -54,19 +55,34 @@ class ServingLock:
         self._handle = handle
         return True
 
+    def hold(self, generation: int | None) -> None:
+        """Leave word of who answers from now on, for the case that it cannot say any more what it has answered."""
+        with suppress(OSError):
+            self._write({HOLDER: generation or 0})
+
+    def died(self) -> int | None:
+        """The generation of a holder that died while it answered. Call it with the lock held, before `hold`."""
+        try:
+            return orjson.loads(self._file.read_bytes() or b"{}").get(HOLDER) or None
+        except (OSError, ValueError, AttributeError):
+            return None
+
+    def _write(self, content: Mapping[str, int]) -> None:
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, orjson.dumps(content), 0)
+
     def told(self) -> dict[str, int]:
         """What the holder before has answered, as far as it could still say. Call it with the lock held."""
         try:
             found = orjson.loads(self._file.read_bytes() or b"{}")
-            return {str(name): int(offset) for name, offset in found.items()}
+            return {str(name): int(offset) for name, offset in found.items() if name != HOLDER}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
     def release(self, served: Mapping[str, int]) -> None:
         """Let go of it, and leave word of what was answered."""
         with suppress(OSError):  # a full disk: then the next one knows of less
-            os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, orjson.dumps(served), 0)
+            self._write(served)
         os.close(self._handle)
         self._handle = None
 
@@ -132,7 +148,11 @@ class Handover:
 
     async def _serve(self) -> None:
         self._failpoints.hit("handover.after_lock")
-        self._service.remember(self._lock.told())
+        told, died = self._lock.told(), self._lock.died()
+        self._lock.hold(self._number)
+        if died is not None and died != self._number:
+            told = await self._service.reached_by(died)
+        self._service.remember(told)
         await self._until_reached()
         await self._door.open()
         self._tell(serves=True)

@@ -4,6 +4,7 @@ One `Service` per process. Its reader is replaced as a whole when another genera
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,9 +14,9 @@ from zoneinfo import ZoneInfo
 from redis.exceptions import RedisError
 from starlette.requests import Request
 
-from infra.generations import Generation
+from infra.generations import Generation, read_generations
 from infra.settings import Settings
-from schemas.errors import Unavailable
+from schemas.errors import DataflowError, Unavailable
 from serving.api.health import Health
 from serving.api.ingest.ingest import Ingest
 from serving.api.kafka_watch import KafkaView, KafkaWatch
@@ -30,12 +31,16 @@ from serving.api.waiting import Waiting
 from serving.dead_letters.follow import Follower
 from serving.dead_letters.questions import Questions
 from serving.fold.newest import Counted, newest_records
+from serving.generation_progress import read_progress
 from serving.read import Answer, AsOf, MetricQuery, Reader, Rebuilding
 from serving.store.keys import Keys, place
 from serving.verified import Found, verified_key
 
 AS_OF_SECONDS = 1.0
+PROGRESS_SECONDS = 5.0
 IN_LAKE = "lake:"  # marks what was told of the lake among what was told of live numbers
+
+log = logging.getLogger("dataflow.api")
 
 
 class Starting(Unavailable):
@@ -113,6 +118,23 @@ class Service:
         self._reader.remember({at: offset for at, offset in told.items() if offset is not None})
         in_lake = {at.removeprefix(IN_LAKE): o for at, o in served.items() if at.startswith(IN_LAKE)}
         self.lake.told.remember(in_lake)
+
+    async def reached_by(self, number: int) -> dict[str, int]:
+        """As `served`: what another generation may have told readers at most, which is what it has by now."""
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(self._progress_of, number), PROGRESS_SECONDS)
+        except (DataflowError, TimeoutError) as error:
+            log.warning("what g%d has told is not to be seen: %r", number, error)
+            return {}
+
+    def _progress_of(self, number: int) -> dict[str, int]:
+        generation = read_generations(self.settings).of(number).generation
+        progress = read_progress(self.settings, generation)
+        return {
+            mark + place(generation.topics[topic].topic_id, p): offset
+            for mark, offsets in (("", progress.numbers), (IN_LAKE, progress.lake))
+            for (topic, p), offset in offsets.items()
+        }
 
     @property
     def reader(self) -> Reader:

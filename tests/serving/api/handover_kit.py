@@ -49,6 +49,7 @@ class World:
     settings: Settings
     listener: socket.socket
     switches: list[tuple[float, float, int]] = field(default_factory=list)  # begun, recorded, to which
+    states: dict[str, State] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -80,7 +81,7 @@ def two_generations(settings: Settings) -> Iterator[World]:
     for state, cents in zip(states, CENTS.values(), strict=True):
         state.order(cents)
     with listen(HOST, settings.api_port) as listener:
-        yield World(settings, listener)
+        yield World(settings, listener, states=dict(zip(GROSS, states, strict=True)))
     for state in states:
         state.close()
 

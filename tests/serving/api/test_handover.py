@@ -147,6 +147,23 @@ def test_a_process_that_serves_and_is_killed_is_missed_and_nobody_is_refused(bot
     assert_never_back(clients.seen, both.switches)
 
 
+def test_what_a_killed_process_had_told_is_told_of_no_less_by_the_other_generation(both):
+    with both.api(1) as one, both.api(2):
+        for _ in range(3):
+            both.states["g1"].apply("orders")
+        wait_for(lambda: answer(both).json()["as_of"]["position"] == 4, what="what g1 has by now")
+        one.kill()
+        both.point_to(2)
+        found = answer(both)
+        assert found.status_code == 503, found.text
+        assert "rebuilding" in found.json()["type"]
+        for _ in range(3):
+            both.states["g2"].apply("orders")
+        wait_for(lambda: answer(both).status_code == 200, what="g2, as far as g1 was")
+        body = answer(both).json()
+        assert (body["as_of"]["generation"], body["as_of"]["position"]) == ("g2", 4)
+
+
 def test_a_request_that_is_being_answered_ends_and_only_then_does_the_other_generation_begin(both):
     with both.api(1), both.api(2):
         assert generation(both) == "g1"
