@@ -3,6 +3,7 @@
 The exit status tells the supervisor whether a restart can help, so that nobody reads logs to decide.
 """
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from schemas.errors import DataflowError, Terminal
 
 EXIT_TRANSIENT = 75  # EX_TEMPFAIL of sysexits.h: the supervisor starts the process again
 EXIT_TERMINAL = 78  # EX_CONFIG: it does not, and shows the process as failed
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk is full, or this user's share of it
 
 
 def run_process(main: Callable[[], object]) -> int:

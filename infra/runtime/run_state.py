@@ -177,8 +177,11 @@ def _with_birth(process: dict[str, Any]) -> None:
 
 def _same_process(pid: int, born: str | None) -> bool:
     try:
+        process = psutil.Process(pid)
         if born is not None and born.startswith(EPOCH):
-            return abs(psutil.Process(pid).create_time() - float(born.removeprefix(EPOCH))) < 1
-        return birth(pid) == born and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - float(born.removeprefix(EPOCH))) < 1
+        else:
+            same = birth(pid) == born
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

@@ -55,10 +55,13 @@ class ServingLock:
         self._handle = handle
         return True
 
-    def hold(self, generation: int | None) -> None:
-        """Leave word of who answers from now on, for the case that it cannot say any more what it has answered."""
+    def hold(self, generation: int | None, told: Mapping[str, int]) -> None:
+        """Leave word of who answers from now on, for the case that it cannot say any more what it has answered.
+
+        What was `told` before stays.
+        """
         with suppress(OSError):
-            self._write({HOLDER: generation or 0})
+            self._write({**told, HOLDER: generation or 0})
 
     def died(self) -> int | None:
         """The generation of a holder that died while it answered. Call it with the lock held, before `hold`."""
@@ -149,10 +152,10 @@ class Handover:
     async def _serve(self) -> None:
         self._failpoints.hit("handover.after_lock")
         told, died = self._lock.told(), self._lock.died()
-        self._lock.hold(self._number)
-        if died is not None and died != self._number:
-            told = await self._service.reached_by(died)
+        self._lock.hold(self._number, told)
         self._service.remember(told)
+        if died is not None and died != self._number:
+            self._service.remember(await self._service.reached_by(died))
         await self._until_reached()
         await self._door.open()
         self._tell(serves=True)

@@ -1,11 +1,10 @@
 """`python -m streams.lake`: the lake job as a process."""
 
-import errno
 import logging
 import os
 import sys
 
-from infra.entry import run_process
+from infra.entry import NO_ROOM, run_process
 from infra.settings import Settings
 from streams.lake.halfway import AGAIN, Unfinished
 from streams.lake.job import LakeJob
@@ -13,7 +12,6 @@ from streams.stop import StopRequest
 
 # The live path goes first where both want the processor.
 NICENESS = 10
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:

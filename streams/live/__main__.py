@@ -1,17 +1,14 @@
 """`python -m streams.live`: the live job as a process."""
 
-import errno
 import logging
 import sys
 
-from infra.entry import run_process
+from infra.entry import NO_ROOM, run_process
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from streams.live.job import LiveJob
 from streams.live.lake_first import wait_for_lake
 from streams.stop import StopRequest
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:

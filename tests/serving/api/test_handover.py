@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -295,6 +296,23 @@ def test_the_status_file_says_whose_turn_it_is(both):
         status = one.wait_status("its turn", lambda status: status["serves"])
         assert (status["state"], status["generation"]) == ("running", 1)
         assert json.dumps(status)
+
+
+def test_what_was_told_is_known_also_after_the_one_that_knew_it_has_died(tmp_path):
+    file = tmp_path / LOCK_FILE
+    one = ServingLock(file)
+    assert one.take()
+    assert (one.told(), one.died()) == ({}, None)
+    one.hold(1, {})
+    one.release({"t/0": 7})
+    two = ServingLock(file)
+    assert two.take()
+    assert (two.told(), two.died()) == ({"t/0": 7}, None)
+    two.hold(2, two.told())
+    os.close(two._handle)  # as the kernel does when it dies
+    again = ServingLock(file)
+    assert again.take()
+    assert (again.told(), again.died()) == ({"t/0": 7}, 2)
 
 
 class StuckDoor:
