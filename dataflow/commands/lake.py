@@ -52,10 +52,7 @@ def resume(settings: Settings, as_json: bool) -> None:
         )
     generation = current_generation(settings)
     manifest = Lake(lake_root(settings, generation.name)).newest()
-    since = {
-        place: manifest.until.get(place, generation.start(*place))
-        for place in sorted(generation.partitions())
-    }
+    since = dict(sorted(manifest.since(generation).items()))
     Checkpoint(settings, generation.name).resume()
     start_failed(settings)
     if as_json:

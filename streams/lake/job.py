@@ -1,20 +1,16 @@
 """The lake job's driver: a Structured Streaming query over all source topics, whose batches become Delta commits.
 
 The query plans batches and keeps them in its checkpoint; a batch is read, judged, folded and written by
-`streams.lake`. Reads the source topics and the newest manifest; writes the lake and the status file.
+`streams.lake.batches`. Reads the source topics and the newest manifest; writes the lake and the status file.
 """
 
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
-import polars as pl
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import DataFrame
@@ -22,29 +18,24 @@ from pyspark.sql.streaming import StreamingQuery
 
 from infra.failpoints import Failpoints
 from infra.generation import current_generation, source_bounds
-from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
-from schemas.contract import CONTRACTS
 from schemas.errors import DataflowError, GenerationError, Unavailable
 from streams.archive import Course, plot
 from streams.lake.barrier import Barriers
-from streams.lake.batch import Batch
+from streams.lake.batches import Batches
 from streams.lake.checkpoint import Checkpoint
 from streams.lake.clone import begin_as_clone
-from streams.lake.code import definition, digest
+from streams.lake.code import definition
 from streams.lake.evolution import NEW_LAKE
-from streams.lake.known import Known
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
-from streams.lake.reading import Reading, Schemas, ahead, undecided
-from streams.lake.stopwatch import Stopwatch
+from streams.lake.reading import Reading
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
 from streams.rest import BESIDE, LIVE, LONGEST_SECONDS, rest, rest_after
 from streams.spark import end, leave_signals_to_python, session
 from streams.stop import StopRequest
-from streams.throttle import Throttle
 from streams.world import World
 
 SLOTS = 4
@@ -62,24 +53,23 @@ class LakeJob:
 
     def __init__(self, settings: Settings, stop: StopRequest) -> None:
         self.settings, self.stop = settings, stop
-        self.manifest: Manifest | None = None
+        self.batches: Batches | None = None
         self.report("starting")
         self.failpoints = Failpoints(settings)
         self.generation = current_generation(settings)
         with ExitStack() as stack:
             self.world = World(settings, self.generation)
             stack.callback(self.world.close)
-            self.store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
-            stack.callback(self.store.close)
-            self.throttle = Throttle(settings, self.world.is_live)
+            store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
+            stack.callback(store.close)
             self.follows = False  # the last batch took in all that there was
             self.leaving = False  # the query is about to be stopped
-            self.upkeep = Upkeep(self.failpoints, settings.state_dir / "upkeep" / self.generation.name)
+            upkeep = Upkeep(self.failpoints, settings.state_dir / "upkeep" / self.generation.name)
             self.barriers = Barriers(settings, self.generation)
             stack.callback(self.barriers.close)
             self.checkpoint = Checkpoint(settings, self.generation.name)
             stack.enter_context(self.checkpoint.lock())
-            if (found := self.store.newest_manifest()) is None:
+            if (found := store.newest_manifest()) is None:
                 root = lake_root(settings, self.generation.name)
                 self.checkpoint.expect_no_batch(root, self.generation, settings.topic_prefix)
                 begin_as_clone(
@@ -89,26 +79,22 @@ class LakeJob:
                     self.checkpoint.resume,
                     lambda: self.report("running"),
                 )
-                found = self.store.newest_manifest()
+                found = store.newest_manifest()
             if found is not None:
                 self.checkpoint.check(found)
             topics = {topic: identity.topic_id for topic, identity in self.generation.topics.items()}
             schemas = self.world.schemas()
-            self.manifest = self.store.open(self.generation.name, topics, definition(settings), schemas)
-            self.course()  # before Spark starts, which takes longer than to refuse
-            self.tables = Known(self.store, self.manifest).tables(settings.shop_timezone)
+            manifest = store.open(self.generation.name, topics, definition(settings), schemas)
+            self.course(manifest)  # before Spark starts, which takes longer than to refuse
+            self.batches = Batches(settings, self.generation, self.world, store, manifest, upkeep, stop)
             config = {"spark.sql.adaptive.enabled": "false", "spark.sql.streaming.stopTimeout": "10s"}
             self.spark = session(settings, "lake", SLOTS, config)
             stack.callback(end, self.spark)
             leave_signals_to_python(self.spark)
-            self.reading = Reading(self.spark, settings, self.generation, schemas)
-            stack.callback(self.reading.close)
+            self.batches.reading = Reading(self.spark, settings, self.generation, schemas)
+            stack.callback(self.batches.reading.close)
             stop.listen()
             self.failure: BaseException | None = None
-            self.code = digest()
-            self.records = 0  # of this process
-            # Seconds by what they went into. The read of a batch is beside the others of the one before it.
-            self.spent = dict.fromkeys(("read", "fold", "write", "upkeep"), 0.0)
             self._closing = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -124,14 +110,15 @@ class LakeJob:
         """Until a stop is asked for. Raises Outdated or Fenced if a new process has to take over."""
         pause = FIRST_PAUSE
         while not self.stop.asked:
-            number = self.manifest.number
+            number = self.batches.manifest.number
             try:
                 self.run_query()
             except StreamingQueryException as error:
                 if isinstance(self.failure, DataflowError):
                     raise self.failure from error
                 log.error("the query failed and starts again: %s", self.failure or error)
-                pause = FIRST_PAUSE if self.manifest.number > number else min(2 * pause, LONGEST_PAUSE)
+                moved = self.batches.manifest.number > number
+                pause = FIRST_PAUSE if moved else min(2 * pause, LONGEST_PAUSE)
                 self.wait(pause)
             except Py4JJavaError:
                 raise
@@ -164,15 +151,15 @@ class LakeJob:
         Raises GenerationError if some of it is nowhere, Unavailable if it cannot be read.
         """
         while not self.stop.asked:
-            self.reading.course = course = self.course()
+            self.batches.reading.course = course = self.course(self.batches.manifest)
             if course.turn == course.since:
                 return
             # A checkpoint that is there already has an offset below what Kafka has.
             self.checkpoint.resume()
             self.failpoints.hit("lake.before_bronze_batches")
-            ends = [course.since, *self.barriers.ends(course.since, course.turn, self.most())]
+            ends = [course.since, *self.barriers.ends(course.since, course.turn, self.batches.most)]
             try:
-                for _ in self.batches(ends):
+                for _ in self.batches.make(ends):
                     self.report("running")
                     self.world.check()
                     if self.stop.asked:
@@ -181,10 +168,10 @@ class LakeJob:
                 raise Unavailable(f"bronze could not be read: {str(error).splitlines()[0]}") from error
             self.failpoints.hit("lake.after_bronze_batches")
 
-    def course(self) -> Course:
-        """How all records behind the manifest are read. Raises GenerationError if some of them are nowhere any more."""
+    def course(self, manifest: Manifest) -> Course:
+        """How all records behind this manifest are read. Raises GenerationError if some are nowhere any more."""
         first, _ = source_bounds(self.settings, self.generation)
-        course = plot(self.settings, self.generation, self.since(), first, own=False)
+        course = plot(self.settings, self.generation, manifest.since(self.generation), first, own=False)
         if course.lost:
             raise GenerationError(
                 f"expected all records since {self.generation.name} began, and neither Kafka nor bronze of another "
@@ -197,7 +184,7 @@ class LakeJob:
         prefix = self.settings.topic_prefix
         names = [prefix + topic for topic in self.generation.topics]
         starting: dict[str, dict[str, int]] = {name: {} for name in names}
-        for (topic, partition), offset in self.since().items():
+        for (topic, partition), offset in self.batches.since().items():
             starting[prefix + topic][str(partition)] = offset
         records = (
             self.spark.readStream.format("kafka")
@@ -206,7 +193,7 @@ class LakeJob:
             .option("startingOffsets", json.dumps(starting))
             .option("failOnDataLoss", "true")
             .option("kafka.isolation.level", "read_committed")
-            .option("maxOffsetsPerTrigger", PLANNED_BATCHES * self.most())
+            .option("maxOffsetsPerTrigger", PLANNED_BATCHES * self.batches.most)
             .load()
         )
         return (
@@ -217,13 +204,6 @@ class LakeJob:
             .start()
         )
 
-    def since(self) -> Offsets:
-        """Where the next batch begins."""
-        return {
-            place: self.manifest.until.get(place, self.generation.start(*place))
-            for place in self.generation.partitions()
-        }
-
     def query_batch(self, _: DataFrame, batch_id: int) -> None:
         """What Spark calls for each batch. It comes again after a crash, and then may be done already."""
         try:
@@ -232,13 +212,16 @@ class LakeJob:
                 # Spark has written that the batch before this one is done.
                 self.failpoints.hit("lake.after_checkpoint")
             until = self.checkpoint.batch_end(batch_id, self.settings.topic_prefix)
-            since = self.since()
+            since = self.batches.since()
             planned = {place: max(offset, until.get(place, offset)) for place, offset in since.items()}
             began = time.monotonic()
-            ends = [since, *self.barriers.ends(since, planned, self.most())]
-            for _ in self.batches(ends):
+            ends = [since, *self.barriers.ends(since, planned, self.batches.most)]
+            for _ in self.batches.make(ends):
                 pass
-            followed, self.follows = self.follows, sum(planned.values()) - sum(since.values()) < self.most()
+            followed, self.follows = (
+                self.follows,
+                sum(planned.values()) - sum(since.values()) < self.batches.most,
+            )
             # The last batch of a replay comes at once.
             if followed and self.follows:
                 self.take_a_rest(time.monotonic() - began)
@@ -258,82 +241,16 @@ class LakeJob:
 
         rest(rest_after(worked, share, longest), ended)
 
-    def batches(self, ends: Sequence[Offsets]) -> Iterator[int]:
-        """Make a batch from each of these offsets to the next; gives the number of each when it is written."""
-        for until, (judged, schemas) in zip(ends[1:], ahead(self.judged, pairwise(ends)), strict=True):
-            before = self.records
-            self.run_batch(until, judged, schemas)
-            yield self.manifest.number
-            self.throttle.took(self.records - before)
-            self.throttle.wait(lambda: self.stop.asked)
-
-    def most(self) -> int:
-        """Records of one batch."""
-        most = self.settings.lake_batch_records
-        return min(most, self.throttle.step) if self.throttle.holds else most
-
-    def run_batch(self, until: Offsets, judged: Mapping[str, pl.DataFrame], schemas: Schemas) -> None:
-        """Fold and write what `judged` gave for the records up to before `until`."""
-        clock = Stopwatch()
-        batch = self.tables.fold(self.manifest.number + 1, judged)
-        clock.lap("fold")
-        coming = self.next_manifest(until, judged, schemas, batch)
-        self.manifest = self.store.write(coming, batch.rows, lambda: self.tables.take_in(batch))
-        clock.lap("write")
-        if self.upkeep.due(self.manifest.number):
-            self.manifest = self.store.upkeep(self.upkeep, self.manifest)
-            clock.lap("upkeep")
-        records = sum(frame.height for frame in judged.values())
-        self.records += records
-        for name, seconds in clock.laps.items():
-            self.spent[name] += seconds
-        told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in clock.laps.items())
-        log.info("batch %d: %d records, %s", self.manifest.number, records, told)
-
-    def judged(self, span: tuple[Offsets, Offsets]) -> tuple[dict[str, pl.DataFrame], Schemas]:
-        """The judged records from an offset vector to before another, and the schemas that were known.
-
-        One whose schema is unknown is judged by what the registry lists now.
-        """
-        (since, until), began = span, time.monotonic()
-        judged = self.reading.read(since, until)
-        topics = undecided(judged)
-        if topics and (schemas := self.world.schemas()) != self.reading.schemas:
-            self.reading.schemas = schemas
-            only = {place: offset if place[0] in topics else since[place] for place, offset in until.items()}
-            judged |= self.reading.read(since, only)
-        self.spent["read"] += time.monotonic() - began
-        return judged, self.reading.schemas
-
-    def next_manifest(
-        self, until: Offsets, judged: Mapping[str, pl.DataFrame], schemas: Schemas, batch: Batch
-    ) -> Manifest:
-        before = self.manifest
-        total = dict(before.counts)
-        for name, number in batch.counts.items():
-            total[name] = total.get(name, 0) + number
-        times = [frame["kafka_time"].max() for frame in judged.values() if frame.height]
-        newest = {topic: max(at, before.newest.get(topic, 0)) for topic, at in batch.newest.items()}
-        return replace(
-            before,
-            number=before.number + 1,
-            until=until,
-            counts=total,
-            schemas={topic: tuple(s.schema_id for s in schemas[topic]) for topic in CONTRACTS},
-            code=self.code,
-            newest={**before.newest, **newest},
-            kafka_time=max([before.kafka_time, *times]),
-        )
-
     def report(self, state: str) -> None:
         details = {}
-        if self.manifest is not None:
+        if self.batches is not None:
+            manifest = self.batches.manifest
             details = {
-                "batch": self.manifest.number,
-                "generation": self.manifest.generation,
-                "kafka_time": self.manifest.kafka_time,
-                "records": self.records,
-                "seconds": self.spent,
+                "batch": manifest.number,
+                "generation": manifest.generation,
+                "kafka_time": manifest.kafka_time,
+                "records": self.batches.records,
+                "seconds": self.batches.spent,
             }
         write_status(self.settings.dataflow_status_file, state, **details)
 

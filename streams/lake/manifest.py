@@ -12,6 +12,7 @@ from typing import Self
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from infra.generations import Generation
 from infra.kafka import Offsets
 from streams.lake.place import MANIFESTS
 
@@ -35,6 +36,10 @@ class Manifest:
     kafka_time: int = 0  # newest broker time of a record (µs)
     folded: Mapping[str, int] = field(default_factory=dict)  # rows of a keyed table when it was folded last
     begins: int = 0  # of a clone: its first number; those below only say what was known when
+
+    def since(self, generation: Generation) -> Offsets:
+        """Where the next batch begins."""
+        return {place: self.until.get(place, generation.start(*place)) for place in generation.partitions()}
 
     def to_json(self) -> str:
         body = asdict(self) | {

@@ -10,14 +10,14 @@ import random
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
 from infra.generations import State, read_generations
 from infra.runtime.platform import ROOT
 from serving.generation_progress import read_progress
-from tests.chaos.kit import PROVEN, VICTIMS, Killer, Reader, World, world
+from tests.chaos.kit import PROVEN, VICTIMS, Killer, World, world
+from tests.e2e.kit import Across
 from tests.helpers import wait_for
 
 WAYS = {
@@ -31,14 +31,6 @@ PATIENCE = 900
 EASY = {"live_trigger_seconds": 60, "lake_trigger_seconds": 5, "verify_seconds": 10}
 
 pytestmark = [pytest.mark.slow, pytest.mark.longhaul, pytest.mark.chaos, pytest.mark.timeout(3_600)]
-
-
-class Across(Reader):
-    """Goes along with whichever generation is live; what it was told of it is told of by the next one, too."""
-
-    def check(self, answer: dict[str, Any], before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-        self.generation = int(answer["as_of"]["generation"][1:])
-        return super().check(answer, before)
 
 
 class Replaying:

@@ -81,9 +81,10 @@ class Machine:
         self.killer.kill(*self.chance.sample(running, self.chance.randint(0, len(running))))
 
     def hang(self) -> None:
-        name = self.chance.choice(self.world.victims)
-        group = wait_for(lambda: self.world.platform.supervisor.process(name).pid, 60, f"{name}'s process")
+        name = self.chance.choice(wait_for(self.killer.running, 60, "something that runs"))
         self.note("hang")
+        if (group := self.world.platform.supervisor.process(name).pid) is None:
+            return  # it has just ended
         signal_group(group, signal.SIGSTOP)
         time.sleep(self.chance.uniform(0.2, LONGEST_HANG))
         signal_group(group, signal.SIGCONT)

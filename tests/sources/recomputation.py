@@ -17,7 +17,12 @@ METRICS = ("revenue", "items", "payments", "customers", "reviews", "funnel", "cl
 
 
 class Recomputed:
-    """All verdicts and figures of (topic, key, value) records that come in their partitions' order."""
+    """All verdicts and figures of (topic, key, value) records that come in their partitions' order.
+
+    `cancelled` are the states of an order that `revenue` counts as such.
+    """
+
+    cancelled = ("cancelled",)
 
     def __init__(
         self, records: Iterable[Record], codec: EventCodec = CODEC, arrival: datetime = ARRIVAL
@@ -64,8 +69,9 @@ class Recomputed:
             key = (o["payment_method"], o["shipping_country"] or "")
             yield o["order_date"], key, "orders", 1
             yield o["order_date"], key, "gross", int(o["total_amount"] * 100)
-            if o["status"] in ("cancelled", "refunded"):
-                yield o["order_date"], key, o["status"], int(o["total_amount"] * 100)
+            for name, states in (("cancelled", self.cancelled), ("refunded", ("refunded",))):
+                if o["status"] in states:
+                    yield o["order_date"], key, name, int(o["total_amount"] * 100)
 
     def items(self):
         for i in self.current("order_items"):
