@@ -9,7 +9,7 @@ def command(settings: Settings, as_json: bool) -> None: ...
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -44,6 +44,28 @@ def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+class DayRange(click.ParamType):
+    """A day, or a first and a last one."""
+
+    name = "days"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[date, date]:
+        if isinstance(value, tuple):
+            return value
+        first, _, last = value.partition("..")
+        try:
+            days = date.fromisoformat(first), date.fromisoformat(last or first)
+        except ValueError:
+            self.fail(
+                f"expected a day such as 2026-03-01, or 2026-03-01..2026-03-07; saw {value!r}", param, ctx
+            )
+        if days[0] > days[1]:
+            self.fail(f"expected a first day that is not behind the last one, saw {value!r}", param, ctx)
+        return days
 
 
 class Moment(click.ParamType):

@@ -10,6 +10,7 @@ from replay.plan import Plan, Span
 from serving.generation_progress import Progress
 
 TELL_SECONDS = 5.0
+SURE_SECONDS = 60.0  # after which one that is not nearer is said not to come there
 
 
 def plan_text(plan: Plan) -> str:
@@ -23,6 +24,8 @@ def plan_text(plan: Plan) -> str:
     for kind, names in plan.affects.items():
         if names:
             lines.append(f"  affects {kind}: {', '.join(names)}")
+    if plan.days:
+        lines.append(f"Days: {_days(*plan.days)}; a promote is refused if rows of others differ")
     lines += ["", f"Records: {plan.records:,}" + (f", of which {archived:,} from bronze" if archived else "")]
     for topic in dict.fromkeys(span.topic for span in plan.spans):
         mine = [span for span in plan.spans if span.topic == topic]
@@ -47,17 +50,29 @@ def _what(plan: Plan) -> str:
     return f"a part, out of the lake of g{plan.clone.number},"
 
 
+def _days(first: str, last: str) -> str:
+    return first if first == last else f"{first}..{last}"
+
+
 def _span_text(span: Span) -> str:
     bronze = f" (bronze below {span.seam:,})" if span.archived else ""
     return f"{span.partition}: {span.start:,}–{span.end:,}{bronze}"
 
 
-def progress_text(progress: Progress, behind_at_first: int, seconds: float) -> str:
-    """One line."""
-    done = progress.records - progress.to_go
+def progress_text(progress: Progress, first: Progress, seconds: float, throttle: int) -> str:
+    """One line: how far it is, `seconds` after it was at `first`, at a pace of `throttle` records a second."""
+    done, before = (each.records - each.to_go for each in (progress, first))
     share = 1.0 if not progress.records else done / progress.records
-    rate = (behind_at_first - progress.to_go) / seconds if seconds > 0 else 0.0
-    left = f", about {progress.to_go / rate:,.0f} s to go" if rate > 0 and progress.to_go else ""
+    rate, nearer = (
+        n / seconds if seconds > 0 else 0.0 for n in (done - before, first.to_go - progress.to_go)
+    )
+    left = f", about {progress.to_go / nearer:,.0f} s to go" if nearer > 0 and progress.to_go else ""
+    if nearer <= 0 and throttle and seconds >= SURE_SECONDS and progress.to_go > NUMBERS_BEHIND:
+        grow = (progress.records - first.records) / seconds
+        left = (
+            f", and does not come nearer: the topics grow by {grow:,.0f} records/s, and it takes {throttle:,} at most. "
+            f"`dataflow replay cancel {progress.generation}`, then run it with a higher --throttle"
+        )
     numbers = "wait for the lake" if progress.waits_for_lake else f"{progress.numbers_behind:,} behind"
     if progress.filled is not None:
         numbers = f"are filled out of it, {progress.filled:,} rows so far"
@@ -70,13 +85,14 @@ def progress_text(progress: Progress, behind_at_first: int, seconds: float) -> s
 class Told:
     """Says how far a generation is, when that has changed, with rate and time to go."""
 
-    def __init__(self, show: Callable[[str], None] = click.echo) -> None:
-        self._show, self._first = show, None
+    def __init__(self, show: Callable[[str], None] = click.echo, throttle: int = 0) -> None:
+        self._show, self._throttle, self._first = show, throttle, None
         self._last = float("-inf")
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        self._first = self._first or (now, progress.to_go)
+        self._first = self._first or (now, progress)
         if now - self._last >= TELL_SECONDS or progress.behind <= NUMBERS_BEHIND:
-            self._show(progress_text(progress, self._first[1], now - self._first[0]))
+            began, first = self._first
+            self._show(progress_text(progress, first, now - began, self._throttle))
             self._last = now

@@ -4,8 +4,8 @@ Reads and writes `{state_dir}/replay/<one>-<other>.json`.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -15,12 +15,16 @@ from replay.diff.values import Comparison
 
 @dataclass(frozen=True)
 class Kept:
-    """`differing` has each table and metric that differs, with the share of its rows; `at` is in UTC seconds."""
+    """`differing` has each table and metric that differs, with the share of its rows; `at` is in UTC seconds.
+
+    `days`: of those whose rows have days, which ones differ; "" stands for rows without one.
+    """
 
     one: int
     other: int
     at: float
     differing: Mapping[str, float]
+    days: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -33,12 +37,15 @@ class Kept:
 def kept_of(found: Comparison) -> Kept:
     """What a promote has to know of a comparison: what is only in one, or is declared otherwise, differs too."""
     differing = {each.name: 0.0 for each in (*found.only_one, *found.only_other)}
+    days: dict[str, list[str]] = {}
     for each in found.relations:
         if not each.equal:
             share = each.tally.differing / max(each.tally.one, each.tally.other, 1)
             differing[each.name] = max(share, differing.get(each.name, 0.0))
+            if each.days:
+                days[each.name] = [one.day.isoformat() if one.day else "" for one in each.days]
     one, other = (int(side.generation.removeprefix("g")) for side in (found.one, found.other))
-    return Kept(one, other, found.made_at, differing)
+    return Kept(one, other, found.made_at, differing, days)
 
 
 def keep_difference(settings: Settings, kept: Kept) -> None:

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,8 @@ class Guards:
     `unverified`: the second computation need not have been made; one that differs is no matter of taste.
     `most_differing`: at most this share of a table's or metric's rows differs from the live generation's. None: nobody
     has stated one, so what the plan changes may differ in all of them, and anything else in few.
-    `unexpected`: also where the plan expects no difference. `undiffed`: nobody need have looked.
+    `unexpected`: also where the plan expects no difference, be it a table, a metric or a day. `undiffed`: nobody need
+    have looked.
     """
 
     unverified: bool = False
@@ -155,7 +156,10 @@ def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now:
             f"last day, and that was {(now - kept.at) / 86_400:.1f} days ago: `dataflow replay diff` shows what it is "
             "by now; --undiffed goes without"
         )
-    affects = (recorded.plan or {}).get("affects", {})
+    plan = recorded.plan or {}
+    if plan.get("days") and not guards.unexpected:
+        check_days_differing(kept.days, *plan["days"])
+    affects = plan.get("affects", {})
     expected = {*affects.get("tables", ()), *affects.get("views", ()), *affects.get("metrics", ())}
     surprising = sorted(set(kept.differing) - expected)
     if surprising and not guards.unexpected:
@@ -172,3 +176,18 @@ def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now:
             f"expected at most {most:.1%} of the rows of a table or metric to differ, and of {worst} it is "
             f"{shares[worst]:.1%}: if that is meant, --max-difference {shares[worst]:.3f}"
         )
+
+
+def check_days_differing(found: Mapping[str, Sequence[str]], first: str, last: str) -> None:
+    """Raise ReplayError if rows of other days than the planned ones differ (ISO dates; "" for rows without a day).
+
+    What has no days, such as a figure of all orders, is not held to them.
+    """
+    for name, days in sorted(found.items()):
+        others = [day for day in days if not first <= day <= last]
+        if others:
+            more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+            raise ReplayError(
+                f"expected rows of {first}..{last} to differ, as planned, and of no other day, and {name} differs at "
+                f"{others[0] or 'rows without a day'}{more}: look at `dataflow replay diff`; --unexpected goes without"
+            )

@@ -56,7 +56,8 @@ class Plan:
     `changed` is what decides otherwise in this code (see `infra.code`); `affects` what may have other rows by that, by
     kind: tables, views, metrics, routes. `throttle` is in records a second, 0 for none. `lake_first`: the live numbers
     begin where the lake has come to, and are filled out of it. `clone`: its lake begins as the base's is, so `spans`
-    begin there; some tables are made anew.
+    begin there; some tables are made anew. `days`: only rows of these, the first and the last, are meant to differ; of
+    other days a promote lets none (dates of the shop's time zone).
     """
 
     number: int
@@ -71,6 +72,7 @@ class Plan:
     stages: tuple[Stage, ...] = field(default=())
     lake_first: bool = False
     clone: Clone | None = None
+    days: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -82,12 +84,15 @@ class Plan:
         return sum(span.archived + span.from_kafka for span in self.spans)
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "records": self.records}
+        body = {**asdict(self), "records": self.records}
+        if self.days is None:
+            del body["days"]  # code that knows nothing of days reads it, too
+        return body
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         known = {name: value for name, value in body.items() if name != "records"}
-        archive, clone = known["archive"], known.get("clone")
+        archive, clone, days = known["archive"], known.get("clone"), known.get("days")
         return cls(
             **known
             | {
@@ -95,6 +100,7 @@ class Plan:
                 "spans": tuple(Span(**each) for each in known["spans"]),
                 "archive": archive and Archive(**archive),
                 "clone": clone and Clone(clone["number"], tuple(clone["tables"])),
+                "days": days and tuple(days),
                 "estimate": Estimate(**known["estimate"]),
                 "stages": tuple(Stage(**each) for each in known["stages"]),
             }

@@ -3,7 +3,9 @@
 import shutil
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from infra.code import Code, changed
 from infra.generation import source_bounds, source_identities
@@ -37,13 +39,18 @@ def plan_replay(
     *,
     lake_first: bool = False,
     only: Selection = EVERYTHING,
+    days: tuple[date, date] | None = None,
 ) -> Plan:
     """The plan of a replay by `code`, beside the live generation: of everything, or of what `only` selects.
 
-    `throttle` is in records a second, 0 for none. `lake_first` fills the live numbers out of its lake, if the live
+    `days` are those, the first and the last, whose rows are meant to differ. `throttle` is in records a second, 0 for
+    none. `lake_first` fills the live numbers out of its lake, if the live
     generation has one. What the topics no longer hold comes from bronze of the live generation. Raises GenerationError
     that names the ranges that are in neither; ReplayError, Unavailable.
     """
+    if days is not None:
+        check_days(days, datetime.now(UTC).astimezone(ZoneInfo(settings.shop_timezone)).date())
+    told = days and (days[0].isoformat(), days[1].isoformat())
     now = read_generations(settings)
     base = live_of(now)
     refuse_second(now)
@@ -58,7 +65,8 @@ def plan_replay(
                 f"expected it to be recorded by which code {base.name} was made, and it is not, so nobody can say what "
                 "has changed since: replay everything, without --table and --metric"
             )
-        return plan_part(settings, base, topics, (first, ends), code, differing, throttle, only)
+        part = plan_part(settings, base, topics, (first, ends), code, differing, throttle, only)
+        return replace(part, days=told)
     archive = archive_of(settings, base)
     spans = []
     for at in topics.partitions():
@@ -76,6 +84,7 @@ def plan_replay(
         throttle,
         estimate(settings, base, records, throttle),
         lake_first=lake_first and newest_manifest(lake_root(settings, base.name)) is not None,
+        days=told,
     )
     return replace(plan, stages=stages(plan))
 
@@ -129,6 +138,15 @@ def plan_part(
         clone=clone,
     )
     return replace(plan, stages=stages(plan))
+
+
+def check_days(days: tuple[date, date], today: date) -> None:
+    """Raise ReplayError for days that can have no rows."""
+    first, last = days
+    if first > last:
+        raise ReplayError(f"expected a first day that is not behind the last one, saw {first}..{last}")
+    if first > today:
+        raise ReplayError(f"expected days that have begun, and {first} is still to come: today it is {today}")
 
 
 def live_of(now: Generations) -> Generation:

@@ -5,12 +5,21 @@
 
 import time
 from collections.abc import Callable
+from datetime import date
 
 import click
 
 from dataflow.commands.replay_acts import ACTS
 from dataflow.commands.replay_diff import diff
-from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
+from dataflow.options import (
+    DayRange,
+    examples,
+    json_option,
+    print_json,
+    print_table,
+    settings_option,
+    yes_option,
+)
 from dataflow.replay_text import Told, plan_text
 from infra.code import here
 from infra.generations import State, read_generations
@@ -50,7 +59,7 @@ lake_first_option = click.option(
 
 
 def only_options(command: Callable) -> Callable:
-    """What to make anew, where that is not everything."""
+    """What to make anew, and where that is meant to show, if not everything and everywhere."""
     table = click.option(
         "--table",
         "tables",
@@ -61,7 +70,14 @@ def only_options(command: Callable) -> Callable:
     metric = click.option(
         "--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric, out of the live lake."
     )
-    return table(metric(command))
+    day = click.option(
+        "--day",
+        "days",
+        type=DayRange(),
+        metavar="D[..D]",
+        help="Only rows of these days are meant to differ: a promote that finds others is refused.",
+    )
+    return table(metric(day(command)))
 
 
 @click.group(
@@ -80,7 +96,10 @@ def command() -> None:
 @command.command(
     "plan",
     epilog=examples(
-        "dataflow replay plan", "dataflow replay plan --metric revenue", "dataflow replay plan --json"
+        "dataflow replay plan",
+        "dataflow replay plan --metric revenue",
+        "dataflow replay plan --table daily_sales --day 2026-03-02",
+        "dataflow replay plan --json",
     ),
 )
 @throttle_option
@@ -94,12 +113,13 @@ def plan_command(
     lake_first: bool,
     tables: tuple[str, ...],
     metrics: tuple[str, ...],
+    days: tuple[date, date] | None,
     as_json: bool,
 ) -> None:
     """What a replay by the code that is here would do. Changes nothing."""
     settings = running_settings(settings, needs=NEEDS)
     only = Selection(tables, metrics)
-    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first, only=only)
+    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first, only=only, days=days)
     print_json(plan.as_json()) if as_json else click.echo(plan_text(plan))
     check_room(plan)
 
@@ -123,6 +143,7 @@ def run_command(
     lake_first: bool,
     tables: tuple[str, ...],
     metrics: tuple[str, ...],
+    days: tuple[date, date] | None,
     detach: bool,
     yes: bool,
     as_json: bool,
@@ -134,14 +155,14 @@ def run_command(
     settings = running_settings(settings, needs=NEEDS)
     check_supervised(settings)
     only = Selection(tables, metrics)
-    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first, only=only)
+    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first, only=only, days=days)
     if not as_json:
         click.echo(plan_text(plan) + "\n")
     if not yes:
         click.confirm("Run it?", abort=True, err=True)
     generation = run_plan(settings, plan)
     if not detach:
-        follow(settings, generation.number, lambda text: click.echo(text, err=as_json))
+        follow(settings, generation.number, plan.throttle, lambda text: click.echo(text, err=as_json))
     progress = read_progress(settings, generation)
     if as_json:
         print_json({"plan": plan.as_json(), "progress": progress.as_json()})
@@ -211,9 +232,9 @@ def check_supervised(settings: Settings) -> None:
         )
 
 
-def follow(settings: Settings, number: int, show: Callable[[str], None]) -> None:
+def follow(settings: Settings, number: int, throttle: int, show: Callable[[str], None]) -> None:
     """Show how far it is until it has caught up. Raises ReplayError if one of its processes cannot go on."""
-    told, generation = Told(show), read_generations(settings).of(number).generation
+    told, generation = Told(show, throttle), read_generations(settings).of(number).generation
     lake = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name)))
     while True:
         generation = read_generations(settings).of(number).generation

@@ -2,11 +2,18 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import click
 
-from dataflow.options import GenerationName, examples, json_option, print_json, printable, settings_option
+from dataflow.options import (
+    DayRange,
+    GenerationName,
+    examples,
+    json_option,
+    print_json,
+    printable,
+    settings_option,
+)
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from replay.diff.compare import EXAMPLES, Asked
@@ -18,28 +25,6 @@ from replay.diff.text import lines
 from replay.differences import keep_difference, kept_of
 
 DIFFERENT = 1
-
-
-class DayRange(click.ParamType):
-    """A day, or a first and a last one."""
-
-    name = "days"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[date, date]:
-        if isinstance(value, tuple):
-            return value
-        first, _, last = value.partition("..")
-        try:
-            days = date.fromisoformat(first), date.fromisoformat(last or first)
-        except ValueError:
-            self.fail(
-                f"expected a day such as 2026-03-01, or 2026-03-01..2026-03-07; saw {value!r}", param, ctx
-            )
-        if days[0] > days[1]:
-            self.fail(f"expected a first day that is not behind the last one, saw {value!r}", param, ctx)
-        return days
 
 
 @click.command(

@@ -4,7 +4,9 @@ Reading asks for the scope `read`; a difference, and what changes something, for
 `dataflow replay` of the same name.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -24,7 +26,7 @@ from serving.api.service import service_of
 BODY_AT_MOST = 4_096
 LONGEST = 200  # characters of a name
 THROTTLE, THROTTLE_AT_MOST = 2_000, 10_000_000
-RUN = {"throttle": int, "lake_first": bool, "tables": list, "metrics": list}
+RUN = {"throttle": int, "lake_first": bool, "tables": list, "metrics": list, "days": str}
 ONLY = {"table": "tables", "metric": "metrics"}  # options of the command, by what a body has of them
 PROMOTE = {
     "pause_old": bool,
@@ -35,8 +37,15 @@ PROMOTE = {
 }
 ROLLBACK = {"pause_old": bool, "patience": float}
 NUMBER = (int, Decimal)
-KINDS = {int: (int,), bool: (bool,), float: NUMBER, list: (list,)}
-NAMES = {int: "a whole number", bool: "true or false", float: "a number", list: "an array of names"}
+KINDS = {int: (int,), bool: (bool,), float: NUMBER, list: (list,), str: (str,)}
+NAMES = {
+    int: "a whole number",
+    bool: "true or false",
+    float: "a number",
+    list: "an array of names",
+    str: "text",
+}
+DAYS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?")
 router = APIRouter(tags=["replays"])
 
 
@@ -56,13 +65,14 @@ async def replays(request: Request) -> Response:
 )
 async def plan(request: Request) -> Response:
     """By the code that is in the tree now. Changes nothing."""
-    given = named(request.query_params.multi_items(), ("throttle", "lake_first", *ONLY))
+    given = named(request.query_params.multi_items(), ("throttle", "lake_first", "days", *ONLY))
     throttle = whole_number(given, "throttle", THROTTLE, THROTTLE_AT_MOST, least=0)
     first = one_value(given, "lake_first")
     if first not in (None, "true", "false"):
         raise wrong("lake_first", f"expected true or false; saw {shown(first)}")
     arguments = ["plan", "--throttle", str(throttle), *(["--lake-first"] if first == "true" else [])]
     arguments += [part for option in ONLY for part in _named(option, option, given.get(option, ()))]
+    arguments += _days(one_value(given, "days"))
     return answer(await service_of(request).replays.read(*arguments))
 
 
@@ -79,6 +89,7 @@ async def run(request: Request) -> Response:
     arguments = ["run", "--yes", "--detach", "--throttle", str(throttle), *_flags(given, "lake_first")]
     for option, names in ONLY.items():
         arguments += _named(names, option, given.get(names, ()))
+    arguments += _days(given.get("days"))
     document = await service_of(request).replays.change(*arguments)
     name = document["progress"]["generation"]
     return Json(
@@ -184,6 +195,21 @@ def _named(parameter: str, option: str, names: Sequence[Any]) -> list[str]:
         if not (isinstance(name, str) and name.isascii() and name.isidentifier() and len(name) <= LONGEST):
             raise wrong(parameter, f"expected names such as daily_sales; saw {shown(str(name))}")
     return [f"--{option}={name}" for name in names]
+
+
+def _days(days: str | None) -> list[str]:
+    """The command's option for a day, or the first and the last one. Raises Problem for what can be none."""
+    if days is None:
+        return []
+    try:
+        first, _, last = days.partition("..")
+        if not DAYS.fullmatch(days) or date.fromisoformat(first) > date.fromisoformat(last or first):
+            raise ValueError
+    except ValueError:
+        raise wrong(
+            "days", f"expected a day such as 2026-03-01, or 2026-03-01..2026-03-07; saw {shown(days)}"
+        ) from None
+    return [f"--day={days}"]
 
 
 def _flags(given: Mapping[str, Any], *names: str) -> list[str]:

@@ -32,6 +32,7 @@ export function planParts(plan) {
     element("p", plan.changed.length === 0 ? "The code decides nothing otherwise: it should give the same, row by row."
       : `Changes: ${plan.changed.join(", ")}.`),
     ...affected.map(([kind, names]) => element("p", `Affects ${kind}: ${names.join(", ")}.`)),
+    ...(plan.days ? [element("p", `Only rows of ${[...new Set(plan.days)].join("..")} are meant to differ.`)] : []),
     element("p", `About ${count(Math.ceil(plan.estimate.seconds))} s and ${count(Math.ceil(plan.estimate.disk / 1e6))} MB.`),
     table(["Topic", "Records from Kafka", "Records from bronze"],
       [...topics].map(([topic, one]) => [topic, count(one.kafka), count(one.archived)])),

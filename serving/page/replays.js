@@ -128,14 +128,18 @@ const post = (path, body = {}) => ask(path, headers(), {
 });
 const throttle = () => Number(byId("throttle").value);
 const names = (id) => byId(id).value.split(",").map((name) => name.trim()).filter((name) => name !== "");
+const days = () => byId("only-days").value.trim();
 function planQuery() {
   const query = new URLSearchParams({ throttle: throttle() });
   for (const name of names("only-tables")) query.append("table", name);
   for (const name of names("only-metrics")) query.append("metric", name);
+  if (days() !== "") query.append("days", days());
   return query;
 }
 const ACTS = {
-  run: () => post("/v1/replays", { throttle: throttle(), tables: names("only-tables"), metrics: names("only-metrics") })
+  run: () => post("/v1/replays", {
+    throttle: throttle(), tables: names("only-tables"), metrics: names("only-metrics"), days: days() || null,
+  })
     .then(({ plan }) => tell(`Generation g${plan.number} has begun`, "It goes on by itself; the list tells how far it is.", planParts(plan))),
   plan: () => ask(`/v1/replays/plan?${planQuery()}`, headers(), { seconds: PATIENCE_S })
     .then((plan) => tell(`What a replay into g${plan.number} would do`, "Nothing has changed.", planParts(plan))),

@@ -86,6 +86,18 @@ def test_a_part_is_asked_for_by_name(page):
     assert "saw profit" in page.text("#told-text")
 
 
+def test_days_that_are_meant_to_differ_go_with_the_plan_and_what_is_none_is_pointed_at(page):
+    page.wait("!document.querySelector('#acts').hidden", ANSWERS)
+    page.js("document.querySelector('#only-days').value = 'yesterday'")
+    page.js("document.querySelector('#plan').click()")
+    assert page.js("document.querySelector('#only-days').validity.patternMismatch") is True
+    assert page.js("document.querySelector('#told').hidden") is True  # nothing was asked of the service
+    page.js("document.querySelector('#only-days').value = '2026-03-01..2026-03-07'")
+    page.js("document.querySelector('#plan').click()")
+    page.wait("document.querySelector('#told-title').textContent.startsWith('What a replay into g')", 90)
+    assert "Only rows of 2026-03-01..2026-03-07 are meant to differ." in page.text("#told-more")
+
+
 def test_it_can_be_used_by_keyboard_alone(page):
     page.wait("!document.querySelector('#acts').hidden", ANSWERS)
     tab_to(page, "plan")

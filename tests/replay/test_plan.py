@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -25,7 +26,7 @@ from replay.guards import (
     check_verified,
 )
 from replay.plan import Estimate, Plan, Span, stages
-from replay.planning import check_room, live_of, refuse_second
+from replay.planning import check_days, check_room, live_of, refuse_second
 from replay.selection import Selection, affected_by, check_selection
 from replay.verify.rounds import upheld
 from schemas.metrics import METRICS
@@ -87,6 +88,19 @@ def test_the_text_says_what_is_read_from_where():
         "verify",
         "follow",
     ]
+
+
+def test_days_that_are_meant_are_recorded_and_told_and_can_be_some():
+    assert "days" not in PLAN.as_json()
+    week = replace(PLAN, days=("2026-03-01", "2026-03-07"))
+    assert Plan.from_json(json.loads(json.dumps(week.as_json()))).days == week.days
+    assert "Days: 2026-03-01..2026-03-07; a promote is refused if rows of others differ" in plan_text(week)
+    first, last = date(2026, 3, 1), date(2026, 3, 7)
+    check_days((first, last), first)
+    with pytest.raises(ReplayError, match=r"2026-03-07\.\.2026-03-01"):
+        check_days((last, first), last)
+    with pytest.raises(ReplayError, match="2026-03-01 is still to come"):
+        check_days((first, last), date(2026, 2, 28))
 
 
 def test_unchanged_code_is_expected_to_give_the_same():
@@ -242,10 +256,27 @@ def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
     )
 
 
+def test_rows_of_days_that_nobody_meant_are_not_promoted():
+    week = replace(PLAN, days=("2026-03-01", "2026-03-07"))
+    recorded = Recorded(generation(2), plan=week.as_json())
+
+    def differing(*days: str) -> Kept:
+        return Kept(1, 2, NOW, {"revenue": 0.01}, {"revenue": days})
+
+    check_difference(differing(), recorded, Guards(), NOW)
+    check_difference(differing("2026-03-01", "2026-03-07"), recorded, Guards(), NOW)
+    with pytest.raises(ReplayError, match=r"revenue differs at 2026-03-08 and 1 more: .*--unexpected"):
+        check_difference(differing("2026-03-02", "2026-03-08", "2026-03-09"), recorded, Guards(), NOW)
+    with pytest.raises(ReplayError, match="revenue differs at rows without a day: "):
+        check_difference(differing("2026-03-02", ""), recorded, Guards(), NOW)
+    check_difference(differing("2026-04-01"), recorded, Guards(unexpected=True), NOW)
+    check_difference(differing("2026-04-01"), Recorded(generation(2), plan=PLAN.as_json()), Guards(), NOW)
+
+
 def test_a_difference_is_kept_for_who_promotes(tmp_path):
     settings = isolated_settings(tmp_path)
     assert kept_difference(settings, 1, 2) is None
-    kept = Kept(1, 2, 1.0, {"revenue": 0.25, "items": 0.1})
+    kept = Kept(1, 2, 1.0, {"revenue": 0.25, "items": 0.1}, {"revenue": ["2026-03-01", ""]})
     keep_difference(settings, kept)
     assert kept_difference(settings, 1, 2) == kept
     assert kept_difference(settings, 2, 1) is None
@@ -253,12 +284,24 @@ def test_a_difference_is_kept_for_who_promotes(tmp_path):
 
 
 def test_progress_tells_rate_and_time_to_go():
-    assert progress_text(progress(2_000, 6_000), 9_000, 3.0) == (
+    first = progress(9_000, 9_000)
+    assert progress_text(progress(2_000, 6_000), first, 3.0, 2_000) == (
         "g2: 6,000 of 12,000 records (50%), lake 6,000 behind, numbers 2,000 behind, 1,000 records/s, about 6 s to go"
     )
     assert "numbers are filled out of it, 1,500 rows so far" in progress_text(
-        replace(progress(12_000, 0), filled=1_500), 12_000, 3.0
+        replace(progress(12_000, 0), filled=1_500), first, 3.0, 2_000
     )
+
+
+def test_one_that_does_not_come_nearer_is_told_with_the_way_out():
+    first = progress(9_000, 9_000)
+    grown = first.ends | {("orders", 0): 10_000 + 60 * 500}
+    later = replace(first, ends=grown, numbers=grown, lake=grown | {("orders", 0): 30_500})
+    told = progress_text(later, first, 60.0, 500)
+    assert "the topics grow by 500 records/s, and it takes 500 at most" in told
+    assert "`dataflow replay cancel g2`, then run it with a higher --throttle" in told
+    for other in (progress_text(later, first, 30.0, 500), progress_text(later, first, 60.0, 0)):
+        assert "does not come nearer" not in other
 
 
 # --- a part

@@ -18,6 +18,14 @@ from serving.api.openapi.parts import (
 _NUMBER: Schema = {"type": "number"}
 _NAMES: Schema = {"type": "array", "items": STRING}
 _ANY: Schema = {"type": "object"}
+_DAYS: Schema = {
+    "type": "string",
+    "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?$",
+    "examples": ["2026-03-01..2026-03-07"],
+}
+_MEANT = (
+    "Only rows of this day, or of the first to the last, are meant to differ: a promote of others is refused."
+)
 _GENERATION = objects(
     {
         "generation": STRING,
@@ -99,6 +107,7 @@ REPLAY_PLAN_PARAMETERS = {
             "schema": {**WHOLE, "minimum": 0, "maximum": 10_000_000, "default": 2_000},
         },
         {"name": "lake_first", "in": "query", "required": False, "schema": BOOLEAN},
+        {"name": "days", "in": "query", "required": False, "schema": _DAYS, "description": _MEANT},
         *(
             {
                 "name": each,
@@ -168,6 +177,7 @@ REPLAY_RUN_BODY = _body(
         "lake_first": {**BOOLEAN, "description": "The live numbers are filled out of its lake."},
         "tables": {**_NAMES, "description": "Only these tables, out of the live generation's silver."},
         "metrics": {**_NAMES, "description": "Only these metrics, out of the live generation's lake."},
+        "days": {**_DAYS, "description": _MEANT},
     }
 )
 REPLAY_PROMOTE_BODY = {

@@ -64,6 +64,8 @@ def test_a_body_that_is_none_is_refused_by_name(replays):
         ("", {"metrics": [1]}, "metrics: expected names such as"),
         ("", {"tables": ["\u0000"]}, "tables: expected names such as"),
         ("", {"lake_first": 1}, "lake_first: expected true or false"),
+        ("", {"days": 1}, "days: expected text"),
+        ("", {"days": "2026-03-07..2026-03-01"}, "days: expected a day such as"),
         ("/rollback", {"patience": -1}, "patience: expected seconds"),
         ("/g1/promote", {"max_difference": 3}, "max_difference: expected a share"),
         ("/g1/pause", {"soon": True}, "expected one of none"),
@@ -71,7 +73,14 @@ def test_a_body_that_is_none_is_refused_by_name(replays):
         problem = assert_problem(replays.http.post(f"/v1/replays{path}", json=body), 400, "bad-query")
         assert why in problem["detail"]
     assert_problem(replays.http.post("/v1/replays/g1/explode"), 404, "not-found")
-    for params in ({"throttle": "-1"}, {"lake_first": "perhaps"}, {"tables": "daily_sales"}, {"table": "\0"}):
+    for params in (
+        {"throttle": "-1"},
+        {"days": "2026-02-30"},
+        {"days": "٢٠٢٦-03-01"},
+        {"lake_first": "perhaps"},
+        {"tables": "daily_sales"},
+        {"table": "\0"},
+    ):
         assert_problem(replays.http.get("/v1/replays/plan", params=params), 400, "bad-query")
 
 
@@ -79,7 +88,10 @@ def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays
     settings = replays.settings
     plan = replays.http.get("/v1/replays/plan", timeout=120).json()
     assert (plan["number"], plan["base"], plan["changed"]) == (2, 1, [])
+    day = replays.http.get("/v1/replays/plan", params={"days": "2026-03-01"}, timeout=120).json()
+    assert day["days"] == ["2026-03-01", "2026-03-01"]
     for params, why in (
+        ({"days": "9999-03-01"}, "9999-03-01 is still to come"),
         ({"metric": ["revenue", "profit"]}, "saw profit"),
         ({"table": "daily_sales"}, "to be recorded by which code g1 was made"),
     ):
