@@ -4,6 +4,7 @@ from typing import Any
 
 from dataflow.options import printable
 from serving.dead_letters import hex_dump
+from serving.dead_letters.letter import MASK
 
 
 def letter_lines(document: dict[str, Any], everything: bool) -> list[str]:
@@ -17,7 +18,7 @@ def _lines(document: dict[str, Any], everything: bool) -> list[str]:
         "taken": document["kafka_time"],
         "refused": document["refused_at"],
         "generation": document["generation"],
-        "key": "*** (not an id; --bytes shows it)" if document["key"] == "***" else document["key"],
+        "key": "*** (not an id; --bytes shows it)" if document["key"] == MASK else document["key"],
         "size": _size(document),
         "copies": None if document["copies"] == 1 else f"{document['copies']}, this is the newest",
     }
@@ -27,7 +28,9 @@ def _lines(document: dict[str, Any], everything: bool) -> list[str]:
     width = max((len(reason["rule"]) for reason in document["reasons"]), default=0)
     for reason in document["reasons"]:
         lines.append(f"  {reason['rule']:<{width}}  {reason['description'] or ''}".rstrip())
-    if document["detail"]:
+    if document["detail"] == MASK:
+        lines.append("  *** (what it says may quote the line; --bytes shows it)")
+    elif document["detail"]:
         lines.append(f"  {document['detail']}")
     if document["content"]:
         lines += _content_lines(document["content"])

@@ -3,6 +3,8 @@
 Reads `<env>.g1.events.dead_letter`, `<env>.events.dead_letter` and, to decode, the registry.
 """
 
+from difflib import get_close_matches
+
 import click
 
 from dataflow.commands.dlq_redrive import redrive
@@ -25,6 +27,7 @@ from serving.dead_letters import (
     summarize,
     summary_rows,
 )
+from serving.dead_letters.filters import known_reasons
 from serving.read.reader import iso_micros
 
 LIMIT = 20
@@ -84,7 +87,7 @@ def list_letters(
         print_json({"generation": topics.generation, "letters": found, "more": more})
         return
     if not letters:
-        click.echo(f"environment {settings.dataflow_env} has no such dead letters")
+        click.echo(f"environment {settings.dataflow_env} has no such dead letters" + _did_you_mean(wanted))
         return
     print_table(
         ("ID", "TAKEN", "REASONS", "BYTES"),
@@ -96,6 +99,15 @@ def list_letters(
     notes = [f"the newest {limit:,}, there are more: --limit, --since, --summary"] if more else []
     notes += ["+ not all bytes are kept"] if any(each.truncated for each in letters) else []
     click.echo("\n" + "\n".join([*notes, f"dataflow dlq show {letters[0].id}   tells all about one"]))
+
+
+def _did_you_mean(wanted: Wanted) -> str:
+    known = known_reasons(wanted.topic)
+    if wanted.reason is None or wanted.reason in known:
+        return ""
+    near = get_close_matches(wanted.reason, known, 3)
+    told = f"did you mean {' or '.join(near)}?" if near else f"rules of now are {', '.join(known)}"
+    return f", and no rule of now is called {wanted.reason}; {told}"
 
 
 def _show_summary(settings: Settings, topics: LetterTopics, wanted: Wanted, as_json: bool) -> None:
@@ -132,7 +144,8 @@ def _show_summary(settings: Settings, topics: LetterTopics, wanted: Wanted, as_j
 def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> None:
     """Everything about one dead letter: reasons, place, and the record decoded as far as it can be.
 
-    Personal data is masked, and of bytes that cannot be decoded only the first 16 are shown, unless --bytes is given.
+    Personal data is masked, and of bytes that cannot be decoded only the first 16 are shown, or the header where the
+    topic has personal data, unless --bytes is given.
     What a letter does not keep, because the record was too large, --bytes reads from the source topic or from bronze.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))

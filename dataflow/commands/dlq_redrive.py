@@ -13,11 +13,12 @@ from dataflow.options import examples, json_option, print_json, print_table, set
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from serving.dead_letters import Wanted
-from serving.dead_letters.redrive import ALREADY, HOPELESS, LINE, LOST, Redrive, Redriver
+from serving.dead_letters.redrive import ALREADY, HOPELESS, LINE, LOST, UNKNOWN_TOPIC, Redrive, Redriver
 
 LEFT = {
     ALREADY: "put back before",
     LINE: "lines of files: import the file again, what was accepted counts once",
+    UNKNOWN_TOPIC: "their topic has no contract here, or not in this generation",
     LOST: "only a beginning was kept, and the source topic has the record no more",
     HOPELESS: "would be refused again: --all puts them back all the same",
 }

@@ -27,9 +27,8 @@ from serving.api.letters.asked import (
 from serving.api.letters.scans import Limit, TooSlow
 from serving.api.problems import Problem, as_problem, bad_query
 from serving.api.service import Service, service_of
-from serving.dead_letters import DeadLetter, Originals, Read, content_of, letter_document, summary_rows
+from serving.dead_letters import Originals, Read, content_of, letter_document, summary_rows
 from serving.dead_letters.redrive import Redriver
-from serving.dead_letters.reveal import MASK
 
 BODY_AT_MOST = 65_536
 router = APIRouter(tags=["dead letters"])
@@ -56,7 +55,7 @@ async def letters(request: Request) -> Response:
     if page.before is not None and page.before.generation != found.generation:
         detail = f"the pages before were of generation {page.before.generation}, and now {found.generation} is served"
         raise Problem(410, "gone", f"{detail}: begin at the first page again")
-    rows = [masked(each, {**each.as_json(), "redriven": each.id in found.redriven}) for each in found.letters]
+    rows = [{**each.as_json(), "redriven": each.id in found.redriven} for each in found.letters]
     next_page = cursor(found.generation, found.letters[-1]) if found.more else None
     body = {"generation": found.generation, "letters": rows, "next": next_page}
     return answer({**body, "as_of": await service.as_of()})
@@ -108,14 +107,7 @@ def _document(service: Service, letter_id: str, everything: bool, within: Limit)
             whole = originals.whole(newest_copy)
     content = content_of(service.settings, whole or newest_copy)
     found = letter_document(newest_copy, copies, content, everything, whole)
-    document = {**found, "redriven": redriven}
-    return document if everything else masked(newest_copy, document)
-
-
-def masked(letter: DeadLetter, document: dict[str, Any]) -> dict[str, Any]:
-    """Without the detail of a refused line: the mapping's author wrote it, and it may quote the line."""
-    hidden = letter.is_import and document["detail"] is not None
-    return {**document, "detail": MASK} if hidden else document
+    return {**found, "redriven": redriven}
 
 
 @router.post(

@@ -27,7 +27,7 @@ def letter_document(
     shown = shown_bytes(whole or letter, content, everything=everything)
     kept = len(letter.value or b"")
     return {
-        **letter.as_json(),
+        **letter.as_json(everything),
         "reasons": [
             {"rule": rule, "description": describe_reason(letter.source_topic, rule)}
             for rule in letter.reasons

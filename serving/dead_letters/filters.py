@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from schemas.contract import CONTRACTS
 from schemas.errors import DataflowError, Terminal
-from serving.dead_letters.letter import IMPORT
+from serving.dead_letters.letter import IMPORT, REASONS
 from serving.dead_letters.scan import Wanted
 
 FILTERS = ("topic", "reason", "since", "until", "partition", "offsets")
@@ -25,15 +25,22 @@ class BadFilter(DataflowError, Terminal):
 
 def parse_wanted(given: Mapping[str, str], since: int | None, until: int | None) -> Wanted:
     """`given` are the texts of topic, reason, partition and offsets, by name; the times are µs. Raises BadFilter."""
-    topic, partition, offsets = (
-        parse(given[name]) if name in given else None
-        for name, parse in (("topic", _topic), ("partition", _partition), ("offsets", _offsets))
+    parsers = (("topic", _topic), ("reason", _reason), ("partition", _partition), ("offsets", _offsets))
+    topic, reason, partition, offsets = (
+        parse(given[name]) if name in given else None for name, parse in parsers
     )
     if offsets is not None and (topic is None or partition is None):
         raise BadFilter("offsets", "expected topic and partition with it: offsets count within a partition")
     if since is not None and until is not None and since >= until:
         raise BadFilter("until", "expected a time behind since")
-    return Wanted(topic, given.get("reason"), since, until, partition, offsets)
+    return Wanted(topic, reason, since, until, partition, offsets)
+
+
+def known_reasons(topic: str | None = None) -> list[str]:
+    """What the judge and the contracts of now refuse for. Letters may have others: of mappings, of rules that were."""
+    contracts = [CONTRACTS[topic]] if topic in CONTRACTS else CONTRACTS.values()
+    rules = {rule.name for contract in contracts for rule in contract.rules if rule.severity == "reject"}
+    return sorted(REASONS.keys() | rules)
 
 
 def _topic(text: str) -> str:
@@ -43,6 +50,12 @@ def _topic(text: str) -> str:
     raise BadFilter(
         "topic", f"expected one of {', '.join(CONTRACTS)}, import or import:MAPPING; saw {text[:60]!r}"
     )
+
+
+def _reason(text: str) -> str:
+    if re.fullmatch(r"\S{1,200}", text):
+        return text
+    raise BadFilter("reason", f"expected the name of a rule, such as {known_reasons()[0]}; saw {text[:60]!r}")
 
 
 def _partition(text: str) -> int:

@@ -22,6 +22,7 @@ from schemas.errors import DataflowError, GenerationError, Unavailable
 from schemas.topics import REDRIVEN
 from serving.dead_letters.index import KEPT, LetterIndex, shares
 from serving.dead_letters.letter import At, DeadLetter
+from serving.dead_letters.marks import marked
 from serving.dead_letters.topics import LetterTopics
 
 BATCH = 100
@@ -68,6 +69,7 @@ class Follower:
         self._marks = settings.topic_prefix + REDRIVEN
         self._changed = threading.Condition()
         self._positions: Offsets = {}  # of `index`
+        self._sources: Mapping[str, TopicIdentity] = {}  # of the generation that is followed
         self._error: DataflowError = Unavailable("the dead letters have not been looked at yet")
         self._failures = 0
         self._stopped = threading.Event()
@@ -135,7 +137,7 @@ class Follower:
         """From the topics as they are until another generation is served. Raises Unavailable if they are others."""
         generation = served_generation(self._settings, patience=0)
         topics = LetterTopics.of(self._settings, generation)
-        watch = GenerationWatch(self._settings, generation)
+        watch, self._sources = GenerationWatch(self._settings, generation), generation.topics
         names = (*topics.names, self._marks)
         found = identities(self._admin, names)
         for name in names:
@@ -185,8 +187,8 @@ class Follower:
             reached[at] = message.offset() + 1
             if at[0] != self._marks:
                 letters.append(DeadLetter.of(message, keep_bytes=False))
-            elif message.key():
-                marks.append(message.key().decode("utf-8", "backslashreplace"))
+            elif (letter_id := marked(message, self._sources)) is not None:
+                marks.append(letter_id)
         letters = [letter for letter in letters if self.index.topics.hold(letter)]
         if letters:
             self.index.add(letters)

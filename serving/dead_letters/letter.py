@@ -13,6 +13,7 @@ from schemas.contract import CONTRACTS
 from serving.read.reader import iso_micros
 
 IMPORT = "import:"
+MASK = "***"
 
 At = tuple[str, int]  # topic that holds letters (full name), partition
 Place = tuple[str, int, int]  # the same, offset
@@ -111,8 +112,13 @@ class DeadLetter:
     def is_import(self) -> bool:
         return self.source_topic.startswith(IMPORT)
 
-    def as_json(self) -> dict[str, Any]:
-        """What is known about it, without the record itself."""
+    def as_json(self, everything: bool = False) -> dict[str, Any]:
+        """What is known about it, without the record itself.
+
+        The detail of a refused line, which the mapping's author wrote and which may quote the line, is masked unless
+        `everything` is asked for.
+        """
+        hidden = self.is_import and self.detail is not None and not everything
         place = (
             {"file": self.file, "line": self.line}
             if self.is_import
@@ -125,7 +131,7 @@ class DeadLetter:
             "kafka_time": None if self.kafka_time is None else iso_micros(self.kafka_time),
             "refused_at": iso_micros(self.written),
             "reasons": list(self.reasons),
-            "detail": self.detail,
+            "detail": MASK if hidden else self.detail,
             "generation": self.generation,
             "size": self.size,
             "truncated": self.truncated,

@@ -2,9 +2,10 @@
 
 import re
 
-from schemas.contract import UUID_PATTERN
-from serving.dead_letters.letter import DeadLetter
-from serving.dead_letters.reveal import MASK, Content
+from schemas.contract import CONTRACTS, UUID_PATTERN
+from serving.dead_letters.letter import MASK, DeadLetter
+from serving.dead_letters.reveal import Content
+from sources.codec import HEADER, MAGIC
 
 EXCERPT_BYTES = 16  # the header and a little of what follows it; more may hold personal data
 ROW_BYTES = 16
@@ -15,13 +16,18 @@ UUID = re.compile(UUID_PATTERN.removesuffix(r"\z"))
 def shown_bytes(letter: DeadLetter, content: Content | None, *, everything: bool) -> bytes:
     """What may be shown of the original bytes without being asked for `everything`.
 
-    Of a record that could not be decoded its beginning, which tells what it is; of the others nothing is needed, and a
-    line of a file has no header that would be safe to show.
+    Of a record that could not be decoded its beginning, which tells what it is; of the others nothing is needed. Where
+    a topic has personal data that is the header, if there is one; a line of a file has none.
     """
     value = letter.value or b""
     if everything:
         return value
-    return value[:EXCERPT_BYTES] if content is not None and not content.fields else b""
+    if content is None or content.fields:
+        return b""
+    contract = CONTRACTS.get(letter.source_topic)
+    if contract is not None and not contract.pii_fields:
+        return value[:EXCERPT_BYTES]
+    return value[: HEADER.size] if value[:1] == bytes([MAGIC]) else b""
 
 
 def key_text(letter: DeadLetter, *, everything: bool) -> str | None:

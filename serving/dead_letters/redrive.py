@@ -7,13 +7,11 @@ generations. A record put back is a new one at a new offset: the verdict on the 
 ids decide what the new one changes.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -27,19 +25,29 @@ from schemas.contract import CONTRACTS
 from schemas.errors import Unavailable
 from schemas.topics import REDRIVEN
 from serving.dead_letters.letter import DeadLetter, Place
+from serving.dead_letters.marks import mark_of, marked
 from serving.dead_letters.originals import Originals
 from serving.dead_letters.scan import Read, Wanted, read_letters
 from serving.dead_letters.topics import LetterTopics
 from streams.plain_judge import PlainJudge
 
-BATCH = 500  # letters in one transaction
+# One transaction: so many letters, or bytes of them.
+BATCH, BATCH_BYTES = 500, 16 * 1024 * 1024
 TIMEOUT = 30.0  # seconds
 # Only a killed run leaves its transaction open; nobody reads on behind it until the broker gives it up.
 TRANSACTION_MS = 15_000
 ABORT_SECONDS = 5.0
 
 # Why a letter is not put back.
-ALREADY, LINE, LOST, HOPELESS = ("already_redriven", "line_of_a_file", "bytes_lost", "still_refused")
+ALREADY, LINE, UNKNOWN_TOPIC, LOST, HOPELESS = (
+    "already_redriven",
+    "line_of_a_file",
+    "no_contract_for_its_topic",
+    "bytes_lost",
+    "still_refused",
+)
+CONFLICT = "version_conflict"  # which no judge sees, and which no change of contracts mends
+Whole = tuple[bytes | None, bytes | None]  # key and value of a record
 
 
 @dataclass
@@ -73,7 +81,8 @@ class Redriver:
     def __init__(self, settings: Settings, read: Read = read_letters) -> None:
         self.settings = settings
         self._read = read
-        self.topics = LetterTopics.of(settings, current_generation(settings))
+        self._generation = current_generation(settings)
+        self.topics = LetterTopics.of(settings, self._generation)
         schemas = TopicSchemas(settings)
         try:
             known = {topic: schemas.of(topic) for topic in CONTRACTS}
@@ -109,6 +118,8 @@ class Redriver:
                 plan.left[LOST] += 1
                 continue
             reasons, _ = self._judge.judge(letter.source_topic, *record, time.time_ns() // 1000)
+            if not reasons and CONFLICT in letter.reasons:
+                reasons = (CONFLICT,)
             plan.refused.update((letter.source_topic, reason) for reason in reasons)
             if reasons and not hopeless:
                 plan.left[HOPELESS] += 1
@@ -127,8 +138,7 @@ class Redriver:
         done = self._redriven()
         waiting = {letter_id: at for letter_id, at in plan.ready.items() if letter_id not in done}
         letters = self._records(waiting)
-        while batch := list(islice(letters, BATCH)):
-            records = [(letter, record) for letter, record in batch if record is not None]
+        for records in batches((letter, record) for letter, record in letters if record is not None):
             try:
                 self._put_back(producer, records)
             except KafkaException as error:
@@ -139,13 +149,13 @@ class Redriver:
             plan.redriven += len(records)
 
     def _left(self, letter: DeadLetter, done: set[str]) -> str | None:
-        if letter.is_import or letter.source_topic not in CONTRACTS:
+        if letter.is_import:
             return LINE
+        if letter.source_topic not in CONTRACTS or letter.source_topic not in self._generation.topics:
+            return UNKNOWN_TOPIC
         return ALREADY if letter.id in done else None
 
-    def _records(
-        self, places: dict[str, Place]
-    ) -> Iterator[tuple[DeadLetter, tuple[bytes | None, bytes | None] | None]]:
+    def _records(self, places: dict[str, Place]) -> Iterator[tuple[DeadLetter, Whole | None]]:
         """The letters at `places` with their records' key and value, whole; None for one that is nowhere any more."""
         if not places:
             return
@@ -157,7 +167,7 @@ class Redriver:
             else:
                 yield letter, (letter.key, None if letter.null_value else letter.value)
 
-    def _source_record(self, letter: DeadLetter) -> tuple[bytes | None, bytes | None] | None:
+    def _source_record(self, letter: DeadLetter) -> Whole | None:
         try:
             record = self._originals.record(letter)
         except Unavailable:
@@ -166,7 +176,8 @@ class Redriver:
 
     def _redriven(self) -> set[str]:
         topic = self.settings.topic_prefix + REDRIVEN
-        return {m.key().decode() for m in read_topic(self.settings.kafka_bootstrap_servers, topic)}
+        marks = read_topic(self.settings.kafka_bootstrap_servers, topic)
+        return {found for mark in marks if (found := marked(mark, self._generation.topics)) is not None}
 
     def _producer(self) -> Producer:
         producer = Producer(
@@ -186,17 +197,15 @@ class Redriver:
             raise Unavailable(f"the broker starts no transaction: {error.args[0].str()}") from error
         return producer
 
-    def _put_back(
-        self, producer: Producer, records: Iterable[tuple[DeadLetter, tuple[bytes | None, bytes | None]]]
-    ) -> None:
+    def _put_back(self, producer: Producer, records: Iterable[tuple[DeadLetter, Whole]]) -> None:
         prefix = self.settings.topic_prefix
         producer.begin_transaction()
         try:
             for letter, (key, value) in records:
                 headers = [("redriven_from", letter.id.encode())]
                 producer.produce(prefix + letter.source_topic, value, key, headers=headers)
-                mark = {"reasons": letter.reasons, "generation": letter.generation}
-                producer.produce(prefix + REDRIVEN, json.dumps(mark), letter.id)
+                mark = mark_of(letter, self._generation.topics[letter.source_topic])
+                producer.produce(prefix + REDRIVEN, mark, letter.id)
             producer.flush(TIMEOUT)
             self._failpoints.hit("redrive.before_commit")
             producer.commit_transaction(TIMEOUT)
@@ -206,3 +215,17 @@ class Redriver:
                 producer.abort_transaction(ABORT_SECONDS)
             raise
         self._failpoints.hit("redrive.after_commit")
+
+
+def batches(records: Iterable[tuple[DeadLetter, Whole]]) -> Iterator[list[tuple[DeadLetter, Whole]]]:
+    """Those of one transaction each: a broker gives up one that takes long."""
+    batch: list[tuple[DeadLetter, Whole]] = []
+    size = 0
+    for letter, record in records:
+        batch.append((letter, record))
+        size += sum(len(part or b"") for part in record)
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import fastavro
@@ -17,12 +18,12 @@ import orjson
 from infra.registry import Registry, subject
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
+from schemas.evolution import bare_type
 from schemas.validate import broken_rules, micros
-from serving.dead_letters.letter import DeadLetter
+from serving.dead_letters.letter import MASK, DeadLetter
 from serving.read.reader import iso_micros
 from sources.codec import HEADER, MAGIC
 
-MASK = "***"
 PLAIN = (int, float, Decimal, datetime)  # values that name nobody
 
 
@@ -98,7 +99,7 @@ def reveal(letter: DeadLetter, writers: Mapping[int, Writer]) -> Content:
     problems = [] if writer.topic == letter.source_topic else [f"written with the schema of {writer.topic}"]
     if letter.truncated:
         problems.append(f"only the first {len(value):,} of {letter.size:,} bytes are kept")
-    read, faults = _read(value[HEADER.size :], writer)
+    read, faults, remarks = _read(value[HEADER.size :], writer)
     problems += faults
     personal, unheard_of = _personal(writer)
     sound = not problems or not (personal or CONTRACTS[letter.source_topic].pii_fields)
@@ -112,7 +113,7 @@ def reveal(letter: DeadLetter, writers: Mapping[int, Writer]) -> Content:
         fields[name] = MASK if hidden else _plain(found)
         if hidden:
             masked.append(name)
-    return Content(writer, fields, tuple(masked), tuple(problems))
+    return Content(writer, fields, tuple(masked), (*problems, *remarks))
 
 
 def _personal(writer: Writer) -> tuple[set[str], set[str]]:
@@ -147,9 +148,9 @@ def _no_header(value: bytes) -> str:
     return f"the first byte is {value[0]:#04x}, not the zero byte of Confluent's wire format"
 
 
-def _read(body: bytes, writer: Writer) -> tuple[dict[str, Any], list[str]]:
-    """Fields up to the first that cannot be read, and what is wrong."""
-    stream, found, problems, named = io.BytesIO(body), {}, [], {}
+def _read(body: bytes, writer: Writer) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Fields up to the first that cannot be read, what is wrong with the bytes, and what else is to be said."""
+    stream, found, problems, remarks, named = io.BytesIO(body), {}, [], [], {}
     for field in writer.avro["fields"]:
         name, at = field["name"], stream.tell()
         schema = fastavro.parse_schema(field["type"], named)
@@ -163,17 +164,23 @@ def _read(body: bytes, writer: Writer) -> tuple[dict[str, Any], list[str]]:
                 )
                 problems.append(f"{name} is not UTF-8")
                 continue
+            except (OverflowError, ValueError):
+                # A time that is beyond any calendar is a number all the same.
+                stream.seek(at)
+                schema = fastavro.parse_schema(bare_type(field["type"]), named)
+                found[name] = fastavro.schemaless_reader(stream, schema, None)
+                remarks.append(f"{name} holds a time that no calendar has, shown as the number that it is")
         except Exception as error:  # noqa: BLE001 fastavro raises whatever the damaged bytes lead to
             problems.append(
                 f"{name} cannot be read at byte {HEADER.size + at} of {HEADER.size + len(body)}"
                 f" ({type(error).__name__}): nothing behind it is known"
             )
-            return found, problems
+            return found, problems, remarks
         if not _is_canonical(schema, found[name], body[at : stream.tell()]):
             problems.append(f"{name} is not encoded as its type demands, its value is uncertain")
     if left := len(body) - stream.tell():
         problems.append(f"{left:,} bytes are left over behind the record")
-    return found, problems
+    return found, problems, remarks
 
 
 def _is_canonical(schema: Any, value: Any, data: bytes) -> bool:
@@ -203,6 +210,19 @@ def _harmless(topic: str, name: str, value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return iso_micros(micros(value))
-    return str(value) if isinstance(value, (Decimal, bytes)) else value
+    """As JSON can have it, whatever a schema nests."""
+    match value:
+        case datetime():
+            # One without a zone is of none: what is local stays so.
+            return iso_micros(micros(value)) if value.tzinfo else value.isoformat()
+        case dict():
+            return {str(name): _plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case None | bool() | str():
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**63 else str(value)
+        case float():
+            return value if isfinite(value) else str(value)
+    return str(value)

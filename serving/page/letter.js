@@ -32,7 +32,7 @@ export function drawLetter(letter) {
     const head = element("th", name);
     head.scope = "row";
     const row = element("tr");
-    row.append(head, cell(value === null ? "null" : String(value)));
+    row.append(head, cell(typeof value === "string" ? value : JSON.stringify(value)));
     return row;
   }));
   byId("letter").hidden = false;

@@ -8,6 +8,7 @@ import { setText } from "./rows.js";
 const LEFT = {
   already_redriven: "put back before",
   line_of_a_file: "lines of files: import the file again",
+  no_contract_for_its_topic: "of topics without a contract here",
   bytes_lost: "no longer kept whole",
   still_refused: "would be refused again",
 };

@@ -5,14 +5,18 @@ import json
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import fastavro
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.contract import CONTRACTS
+from schemas.evolution import plain_schema
 from serving.dead_letters import DeadLetter, Wanted, Writer, hex_dump, newest, reveal, scan, summarize
 from sources.codec import HEADER, MAGIC, EventCodec
 from tests.cli.kit import PERSONAL, customer, order
@@ -41,6 +45,16 @@ BLANK = DeadLetter(
     key=None,
     value=b"",
 )
+
+
+REVIEW = {
+    **customer(),
+    "review_id": "r",
+    "product_id": "p",
+    "rating": 3,
+    "title": "Fine",
+    "body": "As described.",
+}
 
 
 def letter(topic: str, value: bytes | None) -> DeadLetter:
@@ -110,15 +124,7 @@ def test_nobody_is_named_by_a_producer_who_calls_it_otherwise() -> None:
 
 
 def test_a_record_of_a_topic_without_personal_data_is_shown_as_far_as_it_goes() -> None:
-    review = {
-        **customer(),
-        "review_id": "r",
-        "product_id": "p",
-        "rating": 3,
-        "title": "Fine",
-        "body": "As described.",
-    }
-    _, value = CODEC.encode("reviews", review)
+    _, value = CODEC.encode("reviews", REVIEW)
     content = reveal(letter("reviews", value + b"??"), WRITERS)
     assert content.fields["title"] == "Fine"
     assert content.masked == ()
@@ -129,6 +135,57 @@ def test_a_text_that_is_no_utf8_and_an_oversized_number_are_named() -> None:
     _, value = CODEC.encode("orders", order())
     broken = value.replace(b"placed", b"pl\xffced")
     assert reveal(letter("orders", broken), WRITERS).problems == ("status is not UTF-8",)
+
+
+def test_whatever_a_schema_nests_is_told_as_json_can_have_it() -> None:
+    schema = json.loads(CONTRACTS["reviews"].avro_json)
+    money = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
+    more = {
+        "local": {"type": "long", "logicalType": "local-timestamp-micros"},
+        "on": {"type": "int", "logicalType": "date"},
+        "raw": {"type": "array", "items": "bytes"},
+        "price": {"type": "record", "name": "price", "fields": [{"name": "amount", "type": money}]},
+        "size": {"type": "enum", "name": "size", "symbols": ["S", "M"]},
+        "hash": {"type": "fixed", "name": "hash", "size": 2},
+        "ratio": "double",
+        "nothing": "null",
+    }
+    written = {**schema, "fields": [*schema["fields"], *({"name": n, "type": t} for n, t in more.items())]}
+    at = datetime.fromisoformat("2026-03-01T12:30:00")
+    record = REVIEW | {
+        "local": at, "on": at.date(), "raw": [b"\xff"], "price": {"amount": Decimal("9.50")}, "size": "M",
+        "hash": b"ab", "ratio": float("nan"), "nothing": None,
+    }  # fmt: skip
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(json.loads(json.dumps(written))), record)
+    value = HEADER.pack(MAGIC, 902) + body.getvalue()
+    content = reveal(letter("reviews", value), {902: Writer("reviews", 2, 902, written)})
+    assert content.problems == ()
+    fields = json.loads(orjson.dumps(content.as_json()))["fields"]
+    assert {name: fields[name] for name in more} == {
+        "local": "2026-03-01T12:30:00", "on": "2026-03-01", "raw": ["b'\\xff'"], "price": {"amount": "9.50"},
+        "size": "M", "hash": "b'ab'", "ratio": "nan", "nothing": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("topic", ["customers", "reviews"])
+def test_a_time_that_no_calendar_has_hides_nothing_behind_it(topic: str) -> None:
+    event = customer() if topic == "customers" else REVIEW
+    body = io.BytesIO()
+    bare = fastavro.parse_schema(json.loads(plain_schema(CONTRACTS[topic].avro, {})))
+    times = {n: 10**18 for n, field in CONTRACTS[topic].fields.items() if field.type == "timestamp"}
+    assert times
+    fastavro.schemaless_writer(body, bare, {**event, **times})
+    value = HEADER.pack(MAGIC, IDS[topic]) + body.getvalue()
+    content = reveal(letter(topic, value), WRITERS)
+    assert list(content.fields) == list(CONTRACTS[topic].fields)
+    assert {content.fields[name] for name in times} == {10**18}
+    assert len(content.problems) == len(times)
+    assert all("that no calendar has" in problem for problem in content.problems)
+    # The bytes are sound, so what is nobody's is shown.
+    shown = "country" if topic == "customers" else "title"
+    assert content.fields[shown] == event[shown]
+    assert not discloses(content.as_json())
 
 
 @given(st.binary(max_size=200), st.sampled_from(sorted(IDS)))

@@ -75,10 +75,22 @@ def test_an_environment_without_dead_letters_says_so(shell: Shell, environment: 
     assert "0 dead letters" in shell.out
 
 
+def test_a_reason_that_is_misspelt_is_told_as_such(shell: Shell, environment: Settings) -> None:
+    assert shell.run("dlq", "list", "--topic", "orders", "--reason", "total_amount_minimun") == OK
+    assert "did you mean total_amount_minimum?" in shell.out
+    assert shell.run("dlq", "list", "--reason", "???") == OK
+    assert "rules of now are" in shell.out
+    # It may be a mapping's own, or that of a rule that was, so it is asked for all the same; one that is right is not.
+    assert shell.run("dlq", "list", "--reason", "undecodable") == OK
+    assert "no rule of now" not in shell.out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("--topic", "order"),
+        ("--reason", ""),
+        ("--reason", "two words"),
         ("--topic", "import:"),
         ("--partition", "-1"),
         ("--topic", "orders", "--partition", "0", "--offsets", "4-2"),

@@ -9,6 +9,7 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from dataflow.main import FAILED, OK, USAGE
@@ -16,6 +17,8 @@ from infra.kafka import admin
 from infra.read_topic import read_topic
 from infra.runtime.platform import ROOT
 from infra.settings import Settings
+from schemas.topics import REDRIVEN
+from serving.dead_letters.redrive import BATCH, BATCH_BYTES, batches
 from sources.codec import EventCodec
 from sources.producer import EventProducer
 from tests.cli.kit import T0, DeadLetterWriter, Shell, listed, order
@@ -74,6 +77,47 @@ def test_what_would_pass_now_goes_back_once_and_the_rest_says_why_not(
     # one that would be refused again goes back only if it is told to
     assert redriven(shell, "--reason", "total_amount_minimum", "--all")["redriven"] == 1
     expect(environment, "orders", Counter([*good, (key, value)]))
+
+
+def test_what_contradicts_another_event_stays_for_nothing_that_is_mended_changes_that(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
+) -> None:
+    key, value = codec.encode("orders", order(1))
+    letters.write(("orders", 0, 4), value, ["version_conflict"], key=key)
+    letters.flush()
+    plan = redriven(shell)
+    assert (plan["ready"], plan["redriven"], plan["left"]) == (0, 0, {"still_refused": 1})
+    assert plan["still_refused"] == [{"topic": "orders", "reason": "version_conflict", "letters": 1}]
+    assert redriven(shell, "--all")["redriven"] == 1
+
+
+def test_a_mark_of_a_topic_that_is_no_more_says_nothing_of_one_with_its_name(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
+) -> None:
+    """The topic was deleted and created again, so the same place has another record."""
+    good = [codec.encode("orders", order(n)) for n in range(3)]
+    for n, (key, value) in enumerate(good):
+        letters.write(("orders", 0, n), value, ["unknown_schema_id"], key=key)
+    letters.flush()
+    producer = Producer({"bootstrap.servers": environment.kafka_bootstrap_servers})
+    marks = {"orders/0/0": b'{"topic_id": "another"}', "orders/0/1": b"{}", "orders/0/9": b"no json"}
+    for letter_id, mark in marks.items():
+        producer.produce(environment.topic_prefix + REDRIVEN, mark, letter_id.encode())
+    assert producer.flush(30) == 0
+    found = redriven(shell)
+    assert (found["redriven"], found["left"]) == (2, {"already_redriven": 1})
+    assert redriven(shell)["left"] == {"already_redriven": 3}
+    expect(environment, "orders", Counter([good[0], good[2]]))
+
+
+def test_a_transaction_takes_so_many_letters_or_so_many_bytes() -> None:
+    def sizes(*records: int) -> list[int]:
+        return [len(batch) for batch in batches((None, (b"k", b"x" * size)) for size in records)]
+
+    assert sizes() == []
+    assert sizes(*[10] * (BATCH + 1)) == [BATCH, 1]
+    assert sizes(*[BATCH_BYTES // 4] * 9) == [4, 4, 1]
+    assert sizes(2 * BATCH_BYTES, 1) == [1, 1]
 
 
 def test_letters_of_another_generation_go_back_once_whoever_puts_them_back(

@@ -1,5 +1,7 @@
 """`dataflow dlq show` tells all about one refused record, and shows nobody's personal data unasked."""
 
+import json
+
 import pytest
 
 from dataflow.main import FAILED, OK
@@ -57,20 +59,39 @@ def test_a_truncated_record_is_shown_up_to_where_it_breaks(
 def test_of_bytes_that_nobody_can_decode_only_the_first_are_shown_unless_asked_for(
     shell: Shell, letters: DeadLetterWriter
 ) -> None:
-    value = b'{"customer": 1, "email": "anna.berger@example.org"}'
-    letter = letters.write(("customers", 1, 5), value, ["wrong_magic_byte"], key=PERSONAL["email"].encode())
+    value = b'{"review": 1, "by": "anna.berger@example.org"}'
+    letter = letters.write(("reviews", 1, 5), value, ["wrong_magic_byte"], key=PERSONAL["email"].encode())
     letters.flush()
     document = shown(shell, letter)
     assert document["bytes"] == {"kept": len(value), "shown": 16, "hex": value[:16].hex()}
     assert document["key"] == "***"
     assert shell.run("dlq", "show", letter) == OK
-    assert "7b 22 63 75" in shell.out
+    assert "7b 22 72 65" in shell.out
     assert "--bytes shows it" in shell.out
     assert nobody_is_named(shell.out)
     assert shell.run("dlq", "show", letter, "--bytes") == OK
     assert f"All {len(value)} bytes" in shell.out
     assert PERSONAL["email"] in shell.out
     assert bytes.fromhex(shown(shell, letter, "--bytes")["bytes"]["hex"]) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "shown_of_it"),
+    [
+        (PERSONAL["email"].encode(), b""),  # a producer that sends plain text
+        (
+            b"\0\0\x7f\xff\xff" + PERSONAL["email"].encode(),
+            b"\0\0\x7f\xff\xff",
+        ),  # and one of whose schema nobody knows
+    ],
+)
+def test_where_a_topic_has_personal_data_no_byte_behind_the_header_is_shown(
+    shell: Shell, letters: DeadLetterWriter, value: bytes, shown_of_it: bytes
+) -> None:
+    letter = letters.write(("customers", 1, 6), value, ["undecodable"], key=None)
+    letters.flush()
+    assert shown(shell, letter)["bytes"]["hex"] == shown_of_it.hex()
+    assert nobody_is_named(shell.out)
 
 
 def test_the_bytes_that_a_letter_does_not_keep_come_from_the_source_topic_while_it_has_them(
@@ -133,12 +154,17 @@ def test_a_refused_line_of_a_file_is_found_by_file_and_line(
         )
     assert listed(shell, "--topic", "import") == ["orders.csv:17"]
     assert listed(shell, "--topic", "import:shop") == ["orders.csv:17"]
+    assert shell.run("dlq", "list", "--json") == OK
+    [line] = json.loads(shell.out)["letters"]
+    assert line["detail"] == shown(shell, "orders.csv:17")["detail"] == "***"
+    assert shown(shell, "orders.csv:17", "--bytes")["detail"] == "events.0: expected a number"
     assert listed(shell, "--topic", "import:other") == []
     assert shell.run("dlq", "show", "orders.csv:17") == OK
     assert "orders.csv, line 17, import:shop" in shell.out
-    assert "expected a number" in shell.out
+    assert "may quote the line" in shell.out
     assert nobody_is_named(shell.out)
     assert shell.run("dlq", "show", "orders.csv:17", "--bytes") == OK
+    assert "expected a number" in shell.out
     assert "anna.berger" in shell.out.replace("\n", "")
 
 

@@ -25,7 +25,7 @@ def letters(shop: Shop) -> list[str]:
     settings = shop.settings
     register_contracts(settings)
     codec, writer = EventCodec(schema_ids(settings)), DeadLetterWriter(settings)
-    ids = [writer.write(("orders", 0, n), b"x", ["too_short"], at=T0 + n * MINUTE) for n in range(25)]
+    ids = [writer.write(("orders", 0, n), b"\0x", ["too_short"], at=T0 + n * MINUTE) for n in range(25)]
     key, value = codec.encode("orders", order(status="<b>lost</b>"))
     ids.append(writer.write(("orders", 0, 40), value, ["status_allowed"], key=key, at=T0 + 40 * MINUTE))
     for n in (50, 51):
