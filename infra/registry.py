@@ -152,14 +152,19 @@ class TopicSchemas:
 
     def of(self, topic: str) -> list[RegisteredSchema]:
         """All that are listed now or were before (records of them stay), oldest first. Raises Unavailable."""
-        name = subject(self._settings, topic)
-        listed = self._registry.versions(name)
-        if not listed:
+        if not self.listed(topic):
             return []
-        for version in listed:
+        name = subject(self._settings, topic)
+        return [self._read[key] for key in sorted(self._read) if key[0] == name]
+
+    def listed(self, topic: str) -> list[RegisteredSchema]:
+        """Those that are listed now, oldest first. Raises Unavailable."""
+        name = subject(self._settings, topic)
+        versions = self._registry.versions(name)
+        for version in versions:
             if (name, version) not in self._read:
                 self._read[name, version] = self._registry.schema(name, version)
-        return [self._read[key] for key in sorted(self._read) if key[0] == name]
+        return [self._read[name, version] for version in versions]
 
     def close(self) -> None:
         self._registry.close()

@@ -30,6 +30,9 @@ def check_avsc(avro: Any, topic: str, file: str) -> None:
     """Raise ContractError, naming `file` and the field, for what cannot be a contract."""
     if not isinstance(avro, dict) or avro.get("type") != "record" or not isinstance(avro.get("fields"), list):
         raise ContractError(f'{file}: expected an Avro record schema: {{"type": "record", "fields": […], …}}')
+    for name in ("dataflow.key", "dataflow.entity_id", "dataflow.topic"):
+        if not isinstance(avro.get(name, ""), str):
+            raise ContractError(f'{file}: expected "{name}" to be text, saw {avro[name]!r}')
     if avro.get("dataflow.topic", topic) != topic:
         raise ContractError(
             f'{file}: expected "dataflow.topic" to be {topic!r}, as the file is named, saw {avro["dataflow.topic"]!r}'

@@ -18,10 +18,12 @@ from typing import Any, Literal
 import yaml
 
 from schemas import extension
+from schemas.attributes import check_attributes
 from schemas.avsc import CHANGE_FIELDS, check_avsc
 from schemas.countries import COUNTRIES
 from schemas.errors import ContractError
 from schemas.expression import compile_expression
+from schemas.expression_type import Kind, check_type
 
 DIRECTORY = Path(__file__).parent
 SEVERITIES = ("reject", "warn")
@@ -105,6 +107,11 @@ class Contract:
         return json.dumps(self.avro)
 
     @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each column is to an expression; times are numbers."""
+        return {name: "text" if field.type == "string" else "number" for name, field in self.fields.items()}
+
+    @property
     def minor_unit_scales(self) -> dict[str, int]:
         """Scale of each column in a canonical row, where money stands in minor units."""
         return {name: field.scale for name, field in self.fields.items()}
@@ -132,6 +139,7 @@ def load_contract(topic: str, directory: Path = DIRECTORY) -> Contract:
     for rule in rules:
         try:
             compile_expression(rule.expression, scales)
+            check_type(rule.expression, contract.kinds | {"kafka_time": "number"}, "boolean")
         except ContractError as error:
             raise ContractError(f"{path}, rule {rule.name}: {extension.one_line(error)}") from error
     return contract
@@ -154,6 +162,7 @@ def _field(spec: Mapping[str, Any], file: str) -> Field:
         raise ContractError(
             f"{file}: {spec['name']}: expected string, int, long, bytes/decimal or long/timestamp-micros, saw {kind}"
         )
+    check_attributes(spec, name, file)
     known = {"name", "type", "doc", "default", "pii", "aliases"}
     return Field(
         name=spec["name"],
@@ -238,6 +247,8 @@ def _declared(topic: str, path: Path) -> Iterator[Rule]:
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         saw = f"{type(error).__name__}: {extension.one_line(error)}"
         raise ContractError(f"{path}: expected YAML with a list under `rules`, saw {saw}") from error
+    if not isinstance(specs, list | None):
+        raise ContractError(f"{path}: expected YAML with a list under `rules`, saw {specs!r:.80}")
     for spec in specs or ():
         try:
             rule = Rule(topic, spec["name"], spec["severity"], spec["expression"], spec["description"])
@@ -245,6 +256,11 @@ def _declared(topic: str, path: Path) -> Iterator[Rule]:
             raise ContractError(
                 f"{path}: every rule needs name, severity, expression, description; missing {error}"
             ) from error
+        if not isinstance(rule.expression, str) or not isinstance(rule.description, str):
+            raise ContractError(
+                f"{path}: expected the expression and the description of {rule.name} to be text; saw "
+                f"{rule.expression!r:.80}, {rule.description!r:.80}"
+            )
         if not extension.NAME.fullmatch(str(rule.name)) or rule.severity not in SEVERITIES:
             raise ContractError(
                 f"{path}: expected a rule's name of lower-case letters, digits and '_', and one of "

@@ -44,16 +44,18 @@ def projection(contract: Contract, writer: Mapping[str, Any]) -> dict[str, Sourc
 
     Raises ContractError naming the field if records of `writer` cannot be read by the contract.
     """
-    if writer.get("type") != "record":
-        raise ContractError(f"{contract.topic}: expected an Avro record schema, saw {writer.get('type')!r}")
+    kind = writer.get("type") if isinstance(writer, Mapping) else writer
+    if kind != "record":
+        raise ContractError(f"{contract.topic}: expected an Avro record schema, saw {kind!r:.80}")
     fields = {spec["name"]: spec for spec in writer["fields"]}
-    if all(isinstance(spec["type"], list) for spec in writer["fields"]):
+    if all(isinstance(spec["type"], list) or spec["type"] == "null" for spec in writer["fields"]):
         raise ContractError(
             f"{contract.topic}: expected a field that is not optional; the schema has none, so a damaged record could "
             "not be told from an empty one"
         )
     aliased = {alias: spec["name"] for spec in writer["fields"] for alias in spec.get("aliases", ())}
     found: dict[str, Source | None] = {}
+    taken: dict[str, str] = {}  # field of the writer → of the contract
     for name, field in contract.fields.items():
         candidates = (name, aliased.get(name), *field.aliases)
         at = next((each for each in candidates if each in fields), None)
@@ -61,6 +63,10 @@ def projection(contract: Contract, writer: Mapping[str, Any]) -> dict[str, Sourc
             raise ContractError(
                 f"{contract.topic}: expected the field {name}, which every event must have; the schema has neither it "
                 "nor one with that alias"
+            )
+        if at is not None and (other := taken.setdefault(at, name)) != name:
+            raise ContractError(
+                f"{contract.topic}: expected a field for each of {other} and {name}; the schema has {at} for both"
             )
         found[name] = None if at is None else Source(at, _kind(contract.topic, field, fields[at]["type"]))
     return found
@@ -134,8 +140,12 @@ def plain_schema(avro: Mapping[str, Any], sources: Mapping[str, Source | None]) 
     return json.dumps(plain)
 
 
-def _primitive(kind: Any, is_money: bool) -> Any:
+def bare_type(kind: Any) -> Any:
     """An Avro type, and those inside it, without logical types."""
+    return _primitive(kind, False)
+
+
+def _primitive(kind: Any, is_money: bool) -> Any:
     if isinstance(kind, list):
         return [_primitive(each, is_money) for each in kind]
     if not isinstance(kind, dict):

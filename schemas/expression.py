@@ -25,6 +25,8 @@ def compile_expression(sql: str, columns: Mapping[str, int]) -> tuple[Evaluator,
     everything else, a `Decimal` too, has scale 0. Returns the function and the scale of its result: with scale 2 the
     result is in minor units. NULL is None. Raises ContractError for syntax, functions or columns that are not known.
     """
+    if not isinstance(sql, str):
+        raise ContractError(f"expected a SQL expression as text, saw {sql!r}")
     try:
         tree = sqlglot.parse_one(sql, read="spark")
     except sqlglot.errors.SqlglotError as error:
@@ -189,9 +191,22 @@ class _Compiler:
 
     def on_regexplike(self, node: exp.RegexpLike):
         inner = self.value(node.this)
-        # ASCII: Java's \s and \w know only ASCII. \z is Java's end of text; Python before 3.14 writes \Z
-        pattern = re.compile(node.expression.this.replace(r"\z", r"\Z"), re.ASCII)
+        pattern = pattern_of(node, self.sql)
         return (lambda row: None if (v := inner(row)) is None else pattern.search(v) is not None), 0
+
+
+def pattern_of(node: exp.RegexpLike, sql: str) -> re.Pattern[str]:
+    """What a text has to match. Raises ContractError if that is no pattern."""
+    text = node.expression
+    if not (isinstance(text, exp.Literal) and text.is_string):
+        raise ContractError(f"expected RLIKE with a pattern in quotes, saw {text.sql()}, in {sql!r}")
+    try:
+        # ASCII: Java's \s and \w know only ASCII. \z is Java's end of text; Python before 3.14 writes \Z
+        return re.compile(text.this.replace(r"\z", r"\Z"), re.ASCII)
+    except re.error as error:
+        raise ContractError(
+            f"expected a regular expression, saw {text.this!r}: {error}, in {sql!r}"
+        ) from error
 
 
 def _rescale(inner: Evaluator, digits: int) -> Evaluator:

@@ -122,7 +122,11 @@ class Funnel:
 
 @dataclass(frozen=True)
 class Active:
-    """Distinct values of each column that had an event within `within_micros` up to the newest event time of `of`."""
+    """Distinct values of each column that had an event within `within_micros` of now, or is ahead of it.
+
+    Now is the newest event time of `of`, or the broker's newest time if that is earlier: one event of a clock that is
+    ahead must not end everybody else's session.
+    """
 
     name: str
     doc: str

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from schemas.contract import CONTRACTS, Contract
 from schemas.errors import ContractError
 from schemas.expression import compile_expression
+from schemas.expression_type import Kind, check_type
 from schemas.extension import NAME, one_line
 from schemas.metric import Active, AnyMetric, Derived, Dimension, Funnel, Metric, Unit, Verdicts
 
@@ -65,14 +66,14 @@ def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
     scales = contract.minor_unit_scales
     for measure in metric.measures:
         where = f"metric {metric.name}.{measure.name}"
-        scale = _compile(where, measure.expression, scales)
+        scale = _compile(where, measure.expression, scales, contract.kinds, "number")
         if scale != (2 if measure.unit == "money" else 0):
             raise ContractError(
                 f"{where}: a {measure.unit} measure cannot have {scale} decimals; "
                 "money is a sum of money columns or money times a whole number"
             )
         if measure.where:
-            _compile(where, measure.where, scales)
+            _compile(where, measure.where, scales, contract.kinds, "boolean")
     # After the expressions: a word in one that is no column has been told by now.
     _check_columns(f"metric {metric.name}", contract, metric.columns)
     for rollup in metric.rollups:
@@ -124,7 +125,7 @@ def _check_shape(metric: AnyMetric) -> None:
     for each in derived:
         top, slash, bottom = each.expression.partition("/")
         for part in (top, bottom) if slash else (top,):
-            _compile(f"{where}.{each.name}", part, scales)
+            _compile(f"{where}.{each.name}", part, scales, dict.fromkeys(scales, "number"), "number")
 
 
 def _check_of_facts(metric: Funnel | Active, contract: Contract) -> None:
@@ -166,10 +167,14 @@ def _check_name(kind: str, name: Any, known: Collection[str]) -> None:
     _expect(name not in known, f"{kind} {name}: expected a name that is not taken yet; take another one")
 
 
-def _compile(where: str, expression: str, scales: Mapping[str, int]) -> int:
-    """The scale of an expression's result."""
+def _compile(
+    where: str, expression: str, scales: Mapping[str, int], kinds: Mapping[str, Kind], wanted: Kind
+) -> int:
+    """The scale of an expression's result, which is of the kind that is wanted."""
     try:
-        return compile_expression(expression, scales)[1]
+        scale = compile_expression(expression, scales)[1]
+        check_type(expression, kinds, wanted)
+        return scale
     except ContractError as error:
         raise ContractError(f"{where}: {error}") from error
 

@@ -133,7 +133,7 @@ CLICKS = Metric(
 
 ACTIVE = Active(
     name="active",
-    doc="Sessions and visitors with an event in the 30 minutes up to the newest event time.",
+    doc="Sessions and visitors with an event in the 30 minutes up to now; a clock that is ahead does not move that.",
     of="clickstream",
     at="occurred_at",
     keys={"sessions": "session_id", "visitors": "visitor_id"},

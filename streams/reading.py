@@ -47,7 +47,9 @@ class Reading:
     def required(self) -> str:
         """A field that no record of the schema lacks."""
         fields = json.loads(self.writer)["fields"]
-        return next(spec["name"] for spec in fields if not isinstance(spec["type"], list))
+        return next(
+            spec["name"] for spec in fields if not isinstance(spec["type"], list) and spec["type"] != "null"
+        )
 
     @property
     def has_maps(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import fastavro
 
+from dataflow.code_of import by_the_code_of
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
 from infra.registry import NO_REASON, Registry, TopicSchemas, subject
 from infra.runtime.run_state import running_settings
@@ -143,19 +144,25 @@ def _refused(registry: Registry, name: str, avro: Mapping[str, Any]) -> list[str
 
 
 def _running(settings: Settings) -> Settings:
-    return running_settings(settings, needs=("kafka_schema_registry",))
+    """Goes on by the contracts that the live generation was made by, where there is one and they are others."""
+    settings = running_settings(settings, needs=("kafka_schema_registry",))
+    if settings.kafka_bootstrap_servers:
+        by_the_code_of(settings)
+    return settings
 
 
 def _read(file: Path, topic: str | None) -> tuple[Mapping[str, Any], str]:
     try:
         avro = json.loads(file.read_text("utf-8"))
         fastavro.parse_schema(avro)
-    except (ValueError, KeyError, TypeError, fastavro.schema.SchemaParseException) as error:
+    except Exception as error:  # fastavro has several kinds without a common root
         raise ContractError(
             f"{file}: expected an Avro schema as JSON: {type(error).__name__}: {error}"
         ) from error
-    topic = topic or (avro.get("dataflow.topic") if isinstance(avro, dict) else None)
-    if topic not in CONTRACTS:
+    if not isinstance(avro, dict) or avro.get("type") != "record" or not isinstance(avro.get("fields"), list):
+        raise ContractError(f"{file}: expected the Avro schema of a record with fields, saw {avro!r:.80}")
+    topic = topic or avro.get("dataflow.topic")
+    if not isinstance(topic, str) or topic not in CONTRACTS:
         raise click.UsageError(
             f'{file}: expected "dataflow.topic" to be one of {", ".join(CONTRACTS)}, saw {topic!r}; or give --topic'
         )

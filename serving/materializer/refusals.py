@@ -68,7 +68,7 @@ class Refusals:
             if self._clock() < self._silent_until:
                 raise Unavailable("the schema registry did not answer a moment ago")
             try:
-                self._listed[topic] = {schema.schema_id for schema in self._schemas.of(topic)}
+                self._listed[topic] = {schema.schema_id for schema in self._schemas.listed(topic)}
             except Unavailable:
                 self._silent_until = self._clock() + BETWEEN
                 raise

@@ -2,11 +2,15 @@
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
+from dataflow import code_of
 from dataflow.main import FAILED, OK, USAGE
+from infra.code import keep
+from infra.generations import change_generations
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from tests.chaos.evolving import CHANGES, next_version
@@ -112,11 +116,39 @@ def test_another_type_is_refused_by_name(
     assert any(reason in each for each in document["registry"]), document
 
 
-@pytest.mark.parametrize("text", ["{", '"string"', '{"type": "record", "name": "x"}', "[1]"])
+RECORD = '{"type": "record", "name": "x", "fields": [{"name": "a", "type": "string"}]'
+
+
+@pytest.mark.parametrize("command", ["check", "register"])
+@pytest.mark.parametrize("topic", [(), ("--topic", "orders")], ids=["", "topic"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "", "5", "null", '"string"', '["null", "string"]', "[1]", '{"type": "record", "name": "x"}',
+        '{"type": "enum", "name": "x", "symbols": ["A"]}', RECORD + ', "dataflow.topic": ["orders"]}',
+    ],
+)  # fmt: skip
 def test_what_is_no_schema_of_a_topic_says_what_was_expected(
-    shell: Shell, environment: Settings, tmp_path: Path, text: str
+    shell: Shell, environment: Settings, tmp_path: Path, text: str, topic: tuple[str, ...], command: str
 ) -> None:
     file = tmp_path / "x.avsc"
     file.write_text(text)
-    assert shell.run("schemas", "check", str(file)) in (FAILED, USAGE)
-    assert "expected" in shell.err
+    assert shell.run("schemas", command, str(file), *topic) in (FAILED, USAGE)
+    assert "expected" in shell.err + shell.out
+
+
+def test_the_contract_that_is_asked_is_the_running_one_and_not_that_of_the_files(
+    shell: Shell, environment: Settings, tmp_path: Path, monkeypatch
+) -> None:
+    """Somebody has edited a contract: what the live generation reads is what it was made by."""
+    code = keep(environment)
+    edited = {"digest": code.digest, "declared": {**code.declared, "contract orders": "as it was"}}
+    change_generations(environment, lambda _: {"g1/code": edited})
+    started = []
+    monkeypatch.setattr(
+        code_of.os, "execve", lambda program, line, environ: started.append(environ) or sys.exit(OK)
+    )
+    for command in (("list",), ("check", schema_file(tmp_path)), ("register", schema_file(tmp_path))):
+        with pytest.raises(SystemExit):
+            shell.run("schemas", *command)
+    assert [environ[code_of.RUNS_BY] for environ in started] == [code.digest] * 3

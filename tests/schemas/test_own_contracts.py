@@ -111,13 +111,28 @@ class TestDirectory:
         (lambda a, f: f["cause"].update(type="double"), "cause: expected string, int, long, .* saw double"),
         (lambda a, f: f["refund"]["type"].update(precision=30), "at most 18 digits, saw precision 30"),
         (lambda a, f: f["refund"].update(default="\u0001"), "refund: expected no default"),
-        (lambda a, f: f["cause"].update(one_of=["it's"]), "rule cause_allowed: expected a SQL expression"),
+        (lambda a, f: f["cause"].update(one_of=["it's"]), "cause: expected one_of to be a list of texts"),
+        (lambda a, f: f["cause"].update(one_of=[]), "cause: expected one_of to be a list of texts, .* saw \\[\\]"),
+        (lambda a, f: f["cause"].update(one_of="abc"), "cause: expected one_of to be a list of texts, .* saw 'abc'"),
+        (lambda a, f: f["cause"].update(format="uid"), "cause: expected format to be one of uuid, email, country"),
+        (lambda a, f: f["cause"].update(max_lenght=5), "cause: .* saw max_lenght; did you mean max_length"),
+        (lambda a, f: f["cause"].update(minimum=5), "cause: expected attributes of a string: .* saw minimum"),
+        (lambda a, f: f["cause"].update(pii="no"), "cause: expected pii to be true or false, saw 'no'"),
+        (lambda a, f: f["refund"].update(max_length=5), "refund: expected attributes of a decimal: .* saw max_length"),
+        (lambda a, f: f["refund"].update(minimum="0"), "refund: expected minimum to be a number, saw '0'"),
+        (lambda a, f: a.update({"dataflow.key": ["return_id"]}), '"dataflow.key" to be text'),
+        (lambda a, f: a.update({"dataflow.topic": ["orders"]}), '"dataflow.topic" to be text'),
     ],
 )  # fmt: skip
 def test_a_schema_that_is_no_contract_is_refused(own: Path, change: Callable, message: str) -> None:
     change_schema(own, change)
     with pytest.raises(ContractError, match=f"(?s)returns.avsc.*{message}"):
         load(own)
+
+
+def test_attributes_of_others_are_left_alone(own: Path) -> None:
+    change_schema(own, lambda a, f: f["cause"].update({"acme.owner": ["returns team"]}))
+    assert load(own) == ["returns"]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +151,29 @@ def test_a_schema_that_is_no_contract_is_refused(own: Path, change: Callable, me
         (
             "rules: [{name: a, severity: warn, expression: 'refun > 0', description: d}]",
             "rule a: unknown column 'refun'",
+        ),
+        ("rules: 5", "expected YAML with a list under `rules`, saw 5"),
+        *(
+            (f"rules: [{{name: a, severity: warn, expression: {expression}, description: d}}]", message)
+            for expression, message in (
+                ("5", "expected the expression and the description of a to be text; saw 5"),
+                ("refund", "rule a: expected a boolean, saw a number, in 'refund'"),
+                (
+                    "\"announced_at >= '2026-01-01'\"",
+                    "rule a: .*announced_at with the text '2026-01-01'.*a time is a",
+                ),
+                (
+                    "state > 3",
+                    "rule a: expected two of a kind to compare, saw the text state with the number 3",
+                ),
+                ("state AND refund = 0", "rule a: expected a boolean, saw the text state"),
+                ("length(refund) > 1", "rule a: expected a text, saw the number refund"),
+                ("\"refund IN (1, 'x')\"", "rule a: expected two of a kind to compare"),
+                ("cause IN (state)", "rule a: expected IN with texts or numbers, saw state"),
+                ("\"state RLIKE '('\"", "rule a: expected a regular expression, saw '\\('"),
+                ("state RLIKE cause", "rule a: expected RLIKE with a pattern in quotes, saw cause"),
+                ("refund + state > 0", "rule a: expected a number, saw the text state"),
+            )
         ),
     ],
 )
@@ -192,6 +230,10 @@ EACH = {"name": "mine", "doc": "Mine."}
         (metric(measures=(Count("a", "", unit="pieces"),)), "late.a: expected one of money, count, ratio"),
         (metric(measures=(Count("a", "", where="stat = 'x'"),)), "late.a: unknown column 'stat'"),
         (metric(measures=(Sum("a", "total_amount * total_amount", ""),)), "cannot have 4 decimals"),
+        (metric(measures=(Sum("a", "status", "", unit="count"),)), "late.a: expected a number, saw a text"),
+        (metric(measures=(Count("a", "", where="order_date > '2026-01-01'"),)), "late.a: .* two of a kind to compare"),
+        (metric(measures=(Count("a", "", where="version"),)), "late.a: expected a boolean, saw a number"),
+        (metric(measures=(Count("a", "", where="status RLIKE '('"),)), "late.a: expected a regular expression"),
         (metric(measures=(Count("a", "", where="shipping_address IS NULL"),)), "is personal data"),
         (metric(derived=(Derived("b", "orders / none", "", "ratio"),)), "late.b: unknown column 'none'"),
         (metric(rollups=(Rollup("category", "customer_id", "products"),)), "roll-up category needs"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from dataflow.testing.records import Record
@@ -73,6 +74,19 @@ def test_what_the_registry_does_not_list_under_the_topic_is_refused(
     assert asked(refusals, registered(settings, "reviews")) is None
     assert not refusals.waiting
     assert not refusals.may_be_settled()
+
+
+def test_what_it_has_listed_and_lists_no_more_is_refused_and_holds_up_nobody(
+    refusals: Refusals, settings: Settings
+) -> None:
+    """A live job that starts anew cannot learn it."""
+    found = registered(settings, "orders")
+    assert "yet to learn" in asked(refusals, found)
+    url = f"{settings.kafka_schema_registry}/subjects/{subject(settings, 'orders')}/versions/latest"
+    assert httpx.delete(url).status_code == 200
+    refusals.new_run()
+    assert asked(refusals, found) is None
+    assert not refusals.waiting
 
 
 def test_what_it_lists_waits_until_the_live_job_has_learned_it(

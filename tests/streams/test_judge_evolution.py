@@ -61,6 +61,7 @@ IMPOSSIBLE = {
     "a required field dropped": changed(quantity=None),
     "another type": changed(quantity={"type": "string"}),
     "no record": {"type": "enum", "name": "e", "symbols": ["a"]},
+    "one field for two": changed(occurred_at=None, created_at={"aliases": ["occurred_at"]}),
 }
 
 
@@ -94,7 +95,10 @@ def random_record(schema, event, chance):
 def changed_throughout(contract):
     """All at once that can be read: a field added, the others in another order, wider, optional, renamed by alias."""
     schema = json.loads(contract.avro_json)
-    fields = [{"name": "gift_note", "type": ["null", "string"], "default": None}]
+    fields = [
+        {"name": "nothing", "type": "null"},
+        {"name": "gift_note", "type": ["null", "string"], "default": None},
+    ]
     for n, spec in enumerate(reversed(schema["fields"])):
         name, field = spec["name"], contract.fields[spec["name"]]
         kind = WIDER.get(field.type, field.type)
@@ -112,7 +116,7 @@ def refit(schema, event, chance):
     record = {}
     for spec in schema["fields"]:
         name = next((n for n in (spec["name"], *spec.get("aliases", ())) if n in event), None)
-        value = "x" if name is None else event[name]
+        value = ("x" if spec["type"] != "null" else None) if name is None else event[name]
         if name is not None and isinstance(spec["type"], list) and chance.random() < 0.03:
             value = chance.choice(wild(CONTRACTS[schema["dataflow.topic"]].fields[name], value))
         record[spec["name"]] = value
