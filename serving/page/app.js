@@ -1,6 +1,7 @@
 // The page: shows the newest snapshot, and says honestly how far it can be trusted.
 
 import { count, duration, moment } from "./format.js";
+import { authorization, key } from "./key.js";
 import { LakeLine } from "./lake.js";
 import { LettersPanel } from "./letters.js";
 import { MinuteChart } from "./minutes.js";
@@ -11,17 +12,13 @@ import { put, setText } from "./rows.js";
 import { LiveStream } from "./stream.js";
 import { DEAD_MS, freshness, freshText, judge, nothingKnown, proof } from "./trust.js";
 
-const KEY = "dataflow-key";
+const AHEAD_MS = 60_000; // a clock of a client may differ so much without a word
 const SHORTEST_PAUSE_MS = 100; // between two pictures: nobody reads faster, and a phone has better things to do
 
 const byId = (id) => document.getElementById(id);
 const now = () => performance.now();
 const view = nothingKnown();
 const chart = new MinuteChart();
-const authorization = () => {
-  const key = sessionStorage.getItem(KEY);
-  return key === null ? {} : { Authorization: `Bearer ${key}` };
-};
 const panel = new ProofPanel(authorization);
 const letters = new LettersPanel(authorization);
 const lake = new LakeLine(authorization);
@@ -63,7 +60,8 @@ function drawHealth() {
   put("lag", `${count(lag.records_behind)} records${lag.stale ? ", as far as is known" : ""}`);
   put("waiting", count(lag.records_behind));
   put("event_time", asOf.event_time === null ? "none yet" : moment(asOf.event_time, zone));
-  put("event_age", asOf.age_ms === null ? "–" : duration(asOf.age_ms + waited));
+  const age = asOf.age_ms === null ? null : asOf.age_ms + waited;
+  put("event_age", age === null ? "–" : age < -AHEAD_MS ? `${duration(-age)} in the future` : duration(age));
   put("as_of", `${asOf.generation}, position ${count(asOf.position)}`);
   put("exactness", held.length > 0
     ? `held: ${held.join(", ")}`
@@ -112,11 +110,12 @@ function take(event, data) {
   } else if (event === "dead_letters") {
     letters.changed(data.more ? null : data.letters);
   }
+  if (event === "state" || event === "verified") panel.refresh();
   draw();
 }
 
 function needKey(refused) {
-  sessionStorage.removeItem(KEY);
+  key.forget();
   Object.assign(view, { connected: false, state: "key needed" });
   draw();
   byId("key-form").hidden = false;
@@ -124,14 +123,20 @@ function needKey(refused) {
   byId("key").focus();
 }
 
+// What stands there may no longer be so, also where no number has moved.
+function turned() {
+  panel.refresh();
+  draw();
+}
+
 function start() {
-  stream = new LiveStream("/v1/live", sessionStorage.getItem(KEY), {
+  stream = new LiveStream("/v1/live", key.get(), {
     message: take,
     heard,
     trying: heard,
     // Whether it is live is for the service to say.
-    connected: () => { Object.assign(view, { connected: true, why: "", state: "connecting" }); heard(); draw(); },
-    disconnected: (why) => { Object.assign(view, { connected: false, why }); draw(); },
+    connected: () => { Object.assign(view, { connected: true, why: "", state: "connecting" }); heard(); turned(); },
+    disconnected: (why) => { Object.assign(view, { connected: false, why }); lake.forget(); turned(); },
     needsKey: needKey,
   });
   stream.run();
@@ -148,7 +153,7 @@ function tick() {
 
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, byId("key").value);
+  key.set(byId("key").value);
   byId("key").value = "";
   byId("key-form").hidden = true;
   view.state = "connecting";

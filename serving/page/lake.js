@@ -16,6 +16,12 @@ export class LakeLine {
     this.#headers = headers;
   }
 
+  // Nobody says any more how far it is.
+  forget() {
+    this.#due = 0;
+    put("lake", "not known");
+  }
+
   // now: ms of a clock that only grows. Called once a second.
   async tick(now) {
     if (now < this.#due || document.hidden) return;

@@ -55,7 +55,7 @@ export class NewestEvents {
     const gone = new Set(this.#rows.keys());
     let before = this.#body.firstElementChild;
     for (const event of events) {
-      const id = idOf(event);
+      const id = `${idOf(event)} ${event.verdict}`;
       gone.delete(id);
       let row = this.#rows.get(id);
       if (row === undefined) {
@@ -71,7 +71,7 @@ export class NewestEvents {
     }
   }
 
-  // A counted record does not change any more.
+  // A counted record does not change any more, but another generation may have decided otherwise about it.
   #build(event, currency, zone) {
     const button = element("button", idOf(event));
     button.type = "button";

@@ -3,10 +3,10 @@
 
 import { count, moment, NONE } from "./format.js";
 import { differenceParts, planParts } from "./replay-parts.js";
+import { authorization as headers, key } from "./key.js";
 import { ask } from "./rest.js";
 import { Rows, setText } from "./rows.js";
 
-const KEY = "dataflow-key"; // the main page remembers it under the same name
 const PAUSE_MS = 2_000; // between two looks
 const PATIENCE_S = 660; // for an act: it may take as long as reading everything
 const QUESTIONS = {
@@ -18,10 +18,6 @@ const QUESTIONS = {
 const VERIFIED = { true: "exact", false: "NOT exact", null: "not yet" };
 
 const byId = (id) => document.getElementById(id);
-const headers = () => {
-  const key = sessionStorage.getItem(KEY);
-  return key === null ? {} : { Authorization: `Bearer ${key}` };
-};
 const rows = new Rows(byId("generations"));
 let timer = null;
 let looking = false;
@@ -94,7 +90,7 @@ async function look() {
     draw(await ask("/v1/replays", headers()));
   } catch (error) {
     if (error.status === 401 || error.status === 403) {
-      needKey(sessionStorage.getItem(KEY) !== null);
+      needKey(key.get() !== null);
       return;
     }
     say("disconnected", "no answer", `No answer now: ${error.message}. Trying again.`);
@@ -105,7 +101,7 @@ async function look() {
 }
 
 function needKey(refused) {
-  sessionStorage.removeItem(KEY);
+  key.forget();
   say("disconnected", "key needed", "The service asks for an API key.");
   byId("key-form").hidden = false;
   byId("key-error").textContent = refused ? "This key was not accepted." : "";
@@ -200,7 +196,7 @@ byId("confirm-no").addEventListener("click", forget);
 byId("chosen").addEventListener("change", forget);
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, byId("key").value);
+  key.set(byId("key").value);
   byId("key").value = "";
   byId("key-form").hidden = true;
   known = false;

@@ -1,11 +1,11 @@
 // The data dictionary: every table and view by layer, from /v1/tables; rows of one from its own address when asked for.
 
 import { count, duration, moment, NONE } from "./format.js";
+import { authorization as headers, key } from "./key.js";
 import { ask } from "./rest.js";
 import { put, setText } from "./rows.js";
 import { TableCard } from "./table-card.js";
 
-const KEY = "dataflow-key"; // the main page remembers it under the same name
 const PAUSE_MS = 10_000; // between two looks
 const LAYERS = [
   ["gold", "What is asked of the data: facts, dimensions, sums."],
@@ -15,10 +15,6 @@ const LAYERS = [
 ];
 
 const byId = (id) => document.getElementById(id);
-const headers = () => {
-  const key = sessionStorage.getItem(KEY);
-  return key === null ? {} : { Authorization: `Bearer ${key}` };
-};
 const cards = new Map();
 let timer = null;
 let looking = false;
@@ -92,7 +88,7 @@ async function look() {
     if (told.as_of !== null) drawProgress(await ask("/v1/lake?limit=1", headers()));
   } catch (error) {
     if (error.status === 401 || error.status === 403) {
-      needKey(sessionStorage.getItem(KEY) !== null);
+      needKey(key.get() !== null);
       return;
     }
     say("disconnected", "no answer", `No answer now: ${error.message}. Trying again.`);
@@ -103,7 +99,7 @@ async function look() {
 }
 
 function needKey(refused) {
-  sessionStorage.removeItem(KEY);
+  key.forget();
   say("disconnected", "key needed", "The service asks for an API key.");
   byId("key-form").hidden = false;
   byId("key-error").textContent = refused ? "This key was not accepted." : "";
@@ -137,7 +133,7 @@ byId("find").addEventListener("submit", (event) => event.preventDefault());
 byId("find-text").addEventListener("input", find);
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, byId("key").value);
+  key.set(byId("key").value);
   byId("key").value = "";
   byId("key-form").hidden = true;
   look();

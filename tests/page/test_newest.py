@@ -110,3 +110,17 @@ def test_the_list_has_room_for_some_rows_at_each_width(page, shop, width):
     box = "document.querySelector('.newest .scroll').getBoundingClientRect()"
     assert page.js(f"{box}.height") > 150
     assert page.js(f"{box}.width") > 220
+
+
+def test_what_another_generation_decided_otherwise_is_shown_as_that(page, shop):
+    """After a promote the same records come again, by other verdicts."""
+    event = shop.get("/v1/events/newest?limit=1")["events"][0] | {"partition": 99}
+    script = """import('/static/newest.js').then(({ NewestEvents }) => {
+      const list = new NewestEvents(() => {}), event = %s;
+      return ['changed', 'refused'].map((verdict) => {
+        list.show([{ ...event, verdict }], 'USD', 'UTC');
+        return [...document.querySelectorAll('#newest-rows tr')].filter((row) => row.textContent.includes('/99/'))
+          .map((row) => [row.dataset.verdict, row.children[1].textContent]);
+      });
+    })"""
+    assert page.js(script % json.dumps(event)) == [[["changed", "changed"]], [["refused", "refused"]]]

@@ -201,10 +201,11 @@ def test_no_width_scrolls_sideways(page, width):
     )
 
 
-def test_a_wall_shows_all_of_it_without_scrolling(page):
-    page.resize(1920, 1080)
-    page.wait("innerWidth === 1920")
-    assert page.js("document.querySelector('main').getBoundingClientRect().bottom") <= 1080
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (2560, 1440), (3840, 2160)])
+def test_a_wall_shows_all_of_it_without_scrolling(page, width, height):
+    page.resize(width, height)
+    page.wait(f"innerWidth === {width}")
+    assert page.js("document.querySelector('main').getBoundingClientRect().bottom") <= height
 
 
 def test_the_chart_fits_its_card_at_each_width(page):

@@ -58,6 +58,7 @@ def test_who_is_disconnected_is_told_within_two_seconds_and_every_figure_is_mark
     assert [each for each in FIGURES if marked[each] == fresh[each]] == []
     assert page.js("document.title").startswith("disconnected")
     assert page.text("#exact-word") == "not known"
+    assert page.value("lake") == "not known"
     assert shown(page, before) == before, "the last figures stay"
     age = page.value("age")
     wait_for(lambda: page.value("age") != age, 3, "the growing age of the last snapshot")
@@ -128,6 +129,28 @@ def test_records_that_wait_make_the_numbers_stale_until_they_are_counted(page, s
     assert page.value("freshness") == "nothing waits"
 
 
+def test_an_open_account_is_not_shown_as_what_is_so_when_the_service_has_gone(page, stoppable):
+    page.js("document.querySelector('#exact').click()")
+    page.wait("document.querySelector('#proof-text').dataset.state === 'exact'")
+    stoppable.stop()
+    page.wait("document.querySelector('#proof-text').dataset.state === 'unknown'")
+    assert "What stands below is the last one" in page.text("#proof-text")
+    stoppable.start()
+    page.wait("document.querySelector('#proof-text').dataset.state === 'exact'")
+
+
+def test_where_storage_is_refused_the_page_is_live_all_the_same(tab, shop):
+    refuse = "get() { throw new DOMException('refused', 'SecurityError'); }"
+    tab.before(
+        "".join(f"Object.defineProperty(window, '{n}Storage', {{ {refuse} }});" for n in ("local", "session"))
+    )
+    tab.open(shop.url + "/")
+    wait_live(tab)
+    for path in ("/tables", "/replays"):
+        tab.open(shop.url + path)
+        tab.wait("document.querySelector('#state').dataset.state === 'live'", 60)
+
+
 def test_a_held_partition_is_named(page, shop):
     redis, keys = shop.folded.redis, shop.folded.keys
     redis.hset(keys.held, "orders/0", "hole at 7")
@@ -138,6 +161,12 @@ def test_a_held_partition_is_named(page, shop):
     assert page.text("#proof-held") == "orders/0: hole at 7"
     assert page.text("#proof-text").startswith("Held: 1 of 7 partitions")
     redis.delete(keys.held)
+    page.wait("document.querySelector('#proof-text').dataset.state === 'exact'")
+    # It stays open, and no number moves: the account goes with what is so.
+    redis.hset(keys.held, "orders/0", "hole at 8")
+    page.wait("document.querySelector('#proof-text').dataset.state === 'held'")
+    redis.delete(keys.held)
+    page.wait("document.querySelector('#proof-text').dataset.state === 'exact'")
     page.wait("document.querySelector('#exact-word').textContent === 'exact'")
 
 
