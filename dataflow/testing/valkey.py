@@ -153,7 +153,8 @@ class MemoryValkey:
             else:
                 field, _, window = argument.rpartition(":")
                 newest = self.hget(meta, field)
-                after = int(newest or 0) - int(window)
+                taken = self.hget(meta, "kafka_time") or newest
+                after = min(int(newest or 0), int(taken or 0)) - int(window)
                 scores = self.sets.get(key, {}).values()
                 found.append(0 if newest is None else sum(score > after for score in scores))
         return found

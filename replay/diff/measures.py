@@ -61,7 +61,7 @@ def _rows(
     """The dimensions and the measures."""
     match metric:
         case Active():
-            return [active_figures(database, metric)]
+            return [active_figures(database, metric, manifest.kafka_time)]
         case Verdicts():
             return _verdicts(manifest, metric)
     names = [*([] if grain == "day" else ["_all"]), *key, *(f"_m{n}" for n in range(len(metric.measures)))]

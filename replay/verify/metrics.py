@@ -27,7 +27,7 @@ def expected_rows(oracle: Oracle, query: MetricQuery) -> Rows:
     """The rows of a question without `where`, `order` and `limit`, but those that are all zero."""
     match query.metric:
         case Active():
-            rows = [((0,), active_figures(oracle.database, query.metric))]
+            rows = [((0,), active_figures(oracle.database, query.metric, oracle.kafka_time))]
         case Verdicts():
             rows = list(_verdicts(oracle, query).items())
         case _:
@@ -131,13 +131,13 @@ def _translated(expression: str) -> str:
     return found
 
 
-def active_figures(database: duckdb.DuckDBPyConnection, metric: Active) -> tuple:
-    """Its measures, over the same tables."""
+def active_figures(database: duckdb.DuckDBPyConnection, metric: Active, kafka_time: int) -> tuple:
+    """Its measures, over the same tables; `kafka_time` is the broker's newest time (µs), which now is not behind."""
     distinct = ", ".join(f"count(DISTINCT {quoted(column)})" for column in metric.keys.values())
     newest = f"SELECT max({metric.at}) FROM {metric.of}"
     return database.execute(
         f"SELECT {distinct} FROM {metric.of} "
-        f"WHERE epoch_us({metric.at}) > epoch_us(({newest})) - {metric.within_micros}"
+        f"WHERE epoch_us({metric.at}) > least(epoch_us(({newest})), {kafka_time}) - {metric.within_micros}"
     ).fetchone()
 
 

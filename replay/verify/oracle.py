@@ -42,6 +42,7 @@ class Oracle:
     def __init__(self, tz: str, database: duckdb.DuckDBPyConnection) -> None:
         self.database, self.zone = database, ZoneInfo(tz)
         self.until: Offsets = {}
+        self.kafka_time = 0  # the broker's newest, µs
         self.counts: Counter[str] = Counter()  # records by topic/partition/outcome
         # By topic, minute of the broker's clock (s), outcome.
         self.minutes: Counter[tuple[str, int, str]] = Counter()
@@ -98,6 +99,7 @@ class Oracle:
 
     def _count(self, topic: str, partition: int, kafka_time: int, outcome: str) -> None:
         self.records += 1
+        self.kafka_time = max(self.kafka_time, kafka_time)
         self.counts[f"{topic}/{partition}/{outcome}"] += 1
         minute = topic, kafka_time // MINUTE * 60, outcome
         self.minutes[minute] += 1

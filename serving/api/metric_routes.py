@@ -49,11 +49,11 @@ async def respond(request: Request, asked: Asked, **more: Any) -> Response:
     service = service_of(request)
     newest = 0
     if asked.needs_newest or "if-none-match" in request.headers:
-        # "Now" is the newest event, never the clock.
+        # "Now" is the newest event, or when the broker took the newest record if that is earlier; never the clock.
         as_of = (await service.read()).as_of
         if (unchanged := not_modified(request.headers, as_of)) is not None:
             return unchanged
-        newest = as_of.event_time
+        newest = as_of.now
     query = asked.query(newest, service.zone)
     found = await service.read([query] if query else [])
     ranged = query is not None and query.grain != "all"

@@ -152,7 +152,8 @@ class Filling:
                 self._failpoints.hit("materializer.after_filled_letters")
                 self._rows_read = 0
                 for effects in self._effects(lake, manifest):
-                    changes = operations(effects, self._fold.plan, self._store.keys, newest)
+                    plan, keys = self._fold.plan, self._store.keys
+                    changes = operations(effects, plan, keys, newest, manifest.kafka_time)
                     pieces.write(changes, self._rows_read)
                     self._failpoints.hit("materializer.after_filled_run")
         except (DeltaError, duckdb.Error, OSError) as error:

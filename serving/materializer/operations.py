@@ -11,8 +11,13 @@ from serving.store.keys import Keys
 from serving.store.store import Operation
 
 
-def operations(effects: Effects, plan: Plan, keys: Keys, newest: Mapping[str, int]) -> list[Operation]:
-    """All writes of `effects`, sums first. `newest` are the newest event times with this run, by topic ("": of all)."""
+def operations(
+    effects: Effects, plan: Plan, keys: Keys, newest: Mapping[str, int], kafka_time: int
+) -> list[Operation]:
+    """All writes of `effects`, sums first.
+
+    `newest` are the newest event times with this run, by topic ("": of all), `kafka_time` the broker's newest time.
+    """
     sums: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for (metric, minute, field), amount in effects.cells.items():
         if amount:
@@ -36,6 +41,7 @@ def operations(effects: Effects, plan: Plan, keys: Keys, newest: Mapping[str, in
         found += [(letter, keys.dimension(name), part) for letter, part in (("S", kept), ("D", gone)) if part]
     for topic in effects.newest:
         for active in plan.topics[topic].actives:
-            cutoff = newest[topic] - active.within_micros
+            # An event of a clock that is ahead cuts off nobody who is active now.
+            cutoff = min(newest[topic], kafka_time) - active.within_micros
             found += [("T", keys.active(active.name, m.name), [cutoff]) for m in active.measures]
     return found

@@ -57,7 +57,7 @@ class Writer:
         for at, count in admission.empty.items():
             effects.counts[f"{place(*at)}/empty"] += count
         newest, kafka_time = merged(self.newest, effects.newest), max(self.kafka_time, effects.kafka_time)
-        changes = operations(effects, self.plan, self.keys, newest)
+        changes = operations(effects, self.plan, self.keys, newest, kafka_time)
         changes.append(("S", self.keys.meta, self._meta(effects, newest, kafka_time, admission)))
         changes.append(("S", self.keys.judged, [part for pair in positions.items() for part in pair]))
         changes += self._holds(admission)

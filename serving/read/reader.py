@@ -43,6 +43,11 @@ class AsOf:
     kafka_time: int
 
     @property
+    def now(self) -> int:
+        """Where a span without an end ends (µs): at the newest event, or at the broker's newest time if earlier."""
+        return min(self.event_time, self.kafka_time)
+
+    @property
     def position(self) -> int:
         """The sum of the offsets: a number that grows with every record, for ordering answers and resuming push."""
         return sum(self.offsets.values())

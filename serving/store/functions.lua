@@ -126,7 +126,8 @@ redis.register_function{
 --   H key -            the whole hash
 --   I key version      the hash, unless meta's field `dims` still is `version`: then false
 --   L key n            the first n of a list
---   N key field        members of a sorted set whose score is within `window` of meta's `field`: `field:window`
+--   N key field        members of a sorted set whose score is within `window` of now: `field:window`. Now is meta's
+--                      `field`, or the broker's newest time if that is earlier: a clock that is ahead moves nobody's now
 redis.register_function{
   function_name = 'dataflow_read_VERSION',
   callback = function(keys, args)
@@ -145,7 +146,9 @@ redis.register_function{
         local field, window = string.match(argument, '^(.*):(%d+)$')
         local newest = redis.call('HGET', keys[1], field)
         -- scores are µs since 1970: whole numbers below 2^53, so this is exact
-        value = newest and redis.call('ZCOUNT', key, '(' .. string.format('%.0f', newest - window), '+inf') or 0
+        local taken = tonumber(redis.call('HGET', keys[1], 'kafka_time') or newest)
+        local now = newest and math.min(newest, taken)
+        value = now and redis.call('ZCOUNT', key, '(' .. string.format('%.0f', now - window), '+inf') or 0
       end
       found[#found + 1] = value
     end

@@ -1,10 +1,11 @@
 """The live path in memory: what an ABORT loses and what it does not, and what a metric shows over events."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from dataflow.testing import ABORT, Abort, Clock, Events, Offline, Stream, rows_over
+from dataflow.testing import ABORT, Abort, Clock, Event, Events, Ids, Offline, Stream, rows_over
 from dataflow.testing.stream import NothingToKill
 from schemas.metric import Count, Metric
 from sources.codec import EventCodec
@@ -35,6 +36,21 @@ def test_other_topics_may_take_part(metric, events: Events) -> None:
     ]
     items.append(events.change(book, category="maps"))
     assert [(row["category"], row["units"]) for row in metric("items", items, by="category")] == [("maps", 3)]
+
+
+def test_who_is_active_does_not_go_by_a_clock_that_is_ahead(metric, events: Events, ids: Ids) -> None:
+    """One visitor's clock shows tomorrow, which the contract still takes: the others are active all the same."""
+    now = events.clock.now()
+
+    def click(name: str, **ahead: float) -> Event:
+        who = {"session_id": ids(f"{name} s"), "visitor_id": ids(f"{name} v")}
+        return events("clickstream", who, occurred_at=now + timedelta(**ahead))
+
+    clicks = [click(f"{n}") for n in range(10)]
+    [row] = metric("active", [*clicks, click("ahead", hours=23), click("late")])
+    assert (row["sessions"], row["visitors"]) == (12, 12)
+    [row] = metric("active", [click("old", minutes=-31), *clicks])
+    assert (row["sessions"], row["visitors"]) == (10, 10)
 
 
 def test_a_metric_that_is_declared_nowhere_else(metric) -> None:

@@ -88,6 +88,7 @@ def test_random_commits_leave_the_same(twins: Twins, seed: int) -> None:
                     [
                         ("A", key, [field, chance.choice((1, -1, 2, LARGEST, -LARGEST)), "d", 1]),
                         ("S", twins.keys.meta, [field, chance.randrange(9), "newest", chance.randrange(50)]),
+                        ("S", twins.keys.meta, ["kafka_time", chance.randrange(50)]),
                         ("D", twins.keys.meta, [field]),
                         ("Z", twins.keys.active("active", "x"), [chance.randrange(50), field]),
                         ("T", twins.keys.active("active", "x"), [chance.randrange(40)]),

@@ -183,7 +183,7 @@ class Hub:
             if is_cancelled():
                 # Of a generation that is no longer the live one, perhaps.
                 return
-            self._newest_event = answer.as_of.event_time
+            self._newest_event = answer.as_of.now
             if minute_range(self._newest_event) == asked:
                 break
         event_id = _id_of(health)
