@@ -19,7 +19,7 @@ run: setup ## Start the platform with a demo load; prints one URL, Ctrl-C stops 
 	@exec $(VENV)/bin/dataflow up --demo
 
 # A deadline that a busy machine missed is tried once more, and told of; whatever else fails, fails.
-test: setup ## All tests, against a real broker, registry, Redis and Spark
+test: setup ## The tests, but the long ones, against a real broker, registry, Redis and Spark
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 \
 		--reruns 1 --only-rerun 'did not come about within'
 

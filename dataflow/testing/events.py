@@ -94,18 +94,32 @@ class Events:
         if field.type == "timestamp":
             return self.clock.now()
         if field.type in ("int", "long", "decimal"):
-            kind = Decimal if field.type == "decimal" else int
-            least, most = kind(a.get("minimum", 1)), a.get("maximum")
-            return max(least, kind(1)) if most is None else min(max(least, kind(1)), kind(most))
+            return _number(field)
         if a.get("one_of"):
             return a["one_of"][0]
         if a.get("format") == "uuid":
             return self.ids()
         if a.get("format") == "email":
-            return f"somebody-{number}@example.org"
+            return _email(number, a.get("max_length"))
         if a.get("format") == "country":
             return COUNTRY
         return f"{field.name}-{number}"[: a.get("max_length", 200)]
+
+
+def _number(field: Field) -> int | Decimal:
+    """One, or what comes next to it that the field's bounds and digits allow."""
+    a, kind = field.attributes, Decimal if field.type == "decimal" else int
+    most = [kind(str(a["maximum"]))] if "maximum" in a else []
+    if kind is Decimal and field.precision == field.scale:
+        most.append(Decimal(1).scaleb(-field.scale))  # no digit before the point
+    least = [kind(str(a["minimum"]))] if "minimum" in a else []
+    return max([min([kind(1), *most]), *least])
+
+
+def _email(number: int, most: int | None) -> str:
+    """An address of at most so many characters."""
+    address = f"somebody-{number}@example.org"
+    return address if most is None or len(address) <= most else f"{number}@x.io"
 
 
 def converted(field: Field, value: Any) -> Any:

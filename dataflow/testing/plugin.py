@@ -99,9 +99,10 @@ def events(clock: "kit.Clock", ids: "kit.Ids") -> "kit.Events":
 
 
 @pytest.fixture
-def judge(events: "kit.Events") -> "kit.Judge":
+def judge(request: pytest.FixtureRequest, events: "kit.Events") -> "kit.Judge":
     """The verdict on an event or on bytes, without services: `judge("orders", {"total_amount": "-1"}).reasons`."""
-    return kit.Judge(events=events)
+    most = _settings(request).get("max_event_bytes")
+    return kit.Judge(events=events, **({} if most is None else {"max_bytes": most}))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dataflow.testing.cleaning import remove_environment
 from dataflow.testing.events import Events
@@ -77,11 +77,12 @@ class Addresses:
             host, port, db = url.hostname, url.port, int(url.path.strip("/") or 0)
         except ValueError:
             host, port, db = None, None, 0
-        if url.scheme != "redis" or not host or not port:
+        if url.scheme != "redis" or not host or not port or url.username:
             raise SettingsError(
                 f"{VARIABLES['redis']}: expected host:port or redis://[:password@]host:port[/db], saw {self.redis!r}"
             )
-        return {"redis_host": host, "redis_port": port, "redis_db": db, "redis_password": url.password}
+        password = url.password and unquote(url.password)
+        return {"redis_host": host, "redis_port": port, "redis_db": db, "redis_password": password}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`python -m tests.bench [NAME …] [--quick]`: measure all parts, or some, print tables, write them down.
 
 Writes tests/bench/results.json and docs/benchmarks.md; a quick run writes to .dataflow/bench-quick instead, because its
-figures mean little. Of a run of some parts, those replace theirs in the file.
+figures mean little. Of a run of some parts, those replace theirs in the file; each says where it was measured.
 """
 
 import argparse
@@ -43,7 +43,6 @@ def main() -> int:
         QUICK.mkdir(parents=True, exist_ok=True)
         results_file, page_file = QUICK / "results.json", QUICK / "benchmarks.md"
     results = known_results(results_file)
-    results["command"] = "python -m tests.bench" + (" --quick" if asked.quick else "")
     failed = []
     for name in asked.names or PARTS:
         print(f"{name} (load average {load_average()})", flush=True)
@@ -64,14 +63,11 @@ def main() -> int:
 
 
 def known_results(file: Path) -> dict[str, Any]:
-    """What the file holds of other parts, if it is of this machine and these versions; else nothing."""
-    here = {"machine": machine(), "versions": versions(Settings.load({"DATAFLOW_ENV_FILE": ""}))}
+    """What the file holds of other parts."""
     try:
-        before = orjson.loads(file.read_bytes())
-    except (OSError, ValueError):
-        before = {}
-    same = all(before.get(name) == value for name, value in here.items())
-    return {**here, "command": "", "parts": before["parts"] if same else {}}
+        return {"parts": dict(orjson.loads(file.read_bytes())["parts"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"parts": {}}
 
 
 def measure(name: str, quick: bool) -> dict[str, Any]:
@@ -79,7 +75,10 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
     about = {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": commit(),
+        "command": f"python -m tests.bench {name}" + (" --quick" if quick else ""),
         "load_average": load_average(),
+        "machine": machine(),
+        "versions": versions(Settings.load({"DATAFLOW_ENV_FILE": ""})),
     }
     began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="dataflow-bench-"))

@@ -80,27 +80,38 @@ def spread_rows(named: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
 SPREAD = ("p50", "p90", "p99", "max", "records")
 
 
+def place_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Machine and versions of a part's run, as they are told."""
+    machine = run["machine"]
+    told = {"CPU": machine["cpu"], "cores": machine["cores"], "memory, GB": machine["memory_gb"]}
+    return {**told, "system": machine["system"], **run["versions"]}
+
+
 def page(results: Mapping[str, Any], sections: Sequence[tuple[str, str, str, Sequence[Table], str]]) -> str:
     """docs/benchmarks.md. A section is: name, title, method, tables, explanation (may be empty)."""
-    machine, versions = results["machine"], results["versions"]
-    out = [INTRODUCTION, "## Where", ""]
-    facts = [
-        ("CPU", machine["cpu"]),
-        ("cores", machine["cores"]),
-        ("memory, GB", machine["memory_gb"]),
-        ("system", machine["system"]),
-        ("command", f"`{results['command']}`"),
-        *((name, version) for name, version in versions.items()),
+    out = [
+        INTRODUCTION,
+        "## Where",
+        "",
+        "Compare what was measured at one place only; each section names its own.",
+        "",
     ]
-    out += [markdown(Table("", ("", ""), facts)), ""]
+    places: list[dict[str, Any]] = []  # in the order of the sections
+    for name, *_ in sections:
+        if (place := place_of(results["parts"][name])) not in places:
+            places.append(place)
+    facts = [
+        (what, *(place.get(what) for place in places)) for what in dict.fromkeys(w for p in places for w in p)
+    ]
+    out += [markdown(Table("", ("", *(str(n) for n, _ in enumerate(places, 1))), facts)), ""]
     for name, title, method, tables, explanation in sections:
         run = results["parts"][name]
         out += [f"## {title}", "", method, ""]
         for table in tables:
             out += [markdown(table), ""]
         out += [
-            f"Measured {run['date']}, commit `{run['commit']}`, load average at start {run['load_average']}, "
-            f"in {run['seconds']:,.0f} s.",
+            f"Measured {run['date']} at place {places.index(place_of(run)) + 1}, commit `{run['commit']}`, "
+            f"`{run['command']}`, load average at start {run['load_average']}, in {run['seconds']:,.0f} s.",
             "",
         ]
         out += [explanation, ""] if explanation else []

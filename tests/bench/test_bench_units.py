@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.bench.__main__ import PAGE, RESULTS, known_results, render
 from tests.bench.asking import Plan, ask, request
 from tests.bench.crowd import crowd
 from tests.bench.figures import Judged, Produced, Sightings, held, percentile, slope, spread, waits
@@ -109,31 +110,39 @@ def test_usage_ends_with_the_sum_of_all():
     assert list(usage_table("", usage).rows[-1]) == ["all", 21.5, 780]
 
 
-def test_the_page_shows_machine_versions_and_each_part_with_its_conditions():
-    results = {
-        "machine": {"cpu": "A CPU", "cores": 2, "memory_gb": 23.4, "system": "Linux"},
+def run_on(cpu: str, **more: object) -> dict:
+    return {
+        "date": "2026-03-02 12:00 UTC",
+        "commit": "abc",
+        "command": "python -m tests.bench idle",
+        "load_average": "0.1 0.2 0.3",
+        "machine": {"cpu": cpu, "cores": 2, "memory_gb": 23.4, "system": "Linux"},
         "versions": {"python": "3.11.1"},
-        "command": "python -m tests.bench",
-        "parts": {
-            "idle": {
-                "date": "2026-03-02 12:00 UTC",
-                "commit": "abc",
-                "load_average": "0.1 0.2 0.3",
-                "seconds": 61.2,
-            }
-        },
+        "seconds": 61.2,
+        **more,
     }
-    text = page(results, [("idle", "Idle", "How it is done.", [Table("", ("a", "b"), [("x", 1)])], "")])
+
+
+def test_the_page_shows_each_part_with_its_conditions_and_each_place_once():
+    parts = {"idle": run_on("A CPU"), "start": run_on("B CPU"), "memory": run_on("A CPU", commit="def")}
+    tables = [Table("", ("a", "b"), [("x", 1)])]
+    text = page({"parts": parts}, [(name, name.title(), "How it is done.", tables, "") for name in parts])
+    assert re.search(r"CPU +\| +A CPU +\| +B CPU", text)
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[2:]
+    assert [section.splitlines()[0] for section in sections] == ["Idle", "Start", "Memory"]
+    assert [re.search(r"at place (\d)", section)[1] for section in sections] == ["1", "2", "1"]
     for expected in (
-        "A CPU",
-        "3.11.1",
-        "`python -m tests.bench`",
-        "## Idle",
         "How it is done.",
         "commit `abc`",
+        "`python -m tests.bench idle`",
+        "load average at start 0.1",
     ):
-        assert expected in text
+        assert expected in sections[0]
     assert text.endswith("in 61 s.\n")
+
+
+def test_the_page_in_the_docs_is_what_the_figures_say():
+    assert PAGE.read_text("utf-8") == render(known_results(RESULTS))
 
 
 def test_every_part_has_a_name_of_its_own_and_says_how_it_measures():

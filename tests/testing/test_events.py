@@ -1,12 +1,14 @@
 """Events for tests fit their contract, are the same in every run, and say at once what was written wrongly."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
 from dataflow.testing import Clock, Event, Events, Ids, Judge
-from schemas.contract import CONTRACTS
+from dataflow.testing.events import _email, _number
+from schemas.contract import CONTRACTS, EMAIL_PATTERN, Field
 from schemas.errors import ContractError
 
 
@@ -17,6 +19,30 @@ def test_the_defaults_of_every_topic_are_accepted(topic: str, events: Events, ju
         assert verdict.reasons == ()
         assert verdict.accepted
         assert not set(verdict.event) & set(CONTRACTS[topic].pii_fields)
+
+
+@pytest.mark.parametrize(
+    ("digits", "attributes", "expected"),
+    [
+        ((4, 4), {}, "0.0001"),  # no digit before the point
+        ((4, 2), {}, "1"),
+        ((4, 2), {"minimum": 5}, "5"),
+        ((4, 2), {"minimum": 0.5, "maximum": 0.75}, "0.75"),
+        ((4, 2), {"maximum": -3}, "-3"),
+        ((0, 0), {"minimum": 7}, "7"),
+        ((0, 0), {"maximum": 0}, "0"),
+    ],
+)
+def test_a_number_by_default_fits_bounds_and_digits(digits: tuple, attributes: dict, expected: str) -> None:
+    kind = "decimal" if any(digits) else "int"
+    found = _number(Field("f", kind, False, False, "", *digits, attributes=attributes))
+    assert (str(found), type(found)) == (expected, Decimal if kind == "decimal" else int)
+
+
+def test_an_address_by_default_is_no_longer_than_it_may_be() -> None:
+    assert _email(7, None) == _email(7, 22) == "somebody-7@example.org"
+    assert re.search(EMAIL_PATTERN.replace(r"\z", r"\Z"), _email(7, 12))
+    assert len(_email(7, 12)) <= 12
 
 
 def test_the_same_calls_give_the_same_events() -> None:

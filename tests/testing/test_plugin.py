@@ -126,6 +126,7 @@ def test_own_contracts_are_named_in_the_configuration(suite: Path) -> None:
         ),
         (Addresses(redis="http://localhost:1"), "DATAFLOW_TEST_REDIS: expected host:port"),
         (Addresses(redis="redis://localhost:1/one"), "DATAFLOW_TEST_REDIS: expected host:port"),
+        (Addresses(redis="redis://somebody:secret@localhost:1"), "DATAFLOW_TEST_REDIS: expected host:port"),
     ],
 )
 def test_an_address_that_is_none_is_told(given: Addresses, message: str) -> None:
@@ -146,8 +147,8 @@ def test_addresses_are_taken_as_people_write_them() -> None:
         "redis_port": 4,
         "redis_db": 0,
     }
-    redis = Addresses(redis="redis://:secret@d:4/7").as_settings()
-    assert redis == {"redis_host": "d", "redis_port": 4, "redis_db": 7, "redis_password": "secret"}
+    redis = Addresses(redis="redis://:se%2Fcret@d:4/7").as_settings()
+    assert redis == {"redis_host": "d", "redis_port": 4, "redis_db": 7, "redis_password": "se/cret"}
 
 
 @pytest.mark.longhaul

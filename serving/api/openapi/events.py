@@ -35,8 +35,7 @@ def _field(field: Field) -> Schema:
     a = field.attributes
     match field.type:
         case "decimal":
-            pattern = rf"^-?[0-9]{{1,{field.precision - field.scale}}}(\.[0-9]{{1,{field.scale}}})?$"
-            schema: Schema = {"anyOf": [{"type": "string", "pattern": pattern}, {"type": "number"}]}
+            schema: Schema = {"anyOf": [{"type": "string", "pattern": _pattern(field)}, {"type": "number"}]}
         case "timestamp":
             schema = dict(TIME)
         case "int" | "long":
@@ -53,6 +52,13 @@ def _field(field: Field) -> Schema:
         schema |= {name: a[name] for name in ("minimum", "maximum") if name in a}
     schema = or_null(schema) if field.nullable else schema
     return {**schema, "description": field.doc + (" Personal data." if field.pii else "")}
+
+
+def _pattern(field: Field) -> str:
+    """A decimal as text. Without a digit before the point, as of one that has none there, it is no number in JSON."""
+    whole, fraction = field.precision - field.scale, field.scale
+    before = f"[0-9]{{1,{whole}}}" if whole else "0"
+    return f"^-?{before}" + (rf"(\.[0-9]{{1,{fraction}}})?$" if fraction else "$")
 
 
 def event_body(topic: str) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.metric import AnyMetric
+from schemas.metrics import METRICS
 from serving.api.openapi.parts import (
     AS_OF,
     AUTH,
@@ -10,6 +12,7 @@ from serving.api.openapi.parts import (
     STRING,
     TIME,
     UNAVAILABLE,
+    UNITS,
     WHOLE,
     Schema,
     answers,
@@ -17,13 +20,47 @@ from serving.api.openapi.parts import (
     or_null,
     problem,
 )
+from serving.store.keys import VERDICTS
 
 
 def state_answer(properties: Mapping[str, Schema], description: str) -> dict[int | str, Any]:
     return {200: answers(objects({**properties, "as_of": AS_OF}), description), **AUTH, **UNAVAILABLE}
 
 
-OBJECT: Schema = {"type": "object"}
+def by_name(values: Schema, description: str) -> Schema:
+    return {"type": "object", "additionalProperties": values, "description": description}
+
+
+def _each(properties: Mapping[str, Schema]) -> Schema:
+    return {"type": "array", "items": objects(properties)}
+
+
+_PLACE = {"topic": STRING, "partition": WHOLE}
+_COUNTS = objects(dict.fromkeys(VERDICTS, WHOLE))
+_FRESHNESS = {
+    "freshness_ms": or_null(WHOLE),
+    "newest_event_time": or_null(TIME),
+    "newest_record_time": or_null(TIME),
+}
+_LAG = {
+    "records_behind": WHOLE,
+    "by_topic": by_name(WHOLE, "Topic → records that wait."),
+    "stale": {**BOOLEAN, "description": "The broker has not said for a while where its topics end."},
+    "log_ends_age_ms": or_null(WHOLE),
+}
+_EXACTNESS = {
+    "exact": BOOLEAN,
+    "offsets": {
+        **WHOLE,
+        "description": "Offsets from the bases to the next ones: what the counts add up to.",
+    },
+    "counts": _COUNTS,
+    "held": by_name(STRING, "topic/partition → why it waits for somebody to look."),
+}
+_DIFFERENCE = {
+    "table": STRING,
+    **dict.fromkeys(("rows", "expected", "missing", "unexpected"), WHOLE),
+}
 VERIFIED: Schema = objects(
     {
         "exact": or_null(BOOLEAN),
@@ -36,7 +73,7 @@ VERIFIED: Schema = objects(
         "live": BOOLEAN,
         "whole_at": or_null(TIME),
         "rows": WHOLE,
-        "differences": {"type": "array", "items": OBJECT},
+        "differences": _each(_DIFFERENCE),
     }
 )
 EXPOSITION: dict[int | str, Any] = {
@@ -51,11 +88,11 @@ STATUS: dict[int | str, Any] = {
                 "generation": or_null(STRING),
                 "state": {"enum": ["live", "rebuilding", "starting", "unavailable"]},
                 "detail": or_null(STRING),
-                "freshness": or_null(OBJECT),
-                "lag": or_null(OBJECT),
-                "exactness": or_null(OBJECT),
+                "freshness": or_null(objects(_FRESHNESS)),
+                "lag": or_null(objects(_LAG)),
+                "exactness": or_null(objects(_EXACTNESS)),
                 "verified": or_null(VERIFIED),
-                "live": OBJECT,
+                "live": objects({"clients": WHOLE, "snapshots": WHOLE}),
                 "as_of": or_null(AS_OF),
             }
         ),
@@ -63,28 +100,32 @@ STATUS: dict[int | str, Any] = {
     ),
     **AUTH,
 }
-_ROWS = {"type": "array", "items": OBJECT}
 FRESHNESS = state_answer(
-    {"freshness_ms": or_null(WHOLE), "newest_event_time": or_null(TIME), "newest_record_time": or_null(TIME)},
+    _FRESHNESS,
     "How long ago the broker took the newest counted record while others wait, else 0.",
 )
 LAG = state_answer(
     {
-        "records_behind": WHOLE,
-        "by_topic": OBJECT,
-        "stale": BOOLEAN,
-        "log_ends_age_ms": or_null(WHOLE),
-        "partitions": _ROWS,
+        **_LAG,
+        "partitions": _each(
+            {**_PLACE, "log_end": or_null(WHOLE), "next_offset": WHOLE, "records_behind": or_null(WHOLE)}
+        ),
     },
     "Per source partition: the log's end, the next offset to count, and what lies between.",
 )
 EXACTNESS = state_answer(
     {
-        "exact": BOOLEAN,
-        "offsets": WHOLE,
-        "counts": OBJECT,
-        "held": OBJECT,
-        "partitions": _ROWS,
+        **_EXACTNESS,
+        "partitions": _each(
+            {
+                **_PLACE,
+                "base": WHOLE,
+                "next_offset": WHOLE,
+                "counts": _COUNTS,
+                "held": or_null(STRING),
+                "exact": BOOLEAN,
+            }
+        ),
         "verified": or_null(VERIFIED),
     },
     "Per source partition: every offset from the base to the next one has exactly one verdict. `verified`: what a "
@@ -102,6 +143,60 @@ KEY: dict[int | str, Any] = {
     ),
     **AUTH,
 }
+
+
+def _rows_of(metric: AnyMetric, *names: str) -> Schema:
+    """Figures of a metric that are pushed by a dimension or a minute; a dimension may be null."""
+    units = {f.name: UNITS[f.unit] for f in (*metric.measures, *getattr(metric, "derived", ()))}
+    return _each({name: units[name] if name in units else or_null(STRING) for name in names})
+
+
+def _figures_of(metric: AnyMetric) -> Schema:
+    declared = (*metric.measures, *getattr(metric, "derived", ()))
+    return objects({f.name: or_null(UNITS[f.unit]) for f in declared})
+
+
+SNAPSHOT: Schema = objects(
+    {
+        "currency": STRING,
+        "time_zone": STRING,
+        "revenue": _figures_of(METRICS["revenue"]),
+        "revenue_by_minute": _rows_of(METRICS["revenue"], "start", "gross", "net", "orders"),
+        "revenue_by_country": _rows_of(METRICS["revenue"], "shipping_country", "gross", "net", "orders"),
+        "items": _figures_of(METRICS["items"]),
+        "top_products": _each(
+            {
+                **dict.fromkeys(("product_id", "name", "category"), or_null(STRING)),
+                "revenue": UNITS["money"],
+                "units": WHOLE,
+            }
+        ),
+        "items_by_category": _rows_of(METRICS["items"], "category", "revenue", "units"),
+        **{name: _figures_of(METRICS[name]) for name in ("funnel", "payments", "customers", "active")},
+        "events": _each(
+            {"topic": STRING, "records": WHOLE, "refused": WHOLE, "error_rate": or_null(UNITS["ratio"])}
+        ),
+        "more_metrics": _each(
+            {
+                "name": STRING,
+                "doc": STRING,
+                "figures": _each(
+                    {
+                        "name": STRING,
+                        "doc": STRING,
+                        "unit": STRING,
+                        "value": {"type": ["string", "number", "null"]},
+                    }
+                ),
+            }
+        ),
+        "newest_by_topic": by_name(TIME, "Topic → its newest event time."),
+        "freshness": objects(_FRESHNESS),
+        "lag": objects(_LAG),
+        "exactness": objects(_EXACTNESS),
+        "as_of": AS_OF,
+    }
+)
 # Of each event of the stream.
 _PUSHED: Schema = {
     "type": "object",
@@ -111,7 +206,11 @@ _PUSHED: Schema = {
             "enum": ["snapshot", "state", "events", "dead_letters", "verified"],
         },
         "id": {**STRING, "description": "Of a snapshot: for Last-Event-ID."},
-        "data": {"type": "string", "contentMediaType": "application/json"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {**SNAPSHOT, "description": "Of a snapshot; the others are described above."},
+        },
     },
     "required": ["event", "data"],
 }

@@ -3,10 +3,12 @@
 import threading
 import time
 
+import jsonschema_rs
 import pytest
 
 from infra.generation import new_generation
 from serving.api.live.frames import EventId, frame, parse_event_id
+from serving.api.openapi.state import SNAPSHOT
 from serving.store.keys import encode_dimensions
 from tests.helpers import wait_for
 from tests.serving.api.kit import MINUTE, State, assert_problem, listening, serving
@@ -46,6 +48,8 @@ def test_a_snapshot_holds_all_that_the_page_shows(api, state):
     )
     with listening(api) as stream:
         found, _ = stream.until("snapshot")
+    assert found.keys() == SNAPSHOT["properties"].keys()
+    jsonschema_rs.validate(SNAPSHOT, found)
     assert found["revenue"]["gross"] == "31.99"
     assert [(row["start"], row["gross"]) for row in found["revenue_by_minute"]] == [
         ("2026-05-17T08:31:00Z", "5.00"),

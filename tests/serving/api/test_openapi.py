@@ -1,12 +1,16 @@
 """What OpenAPI says of each route holds for whatever is sent to it: answers, what is refused, keys, links."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from schemathesis import APIOperation, BaseSchema, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -20,9 +24,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from dataflow.testing import Clock, Events, Ids
 from infra.registry import register_contracts, schema_ids
 from infra.runtime.platform import Platform
 from infra.settings import Settings
+from schemas.contract import CONTRACTS
 from serving.api.app import create_app
 from sources.codec import EventCodec
 from tests.cli.kit import DeadLetterWriter, customer, order
@@ -120,6 +126,49 @@ def test_every_answer_is_one_that_openapi_describes_and_what_is_wrong_is_refused
         case.call_and_validate(base_url=filled.url, checks=CHECKS, timeout=patience(operation))
 
     conforms()
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines_of_json(context: Any, value: Any) -> bytes:
+    """OpenAPI knows of such a body that it is text; what is none is a line that is no event."""
+    return (value if isinstance(value, str) else json.dumps(value)).encode()
+
+
+def good_line(topic: str, number: int) -> str:
+    """An event that is right, as JSON."""
+    events = Events(Clock(), Ids(f"{topic} {number}"))
+    return json.dumps(
+        {name: value for name, value in events(topic).items() if value is not None}, default=plain
+    )
+
+
+def plain(value: Decimal | datetime) -> str:
+    return str(value) if isinstance(value, Decimal) else value.isoformat()
+
+
+@pytest.mark.parametrize("topic", CONTRACTS)
+def test_lines_of_events_right_and_wrong_are_answered_as_openapi_says(filled: Shop, topic: str) -> None:
+    [operation] = [each for each in operations() if each.path == f"/v1/events/{topic}"]
+    made = operation.as_strategy(generation_mode=GenerationMode.POSITIVE).map(lambda case: case.body)
+    no_event = st.sampled_from(["", " ", "{", "null", "[1]", '"x"', "{}", '{"a":1}{"a":1}', "\r", "\x00"])
+    line = st.one_of(
+        st.integers(0, 999).map(lambda number: good_line(topic, number)),
+        made.map(lambda found: found if isinstance(found, str) else json.dumps(found, default=str)),
+        no_event,
+        st.text(max_size=40),
+    )
+    statuses: Counter[int] = Counter()
+
+    @few(25)
+    @given(st.lists(line, min_size=1, max_size=6))
+    def conforms(lines: list[str]) -> None:
+        case = operation.Case(body="\n".join(lines), media_type="application/x-ndjson")
+        answer = case.call_and_validate(base_url=filled.url, checks=CHECKS, timeout=30)
+        statuses[answer.status_code] += 1
+
+    conforms()
+    assert statuses[202] > 0
+    assert set(statuses) - {202}, "nothing was refused"
 
 
 @pytest.mark.parametrize("operation", operations(dataflow_api_keys=KEYS), ids=lambda each: each.label)
