@@ -37,6 +37,7 @@ def _document(settings: Settings, now: Generations, recorded: Recorded) -> dict[
         "changed": list(plan.get("changed", ())),
         "affects": {kind: list(names) for kind, names in plan.get("affects", {}).items()},
         "throttle": plan.get("throttle"),
+        "days": plan.get("days"),
         "progress": None,
         "verified": None,
         "detail": None,

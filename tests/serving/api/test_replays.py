@@ -99,9 +99,11 @@ def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays
         assert why in assert_problem(found, 409, "replay-refused")["detail"]
     assert list(read_generations(settings).known) == [1]  # a plan changes nothing
 
-    began = replays.http.post("/v1/replays", json={"throttle": 500}, timeout=120)
+    asked = {"throttle": 500, "days": "2026-03-01..2026-03-07"}
+    began = replays.http.post("/v1/replays", json=asked, timeout=120)
     assert (began.status_code, began.headers["location"]) == (202, "/v1/replays/g2"), began.text
     assert began.json()["plan"]["throttle"] == 500
+    assert replays.http.get("/v1/replays/g2").json()["days"] == ["2026-03-01", "2026-03-07"]
     recorded = read_generations(settings).of(2)
     topics = {recorded.generation.judged_topic(settings), recorded.generation.dead_letter_topic(settings)}
     client = admin(settings.kafka_bootstrap_servers)
