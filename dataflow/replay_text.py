@@ -67,8 +67,8 @@ def progress_text(progress: Progress, first: Progress, seconds: float, throttle:
         n / seconds if seconds > 0 else 0.0 for n in (done - before, first.to_go - progress.to_go)
     )
     left = f", about {progress.to_go / nearer:,.0f} s to go" if nearer > 0 and progress.to_go else ""
-    if nearer <= 0 and throttle and seconds >= SURE_SECONDS and progress.to_go > NUMBERS_BEHIND:
-        grow = (progress.records - first.records) / seconds
+    grow = (progress.records - first.records) / seconds if seconds > 0 else 0.0
+    if nearer <= 0 and 0 < throttle <= grow and seconds >= SURE_SECONDS and progress.to_go > NUMBERS_BEHIND:
         left = (
             f", and does not come nearer: the topics grow by {grow:,.0f} records/s, and it takes {throttle:,} at most. "
             f"`dataflow replay cancel {progress.generation}`, then run it with a higher --throttle"

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Self
 
 from infra.settings import Settings
-from replay.diff.values import Comparison
+from replay.diff.values import Comparison, RelationDifference
+from schemas.gold import CUSTOMER_COHORTS
+from schemas.tables import QUARANTINE, TABLES
 
 
 @dataclass(frozen=True)
 class Kept:
     """`differing` has each table and metric that differs, with the share of its rows; `at` is in UTC seconds.
 
-    `days`: of those whose rows have days, which ones differ; "" stands for rows without one.
+    `days`: of those whose rows are of the day on which something happened, which ones differ; "" stands for rows
+    without one.
     """
 
     one: int
@@ -42,10 +45,26 @@ def kept_of(found: Comparison) -> Kept:
         if not each.equal:
             share = each.tally.differing / max(each.tally.one, each.tally.other, 1)
             differing[each.name] = max(share, differing.get(each.name, 0.0))
-            if each.days:
-                days[each.name] = [one.day.isoformat() if one.day else "" for one in each.days]
+            if each.days and not _of_another_day(each):
+                # A table and a metric may have one name.
+                new = {one.day.isoformat() if one.day else "" for one in each.days}
+                days[each.name] = sorted(new.union(days.get(each.name, ())))
     one, other = (int(side.generation.removeprefix("g")) for side in (found.one, found.other))
     return Kept(one, other, found.made_at, differing, days)
+
+
+def _of_another_day(relation: RelationDifference) -> bool:
+    """Whether the days of a table's rows are not those of the events behind them.
+
+    What happens on a day moves the row of a cohort that is older, ends a dimension's version that began earlier, and
+    takes a record out of the quarantine, which has the broker's days.
+    """
+    table = TABLES.get(relation.name) if relation.kind == "table" else None
+    if table is None:
+        return False
+    return table.name in (CUSTOMER_COHORTS.name, QUARANTINE.name) or any(
+        column.name == "valid_from" for column in table.columns
+    )
 
 
 def keep_difference(settings: Settings, kept: Kept) -> None:

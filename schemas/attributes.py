@@ -33,8 +33,8 @@ VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: type(value) is int and value > 0,
         "a whole number of characters, at least 1",
     ),
-    "minimum": (_is_bound, "a number"),
-    "maximum": (_is_bound, "a number"),
+    "minimum": (_is_bound, "a number, written without an exponent"),
+    "maximum": (_is_bound, "a number, written without an exponent"),
     "unit": (lambda value: isinstance(value, str), "text"),
     "pii": (lambda value: isinstance(value, bool), "true or false"),
     "aliases": (
@@ -51,7 +51,7 @@ def check_attributes(spec: Mapping[str, Any], kind: str, file: str) -> None:
     """
     where, allowed = f"{file}: {spec['name']}", OF[kind]
     for name, value in spec.items():
-        if name in ("name", "type", "doc", "default") or "." in name:
+        if name in ("name", "type", "doc", "default", "order") or "." in name:
             continue
         if name not in (*allowed, "pii", "aliases"):
             near = get_close_matches(name, allowed, 1)

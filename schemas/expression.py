@@ -65,6 +65,8 @@ class _Compiler:
             text = node.this
             return (lambda row: text), 0
         whole, _, fraction = node.this.partition(".")
+        if not (whole + fraction).isdecimal():
+            raise ContractError(f"expected a number without an exponent, saw {node.this}, in {self.sql!r}")
         number = int(whole + fraction)
         return (lambda row: number), len(fraction)
 
@@ -181,6 +183,10 @@ class _Compiler:
         return (lambda row: None if (v := inner(row)) is None else len(v)), 0
 
     def on_trim(self, node: exp.Trim):
+        if node.expression or node.args.get("position"):
+            raise ContractError(
+                f"expected trim(text), which takes off spaces, saw {node.sql()}, in {self.sql!r}"
+            )
         inner = self.value(node.this)
         # Spark's trim takes off spaces only, Python's strip all white space
         return (lambda row: None if (v := inner(row)) is None else v.strip(" ")), 0

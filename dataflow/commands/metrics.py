@@ -38,7 +38,7 @@ class Pair(click.ParamType):
         "dataflow metrics funnel --json | jq '.rows[-1]'",
     )
     + "\n\nWithout NAME nothing needs to run. Without --from and --to: the last 60 minutes, 48 hours or 30 days up to "
-    "the newest event."
+    "the newest event, or the broker's newest time if that is earlier."
 )
 @click.argument("name", required=False)
 @click.option("--grain", help="minute, hour, day or all. [hour]")

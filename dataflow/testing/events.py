@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from math import ceil, floor
 from typing import Any
 
 from dataflow.testing.clock import Clock, Ids
@@ -108,12 +109,13 @@ class Events:
 
 def _number(field: Field) -> int | Decimal:
     """One, or what comes next to it that the field's bounds and digits allow."""
-    a, kind = field.attributes, Decimal if field.type == "decimal" else int
-    most = [kind(str(a["maximum"]))] if "maximum" in a else []
-    if kind is Decimal and field.precision == field.scale:
-        most.append(Decimal(1).scaleb(-field.scale))  # no digit before the point
-    least = [kind(str(a["minimum"]))] if "minimum" in a else []
-    return max([min([kind(1), *most]), *least])
+    a = field.attributes
+    least, most = ([Decimal(str(a[name]))] if name in a else [] for name in ("minimum", "maximum"))
+    if field.type == "decimal":
+        if field.precision == field.scale:
+            most.append(Decimal(1).scaleb(-field.scale))  # no digit before the point
+        return max([min([Decimal(1), *most]), *least])
+    return max([min([1, *map(floor, most)]), *map(ceil, least)])
 
 
 def _email(number: int, most: int | None) -> str:

@@ -169,7 +169,12 @@ def _read(body: bytes, writer: Writer) -> tuple[dict[str, Any], list[str], list[
                 stream.seek(at)
                 schema = fastavro.parse_schema(bare_type(field["type"]), named)
                 found[name] = fastavro.schemaless_reader(stream, schema, None)
-                remarks.append(f"{name} holds a time that no calendar has, shown as the number that it is")
+                if isinstance(found[name], int):
+                    remarks.append(
+                        f"{name} holds a time that no calendar has, shown as the number that it is"
+                    )
+                else:
+                    problems.append(f"{name} is not what its type demands, its value is uncertain")
         except Exception as error:  # noqa: BLE001 fastavro raises whatever the damaged bytes lead to
             problems.append(
                 f"{name} cannot be read at byte {HEADER.size + at} of {HEADER.size + len(body)}"

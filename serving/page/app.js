@@ -1,6 +1,6 @@
 // The page: shows the newest snapshot, and says honestly how far it can be trusted.
 
-import { count, duration, moment } from "./format.js";
+import { count, duration, moment, since } from "./format.js";
 import { authorization, key } from "./key.js";
 import { LakeLine } from "./lake.js";
 import { LettersPanel } from "./letters.js";
@@ -12,7 +12,6 @@ import { put, setText } from "./rows.js";
 import { LiveStream } from "./stream.js";
 import { DEAD_MS, freshness, freshText, judge, nothingKnown, proof } from "./trust.js";
 
-const AHEAD_MS = 60_000; // a clock of a client may differ so much without a word
 const SHORTEST_PAUSE_MS = 100; // between two pictures: nobody reads faster, and a phone has better things to do
 
 const byId = (id) => document.getElementById(id);
@@ -61,7 +60,7 @@ function drawHealth() {
   put("waiting", count(lag.records_behind));
   put("event_time", asOf.event_time === null ? "none yet" : moment(asOf.event_time, zone));
   const age = asOf.age_ms === null ? null : asOf.age_ms + waited;
-  put("event_age", age === null ? "–" : age < -AHEAD_MS ? `${duration(-age)} in the future` : duration(age));
+  put("event_age", age === null ? "–" : age < 0 ? since(age) : duration(age));
   put("as_of", `${asOf.generation}, position ${count(asOf.position)}`);
   put("exactness", held.length > 0
     ? `held: ${held.join(", ")}`

@@ -75,6 +75,9 @@ export function duration(ms) {
   return `${counts.format(Math.round(s / 86_400))} days`;
 }
 
+// The same of something in the past, unless a clock is ahead by more than people's clocks differ.
+export const since = (ms) => (ms < -60_000 ? `${duration(-ms)} in the future` : `${duration(ms)} ago`);
+
 // A name as people say it: product_view → Product view.
 export function words(name) {
   const spaced = name.replaceAll("_", " ");

@@ -10,6 +10,7 @@ const AFTER_FAILURE_MS = 60_000; // there may be no lake at all
 export class LakeLine {
   #headers;
   #due = 0;
+  #turn = 0; // what was asked before somebody forgot says nothing
 
   // headers: () => what a request must carry
   constructor(headers) {
@@ -19,6 +20,7 @@ export class LakeLine {
   // Nobody says any more how far it is.
   forget() {
     this.#due = 0;
+    this.#turn += 1;
     put("lake", "not known");
   }
 
@@ -26,12 +28,16 @@ export class LakeLine {
   async tick(now) {
     if (now < this.#due || document.hidden) return;
     this.#due = now + PAUSE_MS;
+    const turn = this.#turn;
+    let said = null;
     try {
-      put("lake", worded(await ask("/v1/lake?limit=1", this.#headers())));
+      said = worded(await ask("/v1/lake?limit=1", this.#headers()));
     } catch {
-      this.#due = now + AFTER_FAILURE_MS;
-      put("lake", "not known");
+      // There may be none.
     }
+    if (turn !== this.#turn) return;
+    if (said === null) this.#due = now + AFTER_FAILURE_MS;
+    put("lake", said ?? "not known");
   }
 }
 

@@ -31,9 +31,11 @@ export class MinuteChart {
   show(snapshot) {
     this.#currency = snapshot.currency;
     this.#zone = snapshot.time_zone;
-    const newest = snapshot.as_of.event_time;
+    // Now: the newest event, or the broker's newest time if that is earlier. The service has the same hour.
+    const times = [snapshot.as_of.event_time, snapshot.freshness.newest_record_time];
+    const newest = times.includes(null) ? null : Math.min(...times.map((text) => Date.parse(text)));
     const known = new Map(snapshot.revenue_by_minute.map((m) => [Date.parse(m.start) / 1000, m]));
-    const last = newest === null ? null : Math.floor(Date.parse(newest) / 60_000) * 60;
+    const last = newest === null ? null : Math.floor(newest / 60_000) * 60;
     this.#rows = last === null ? [] : Array.from({ length: MINUTES }, (_, n) => {
       const at = last - (MINUTES - 1 - n) * 60;
       return { at, gross: "0.00", net: "0.00", orders: 0, ...known.get(at) };

@@ -2,7 +2,7 @@
 // the numbers are a function of. Reads /v1/exactness while it is open.
 
 import { calmly } from "./calm.js";
-import { count, duration, moment } from "./format.js";
+import { count, duration, moment, since } from "./format.js";
 import { Rows, setText } from "./rows.js";
 
 const VERDICTS = ["changed", "repeat", "superseded", "refused", "empty"];
@@ -95,7 +95,7 @@ export class ProofPanel {
     if (this.#unseen && meant !== null) meant.scrollIntoView({ block: "center" });
     this.#unseen = false;
     const { generation, position, event_time: at, age_ms: age } = body.as_of;
-    const newest = at === null ? "no event yet" : `newest event ${moment(at, "UTC")} UTC, ${duration(age)} ago`;
+    const newest = at === null ? "no event yet" : `newest event ${moment(at, "UTC")} UTC, ${since(age)}`;
     setText(byId("proof-as-of"), `Generation ${generation}, position ${count(position)} (the sum of the offsets), ${newest}.`);
   }
 

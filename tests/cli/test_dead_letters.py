@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from schemas.contract import CONTRACTS
 from schemas.evolution import plain_schema
+from schemas.validate import micros
 from serving.dead_letters import DeadLetter, Wanted, Writer, hex_dump, newest, reveal, scan, summarize
 from sources.codec import HEADER, MAGIC, EventCodec
 from tests.cli.kit import PERSONAL, customer, order
@@ -166,6 +167,23 @@ def test_whatever_a_schema_nests_is_told_as_json_can_have_it() -> None:
         "local": "2026-03-01T12:30:00", "on": "2026-03-01", "raw": ["b'\\xff'"], "price": {"amount": "9.50"},
         "size": "M", "hash": "b'ab'", "ratio": "nan", "nothing": None,
     }  # fmt: skip
+
+
+def test_a_text_that_is_not_what_its_logical_type_says_discloses_nothing() -> None:
+    schema = json.loads(CONTRACTS["customers"].avro_json)
+    for spec in schema["fields"]:
+        if spec["name"] == "customer_id":
+            spec["type"] = {"type": "string", "logicalType": "uuid"}
+    body = io.BytesIO()
+    bare = fastavro.parse_schema(json.loads(plain_schema(schema, {})))
+    event = {**customer(), "customer_id": PERSONAL["email"]}
+    event |= {name: micros(value) for name, value in event.items() if isinstance(value, datetime)}
+    fastavro.schemaless_writer(body, bare, event)
+    value = HEADER.pack(MAGIC, 903) + body.getvalue()
+    content = reveal(letter("customers", value), {903: Writer("customers", 2, 903, schema)})
+    assert content.problems == ("customer_id is not what its type demands, its value is uncertain",)
+    assert content.fields["customer_id"] == "***"
+    assert not discloses(content.as_json())
 
 
 @pytest.mark.parametrize("topic", ["customers", "reviews"])

@@ -125,6 +125,24 @@ def test_the_last_hour_is_what_rest_says(page, shop):
     assert all(row[1:] == ["$0.00", "$0.00", "0"] for row in rows if row[0] not in known)
 
 
+def test_a_clock_that_is_ahead_moves_neither_the_last_hour_nor_what_is_said_of_it(page, shop):
+    """An event of tomorrow, taken now: the hour is the one that the service sends, and ends now."""
+    page.js("document.querySelector('#minutes-details').open = true")
+    script = """import('/static/minutes.js').then(({ MinuteChart }) => {
+      new MinuteChart().show({
+        currency: 'USD', time_zone: 'UTC', as_of: { event_time: '2026-03-03T11:00:00.000000Z' },
+        freshness: { newest_record_time: '2026-03-02T12:00:30.000000Z' },
+        revenue_by_minute: [{ start: '2026-03-02T12:00:00Z', gross: '9.50', net: '9.50', orders: 1 }],
+      });
+      return [...document.querySelectorAll('#minutes-rows tr')].map((row) =>
+        [...row.children].map((cell) => cell.textContent));
+    })"""
+    # Behind the rows of the page's own chart.
+    assert ["12:00", "$9.50", "$9.50", "1"] in page.js(script)
+    said = page.js("import('/static/format.js').then(({ since }) => [-82800000, -500, 61000].map(since))")
+    assert said == ["23 h in the future", "0.0 s ago", "61 s ago"]
+
+
 def test_records_dead_letters_and_lag_are_what_rest_says(page, shop):
     counted = {r["topic"]: r for r in shop.get("/v1/metrics/events?grain=all&by=topic")["rows"]}
     waiting = shop.get("/v1/lag")["by_topic"]

@@ -12,7 +12,8 @@ from infra.generations import Archive, Clone, Generation, Generations, Recorded,
 from infra.kafka import TopicIdentity
 from replay.affected import affected
 from replay.collect import collectable
-from replay.differences import Kept, keep_difference, kept_difference
+from replay.diff.values import Comparison, DayDifference, RelationDifference, Side, Tally
+from replay.differences import Kept, keep_difference, kept_difference, kept_of
 from replay.errors import ReplayError
 from replay.guards import (
     NUMBERS_BEHIND,
@@ -273,6 +274,27 @@ def test_rows_of_days_that_nobody_meant_are_not_promoted():
     check_difference(differing("2026-04-01"), Recorded(generation(2), plan=PLAN.as_json()), Guards(), NOW)
 
 
+def test_what_is_kept_of_a_difference_has_the_days_of_the_rows_that_differ():
+    def differs(kind: str, name: str, *days: date | None) -> RelationDifference:
+        found = tuple(DayDifference(day, Tally(1, 1, changed=1), ()) for day in days)
+        return RelationDifference(kind, name, name, "", Tally(4, 4, changed=1), days=found)
+
+    second, eighth = date(2026, 3, 2), date(2026, 3, 8)
+    sides = Side("g1", 1, "d"), Side("g2", 1, "d")
+    relations = (
+        differs("table", "payments", second, eighth),
+        differs("metric", "payments", second, None),
+        differs("metric", "payments"),  # in all
+        differs("table", "orders"),
+        # Their days are others than that of what happened.
+        *(differs("table", name, eighth) for name in ("customer_cohorts", "quarantine", "dim_products")),
+    )
+    kept = kept_of(Comparison(*sides, {}, "USD", relations, made_at=NOW))
+    assert kept.days == {"payments": ["", "2026-03-02", "2026-03-08"]}
+    assert kept.differing.keys() == {each.name for each in relations}
+    assert set(kept.differing.values()) == {0.25}
+
+
 def test_a_difference_is_kept_for_who_promotes(tmp_path):
     settings = isolated_settings(tmp_path)
     assert kept_difference(settings, 1, 2) is None
@@ -300,7 +322,14 @@ def test_one_that_does_not_come_nearer_is_told_with_the_way_out():
     told = progress_text(later, first, 60.0, 500)
     assert "the topics grow by 500 records/s, and it takes 500 at most" in told
     assert "`dataflow replay cancel g2`, then run it with a higher --throttle" in told
-    for other in (progress_text(later, first, 30.0, 500), progress_text(later, first, 60.0, 0)):
+    starts = replace(first, ends=first.ends | {("orders", 0): 10_000 + 70 * 20})
+    for other in (
+        progress_text(later, first, 30.0, 500),
+        progress_text(later, first, 60.0, 0),
+        progress_text(
+            starts, first, 70.0, 2_000
+        ),  # Spark takes its time, and the topics grow slower than the pace
+    ):
         assert "does not come nearer" not in other
 
 

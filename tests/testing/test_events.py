@@ -31,6 +31,8 @@ def test_the_defaults_of_every_topic_are_accepted(topic: str, events: Events, ju
         ((4, 2), {"maximum": -3}, "-3"),
         ((0, 0), {"minimum": 7}, "7"),
         ((0, 0), {"maximum": 0}, "0"),
+        ((0, 0), {"minimum": 1.5, "maximum": 2.5}, "2"),
+        ((0, 0), {"minimum": 2.0}, "2"),
     ],
 )
 def test_a_number_by_default_fits_bounds_and_digits(digits: tuple, attributes: dict, expected: str) -> None:

@@ -123,7 +123,8 @@ def _range(metric: AnyMetric, default: str) -> list[Schema]:
     if len(grains) > 1:
         spans = ", ".join(f"{count} {grain}s" for grain, count in DEFAULT_BUCKETS.items())
         text = f"A time with its zone, or a day of the shop's time zone. Without a range: the last {spans} up to the "
-        text += "newest event. Whole buckets are answered. Not with grain `all`."
+        text += "newest event, or the broker's newest time if that is earlier. Whole buckets are answered. Not with "
+        text += "grain `all`."
         found.append(_parameter("from", STRING, text))
         found.append(_parameter("to", STRING, "The end, which is not part of the range; as `from`."))
     return found

@@ -40,7 +40,10 @@ _GENERATION = objects(
         },
         "affects": {"type": "object", "additionalProperties": _NAMES},
         "throttle": {**or_null(WHOLE), "description": "Records a second until it has caught up; 0 for none."},
-        "days": {**or_null(_NAMES), "description": "The first and the last day whose rows are meant to differ."},
+        "days": {
+            **or_null(_NAMES),
+            "description": "The first and the last day whose rows are meant to differ.",
+        },
         "progress": or_null(
             objects(
                 {

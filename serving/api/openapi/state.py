@@ -198,21 +198,24 @@ SNAPSHOT: Schema = objects(
     }
 )
 # Of each event of the stream.
+_DATA: Schema = {"type": "string", "contentMediaType": "application/json"}
+_EVENT_ID: Schema = {**STRING, "description": "For Last-Event-ID."}
 _PUSHED: Schema = {
     "type": "object",
-    "properties": {
-        "event": {
-            "type": "string",
-            "enum": ["snapshot", "state", "events", "dead_letters", "verified"],
+    "oneOf": [
+        {
+            "properties": {
+                "event": {"const": "snapshot"},
+                "id": _EVENT_ID,
+                "data": {**_DATA, "contentSchema": SNAPSHOT},
+            },
+            "required": ["event", "id", "data"],
         },
-        "id": {**STRING, "description": "Of a snapshot: for Last-Event-ID."},
-        "data": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "contentSchema": {**SNAPSHOT, "description": "Of a snapshot; the others are described above."},
+        {
+            "properties": {"event": {"enum": ["state", "events", "dead_letters", "verified"]}, "data": _DATA},
+            "required": ["event", "data"],
         },
-    },
-    "required": ["event", "data"],
+    ],
 }
 LIVE: dict[int | str, Any] = {
     200: {

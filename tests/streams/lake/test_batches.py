@@ -47,8 +47,10 @@ class Driver:
         for topic, records in judged.items():
             for partition, offset in records.group_by("partition").agg(pl.col("offset").max()).iter_rows():
                 until[topic, partition] = offset + 1
+        taken = [records["kafka_time"].max() for records in judged.values() if records.height]
+        kafka_time = max([self.manifest.kafka_time, *taken])
         self.manifest = self.store.write(
-            replace(self.manifest, number=number, counts=counts, until=until),
+            replace(self.manifest, number=number, counts=counts, until=until, kafka_time=kafka_time),
             batch.rows,
             lambda: self.tables.take_in(batch),
         )
