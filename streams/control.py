@@ -6,7 +6,8 @@ everything below these offsets is applied. A job that starts goes on from there;
 hole shows, and a request follows.
 
 The lake job, by whoever compares. A barrier: end a batch at exactly these offsets. It is answered by a manifest; who
-hears none in time asks again, with later offsets.
+hears none in time asks again, with later offsets. And by whoever waits for it to come as far as the topics go: hurry,
+do not rest. That ends no batch: cut at each place where somebody has waited, it would come forward in small steps.
 """
 
 import json
@@ -23,7 +24,7 @@ from schemas.topics import CONTROL
 
 log = logging.getLogger(__name__)
 
-REPEAT, APPLIED, BARRIER = "repeat", "applied", "barrier"
+REPEAT, APPLIED, BARRIER, HURRY = "repeat", "applied", "barrier", "hurry"
 NEWEST = 500  # control records among which the last word on a generation is looked for
 
 
@@ -54,6 +55,13 @@ def request_barrier(producer: Producer, settings: Settings, generation: str, off
         raise Unavailable("the broker did not take a request for a barrier within 15 s")
 
 
+def request_hurry(producer: Producer, settings: Settings, generation: str) -> None:
+    """Ask the lake not to rest now. Raises Unavailable if the broker does not take it."""
+    _produce(producer, settings, HURRY, generation, {})
+    if producer.flush(15):
+        raise Unavailable("the broker did not take a request to hurry within 15 s")
+
+
 def last_needed(settings: Settings, generation: str) -> tuple[float, Offsets] | None:
     """From where on verdicts are needed, by the last word of either kind, and when (epoch seconds) that came."""
     found = None
@@ -81,16 +89,19 @@ class ControlReader:
     def repeat_requested(self, timeout: float) -> Offsets | None:
         """The lowest offsets asked for by the requests that wait, or None after `timeout` seconds without one."""
         wanted: Offsets | None = None
-        for asked in self._requests(REPEAT, timeout):
+        for _, asked in self._requests((REPEAT,), timeout):
             before = wanted or {}
             both = before.keys() & asked.keys() if wanted is not None else asked.keys()
             # what one of them leaves out is wanted from its beginning
             wanted = {place: min(asked[place], before.get(place, asked[place])) for place in both}
         return wanted
 
-    def barriers_requested(self) -> list[Offsets]:
-        """The barriers that have been asked for since the last call."""
-        return list(self._requests(BARRIER, 0))
+    def barriers_requested(self) -> tuple[list[Offsets], bool]:
+        """The barriers that have been asked for since the last call, and whether somebody was told to hurry."""
+        asked = list(self._requests((BARRIER, HURRY), 0))
+        return [offsets for kind, offsets in asked if kind == BARRIER], any(
+            kind == HURRY for kind, _ in asked
+        )
 
     def close(self) -> None:
         self.reader.close()
@@ -101,14 +112,15 @@ class ControlReader:
         _, ends = log_bounds(admin(self._settings.kafka_bootstrap_servers), [(topic, 0)])
         self.reader.assign([TopicPartition(topic, 0, ends[topic, 0])])
 
-    def _requests(self, kind: str, timeout: float) -> Iterator[Offsets]:
-        """What each asks for."""
+    def _requests(self, kinds: tuple[str, ...], timeout: float) -> Iterator[tuple[str, Offsets]]:
+        """What each is, and asks for."""
         message = self.reader.poll(timeout)
         while message is not None:
             if not message.error():
-                asked = _offsets(message.value(), (kind,), self.generation)
-                if asked is not None:
-                    yield asked
+                for kind in kinds:
+                    asked = _offsets(message.value(), (kind,), self.generation)
+                    if asked is not None:
+                        yield kind, asked
             message = self.reader.poll(0)
 
 

@@ -250,7 +250,7 @@ def follow(settings: Settings, number: int, throttle: int, show: Callable[[str],
         if progress.manifest is not None and progress.numbers_behind <= NUMBERS_BEHIND:
             if progress.lake_behind <= NUMBERS_BEHIND:
                 return
-            lake.ask(progress.ends)  # which else rests
+            lake.hurry()  # which else rests
         time.sleep(LOOK_SECONDS)
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from infra.kafka import Offsets
 from infra.settings import Settings
 from serving.lake.reader import Lake
-from streams.control import request_barrier
+from streams.control import request_barrier, request_hurry
 from streams.lake.manifest import Manifest
 
 POLL_SECONDS = 0.2
@@ -38,6 +38,7 @@ class Barrier:
     def __init__(self, settings: Settings, generation: str, lake: Lake) -> None:
         self._settings, self._generation, self._lake = settings, generation, lake
         self._asked: tuple[Offsets, float] | None = None
+        self._hurried_at = float("-inf")
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all", "log_level": 2}
         )
@@ -72,6 +73,13 @@ class Barrier:
         if self._asked is None or self._asked[0] != offsets or now - self._asked[1] > AGAIN_SECONDS:
             request_barrier(self._producer, self._settings, self._generation, offsets)
             self._asked = offsets, now
+
+    def hurry(self) -> None:
+        """Have it not rest, unless it was told so a moment ago. Raises Unavailable."""
+        now = time.monotonic()
+        if now - self._hurried_at > AGAIN_SECONDS:
+            request_hurry(self._producer, self._settings, self._generation)
+            self._hurried_at = now
 
 
 def _same(one: Offsets, other: Offsets) -> bool:

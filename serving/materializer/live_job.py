@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from infra.kafka import Offsets
 from infra.settings import Settings
-from streams.control import request_barrier, request_repeat, tell_applied
+from streams.control import request_hurry, request_repeat, tell_applied
 
 BETWEEN = 10.0  # seconds, so that many holes at once make one request
 TELLING = 5.0  # seconds
@@ -42,10 +42,10 @@ class LiveJob:
             tell_applied(self._producer, self._settings, self._generation, fences)
             self._told, self._told_at = dict(fences), self._clock()
 
-    def hurry_lake(self, ends: Offsets) -> None:
-        """The lake is waited for: let it not rest before it has come to `ends`."""
+    def hurry_lake(self) -> None:
+        """The lake is waited for: let it not rest."""
         if self._clock() - self._hurried_at >= BETWEEN:
-            request_barrier(self._producer, self._settings, self._generation, ends)
+            request_hurry(self._producer, self._settings, self._generation)
             self._hurried_at = self._clock()
 
     def request(self, fences: Offsets, reason: str) -> None:

@@ -76,7 +76,7 @@ class Takeover:
             if manifest and self._filling.is_worth(manifest, self._watch.ends, NEARLY_ALL):
                 return
             self._tell(waiting_for="lake")
-            self._live_job.hurry_lake(self._watch.ends)
+            self._live_job.hurry_lake()
             time.sleep(TICK)
 
     def take(self) -> Taken:

@@ -1,6 +1,7 @@
 """Barriers: offsets at which the lake was asked to end a batch, so that it can be compared with something else there.
 
-Reads the control topic. What has been asked for is kept in memory: who asked waits for the manifest, and asks again.
+Also whether somebody waits for it to go on. Reads the control topic. What has been asked for is kept in memory: who
+asked waits for the manifest, and asks again.
 """
 
 import logging
@@ -28,14 +29,17 @@ class Barriers:
         self._settings, self._generation = settings, generation
         self._reader = ControlReader(settings, generation.name)
         self._asked: list[Offsets] = []
+        self._hurried = False
 
     def close(self) -> None:
         self._reader.close()
 
     def wait(self) -> bool:
-        """Whether one is waited for."""
-        self._asked += self._reader.barriers_requested()
-        return bool(self._asked)
+        """Whether one is waited for, or the lake itself."""
+        asked, hurried = self._reader.barriers_requested()
+        self._asked += asked
+        self._hurried |= hurried
+        return bool(self._asked) or self._hurried
 
     def ends(self, since: Offsets, planned: Offsets, most: int) -> Iterator[Offsets]:
         """Where the batches from `since` to `planned` end: at each barrier on the way, in steps of `most` records.
@@ -44,7 +48,8 @@ class Barriers:
         A barrier may lie behind what is planned: it is in the topics already. One that the lake has passed in some
         partition cannot be reached any more and is forgotten.
         """
-        if self.wait():
+        waited, self._hurried = self.wait(), False
+        if waited and self._asked:
             written = self._ends()
             waiting, self._asked = self._asked, []
             for barrier in sorted(waiting, key=lambda each: sum(each.values())):

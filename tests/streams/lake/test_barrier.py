@@ -69,11 +69,13 @@ class Asked(Barriers):
     """With requests that are there already, over topics that end somewhere."""
 
     def __init__(self, asked, written):
-        self._asked, self._written = asked, written
+        self._asked, self._hurried, self._written = asked, False, written
         self._reader = self
+        self.heard = ([], False)
 
     def barriers_requested(self):
-        return []
+        heard, self.heard = self.heard, ([], False)
+        return heard
 
     def _ends(self):
         return self._written
@@ -111,6 +113,18 @@ def test_a_barrier_that_is_far_ahead_makes_no_batch_without_end_and_is_waited_fo
     ends = list(barriers.ends({A: 2, B: 2}, {A: 6, B: 6}, 10))
     assert ends == [{A: 5, B: 4}, {A: 6, B: 6}]
     assert not barriers.wait()
+
+
+def test_who_hurries_ends_the_rest_and_cuts_no_batch():
+    """A lake that is far behind would else come forward in the small steps of who waits for it."""
+    barriers = Asked([], {A: 30, B: 30})
+    assert not barriers.wait()
+    barriers.heard = ([], True)
+    assert barriers.wait()
+    assert list(barriers.ends({A: 2, B: 2}, {A: 10, B: 10}, 1_000)) == [{A: 10, B: 10}]
+    assert not barriers.wait()
+    barriers.heard = ([{A: 5, B: 5}], True)
+    assert list(barriers.ends({A: 2, B: 2}, {A: 10, B: 10}, 1_000)) == [{A: 5, B: 5}, {A: 10, B: 10}]
 
 
 def test_what_is_planned_is_cut_too_so_that_one_part_is_read_while_the_one_before_is_written():
