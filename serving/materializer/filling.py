@@ -49,6 +49,7 @@ LOOK_EVERY = 10_000  # dead letters that are there already
 TRIES = 2  # a lake that cannot be read is done without
 # This share of all records has to be in the lake: else to judge all of them again is not much slower.
 WORTH = 0.5
+FEWEST = 0.25  # of all: a few records are not most of them
 MEMORY = "512MB"
 OUTCOMES = VERDICTS[:-1]
 
@@ -125,15 +126,18 @@ class Filling:
         by_this = found.definition == definition(self._settings) and RECORD_OUTCOMES.name in found.tables
         return found if found.number and of_this and by_this else None
 
-    def is_worth(self, manifest: Manifest, ends: Offsets, share: float = WORTH) -> bool:
-        """Whether it has at least a share of what the topics hold, and nothing that they do not."""
+    def is_worth(self, manifest: Manifest, ends: Offsets, share: float = WORTH, few: int = 0) -> bool:
+        """Whether it has at least a share of what the topics hold, and nothing that they do not.
+
+        Or all but a `few` records, if that is most: a lake is always some seconds behind topics that grow.
+        """
         first = {at: self._generation.start(*at) for at in ends}
         until = {at: manifest.until.get(at, first[at]) for at in ends}
         if any(offset > ends[at] for at, offset in until.items()):
             return False
-        return sum(ends.values()) - sum(until.values()) <= (1 - share) * (
-            sum(ends.values()) - sum(first.values())
-        )
+        records = sum(ends.values()) - sum(first.values())
+        left = sum(ends.values()) - sum(until.values())
+        return left <= max((1 - share) * records, min(few, FEWEST * records))
 
     def fill(self, claimed: Claimed, manifest: Manifest) -> "Filled":
         """Write all that may come before the last piece. Raises Lost, and Unavailable if lake or broker fail."""

@@ -5,6 +5,7 @@ import random
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,10 +13,12 @@ from dataflow.testing.plain_lake import PlainLake
 from dataflow.testing.plain_live import PlainLive
 from infra.generation import begin_generation, source_bounds
 from infra.generations import Changes, Generations, change_generations
-from serving.materializer.filling import Pieces
+from serving.materializer.filling import Filling, Pieces
+from serving.materializer.takeover import FEW, NEARLY_ALL
 from serving.store.keys import Keys
 from serving.store.store import Lost, Store, connect
 from streams.lake.barrier import Barriers
+from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 from streams.live import attempt
 from tests.helpers import wait_for
@@ -187,7 +190,7 @@ def test_where_the_lake_comes_first_the_numbers_wait_for_it_and_verdicts_begin_b
         wait_for(lambda: shop.status().get("waiting_for") == "lake", 20, "that it waits")
         wait_for(lake.wait, 20, "that it hurries the lake, which else would rest")
         starts = {at: generation.start(*at) for at in ends}
-        assert list(lake.ends(starts, starts, 10**9)) == [ends]
+        assert list(lake.ends(starts, starts, 10**9)) == [], "a batch is cut for it"
         assert not shop.redis.exists(shop.keys.meta)
         manifest = shop.fill_lake(0.97)
         wanted = wait_for(
@@ -202,3 +205,27 @@ def test_where_the_lake_comes_first_the_numbers_wait_for_it_and_verdicts_begin_b
         # The letters of what was judged by the lake alone, too.
         shop.live.judge({})
         shop.expect_letters()
+
+
+@pytest.mark.parametrize(
+    ("records", "left", "enough"),
+    [
+        (100_000, 5_000, True),  # a twentieth
+        (100_000, 5_001, False),
+        (20_000, 5_000, True),  # so few are there at once by verdicts
+        (20_000, 5_001, False),
+        (8_000, 2_000, True),  # but no more than a quarter
+        (8_000, 2_001, False),
+        (0, 0, True),
+    ],
+)
+def test_a_lake_that_comes_first_need_not_have_the_last_few_records(
+    records: int, left: int, enough: bool
+) -> None:
+    at, filling = (
+        ("orders", 0),
+        SimpleNamespace(_generation=SimpleNamespace(start=lambda topic, partition: 0)),
+    )
+    manifest = Manifest(1, "g1", {at: records - left}, {})
+    assert Filling.is_worth(filling, manifest, {at: records}, NEARLY_ALL, FEW) is enough
+    assert not Filling.is_worth(filling, manifest, {at: records - left - 1}, NEARLY_ALL, FEW)
