@@ -69,13 +69,19 @@ def rollback(
     patience: float,
     pause_old: bool = False,
     told: Callable[[Progress], None] = lambda _: None,
+    leaving: int | None = None,
 ) -> Generations:
     """Make the generation live again that was before the last switch; one that pauses catches up first.
 
-    `told` hears how far it is. Raises ReplayError.
+    `told` hears how far it is. `leaving` is the one that is live for who asks: asked twice, a rollback would else go
+    forth again. Raises ReplayError.
     """
     now = read_generations(settings)
     base = live_of(now)
+    if leaving not in (None, base.number):
+        raise ReplayError(
+            f"expected g{leaving} to be live, which was to be left, and {base.name} is: somebody has switched already"
+        )
     if now.before is None or now.known[now.before].state is State.GONE:
         raise ReplayError(
             f"expected a generation to go back to, and there was none before g{base.number}, or it is gone: "

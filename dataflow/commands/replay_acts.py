@@ -105,13 +105,21 @@ def promote_command(
 @click.option(
     "--patience", type=click.FloatRange(0), default=300.0, show_default=True, help="Seconds to catch up."
 )
+@click.option(
+    "--leaving",
+    type=GenerationName(),
+    metavar="GENERATION",
+    help="Only if this one is live: asked twice, it else goes forth again.",
+)
 @json_option
 @settings_option
-def rollback_command(settings: Settings, pause_old: bool, patience: float, as_json: bool) -> None:
+def rollback_command(
+    settings: Settings, pause_old: bool, patience: float, leaving: int | None, as_json: bool
+) -> None:
     """Go back to the generation that was live before. One that pauses catches up first."""
     settings = running_settings(settings, needs=NEEDS)
     told = Told(lambda text: click.echo(text, err=as_json))
-    now = rollback(settings, patience, pause_old, told)
+    now = rollback(settings, patience, pause_old, told, leaving)
     left = "stands still" if pause_old else "keeps following"
     tell(f"g{now.live} is live again; g{now.before} {left}", as_json, live=now.live, before=now.before)
 

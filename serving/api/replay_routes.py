@@ -35,7 +35,7 @@ PROMOTE = {
     "undiffed": bool,
     "unverified": bool,
 }
-ROLLBACK = {"pause_old": bool, "patience": float}
+ROLLBACK = {"pause_old": bool, "patience": float, "leaving": str}
 NUMBER = (int, Decimal)
 KINDS = {int: (int,), bool: (bool,), float: NUMBER, list: (list,), str: (str,)}
 NAMES = {
@@ -45,6 +45,7 @@ NAMES = {
     list: "an array of names",
     str: "text",
 }
+GENERATION = re.compile(r"g[1-9][0-9]{0,8}")
 DAYS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?")
 router = APIRouter(tags=["replays"])
 
@@ -108,6 +109,10 @@ async def rollback(request: Request) -> Response:
     if not 0 <= patience <= 3_600:
         raise wrong("patience", "expected seconds, 0 to 3600")
     arguments = ["rollback", "--patience", f"{patience:g}", *_flags(given, "pause_old")]
+    if (leaving := given.get("leaving")) is not None:
+        if not GENERATION.fullmatch(leaving):
+            raise wrong("leaving", f"expected a generation such as g2; saw {shown(leaving)}")
+        arguments.append(f"--leaving={leaving}")
     return answer(await service_of(request).replays.change(*arguments, seconds=patience + 60))
 
 

@@ -23,6 +23,7 @@ let timer = null;
 let looking = false;
 let known = false; // whether the key's holder may act
 let asked = null; // the act that waits to be confirmed
+let shownLive = null; // the generation that the reader sees as live
 
 function say(state, word, notice = "") {
   byId("state").dataset.state = state;
@@ -36,6 +37,7 @@ function say(state, word, notice = "") {
 // --- what is drawn
 
 function draw({ live, before, generations }) {
+  shownLive = live;
   rows.show(generations.map((each) => {
     const { progress, verified } = each;
     return {
@@ -147,7 +149,7 @@ const ACTS = {
   pause: (name) => post(`/v1/replays/${name}/pause`).then(() => tell(`${name} pauses`, "It keeps what it has.")),
   resume: (name) => post(`/v1/replays/${name}/resume`).then(() => tell(`${name} goes on`, "From where it was.")),
   cancel: (name) => post(`/v1/replays/${name}/cancel`).then(() => tell(`${name} is given up`, "What it had made is removed.")),
-  rollback: () => post("/v1/replays/rollback").then(({ live }) => tell(`${live} is live again`, "")),
+  rollback: () => post("/v1/replays/rollback", { leaving: shownLive }).then(({ live }) => tell(`${live} is live again`, "")),
 };
 
 async function act(what) {

@@ -216,8 +216,9 @@ class Reader:
     than was seen is a fault.
     """
 
-    def __init__(self, url: str, *, empties: bool = False) -> None:
+    def __init__(self, url: str, *, empties: bool = False, pause: float = 0.02) -> None:
         self.url, self.empties, self.faults, self.answers = url, empties, [], []
+        self._pause = pause  # seconds between two looks
         self.refused = 0
         self.generation = 0
         self._stop = threading.Event()
@@ -231,7 +232,7 @@ class Reader:
     def _ask(self) -> None:
         with httpx.Client(base_url=self.url, timeout=10, trust_env=False) as http:
             newest: dict[str, dict[str, int]] = {}
-            while not self._stop.wait(0.02):
+            while not self._stop.wait(self._pause):
                 try:
                     answer = http.get("/v1/metrics/events", params={"grain": "all", "by": "topic"})
                     orders = http.get("/v1/metrics/revenue", params={"grain": "all"})

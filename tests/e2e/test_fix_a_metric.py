@@ -141,7 +141,7 @@ def test_a_metric_is_fixed_on_the_page_while_the_demo_runs_and_every_number_is_r
 ) -> None:
     root = lake_root(user.settings, "g1")
     wait_for(lambda: (found := newest_manifest(root)) and found.number, PATIENCE, "the lake of g1")
-    with tabs(tmp_path / "chromium") as (numbers, replays), Across(user.url).asking() as reader:
+    with tabs(tmp_path / "chromium") as (numbers, replays), Across(user.url, pause=0.2).asking() as reader:
         numbers.open(user.url + "/")
         wait_live(numbers)
         replays.open(user.url + "/replays")

@@ -196,7 +196,17 @@ REPLAY_PROMOTE_BODY = {
     ),
     "parameters": [_NAME],
 }
-REPLAY_ROLLBACK_BODY = _body({"pause_old": _PAUSE, "patience": {**_NUMBER, "minimum": 0, "maximum": 3_600}})
+REPLAY_ROLLBACK_BODY = _body(
+    {
+        "pause_old": _PAUSE,
+        "patience": {**_NUMBER, "minimum": 0, "maximum": 3_600},
+        "leaving": {
+            "type": "string",
+            "pattern": "^g[1-9][0-9]{0,8}$",
+            "description": "Only if this generation is live: a request that is sent again then changes nothing more.",
+        },
+    }
+)
 REPLAY_ACT_PARAMETERS = {
     **_body({}),
     "parameters": [

@@ -205,6 +205,28 @@ def test_who_does_not_end_its_request_holds_nobody_up_for_long(both):
             assert time.monotonic() - began < 5
 
 
+def test_who_asked_for_the_switch_is_answered_by_the_process_that_it_takes_the_door_from(both):
+    """The command ends after the switch: nobody waits for that, and its answer is not cut off."""
+    with both.api(1), both.api(2):
+        assert generation(both) == "g1"
+        with socket.create_connection((HOST, both.settings.api_port)) as asking:
+            asking.settimeout(10)
+            body = b'{"soon": 1}'
+            head = f"POST /v1/replays/g1/pause HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n"
+            asking.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body[:1])
+            time.sleep(0.2)
+            both.point_to(2)
+            began = time.monotonic()
+            assert generation(both) == "g2"
+            assert time.monotonic() - began < REQUEST_SECONDS
+            time.sleep(REQUEST_SECONDS + 1)
+            asking.sendall(body[1:])
+            got = b"".join(iter(lambda: asking.recv(65_536), b""))
+        assert b"400 Bad Request" in got
+        assert b"expected one of none" in got
+        assert generation(both) == "g2"
+
+
 def test_whoever_resumes_with_an_id_of_the_other_generation_gets_a_whole_snapshot_at_once(both):
     with both.api(1), both.api(2), httpx.Client(base_url=both.url, trust_env=False, timeout=10) as client:
         with client.stream("GET", "/v1/live") as stream:

@@ -67,6 +67,7 @@ def test_a_body_that_is_none_is_refused_by_name(replays):
         ("", {"days": 1}, "days: expected text"),
         ("", {"days": "2026-03-07..2026-03-01"}, "days: expected a day such as"),
         ("/rollback", {"patience": -1}, "patience: expected seconds"),
+        ("/rollback", {"leaving": "g0"}, "leaving: expected a generation such as g2"),
         ("/g1/promote", {"max_difference": 3}, "max_difference: expected a share"),
         ("/g1/pause", {"soon": True}, "expected one of none"),
     ):
@@ -119,6 +120,8 @@ def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays
     ):
         problem = assert_problem(replays.http.post(f"/v1/replays{path}", timeout=120), 409, "replay-refused")
         assert why in problem["detail"]
+    again = replays.http.post("/v1/replays/rollback", json={"leaving": "g7"}, timeout=120)
+    assert "expected g7 to be live" in assert_problem(again, 409, "replay-refused")["detail"]
 
     assert replays.http.post("/v1/replays/g2/pause", timeout=120).json() == {"paused": "g2"}
     assert read_generations(settings).of(2).state is State.PAUSED
