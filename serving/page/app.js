@@ -134,7 +134,12 @@ function start() {
     heard,
     trying: heard,
     // Whether it is live is for the service to say.
-    connected: () => { Object.assign(view, { connected: true, why: "", state: "connecting" }); heard(); turned(); },
+    connected: () => {
+      // After a quick change of hands nobody has heard of, what stands there stands until the next one says more.
+      if (!view.connected) Object.assign(view, { connected: true, why: "", state: "connecting" });
+      heard();
+      turned();
+    },
     disconnected: (why) => { Object.assign(view, { connected: false, why }); lake.forget(); turned(); },
     needsKey: needKey,
   });
