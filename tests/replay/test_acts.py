@@ -230,7 +230,7 @@ def test_who_waits_for_a_replay_is_told_of_a_process_that_has_failed(world):
         with pytest.raises(
             ReplayError, match=r"(?s)materializer@g2 failed.*no such metric.*replay cancel g2"
         ):
-            follow(world, 2, lambda _: None)
+            follow(world, 2, 0, lambda _: None)
         assert failing(world.state_dir, "g1") == ["live"]
 
 

@@ -216,9 +216,8 @@ def test_who_asked_for_the_switch_is_answered_by_the_process_that_it_takes_the_d
             asking.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body[:1])
             time.sleep(0.2)
             both.point_to(2)
-            began = time.monotonic()
-            assert generation(both) == "g2"
-            assert time.monotonic() - began < REQUEST_SECONDS
+            assert generation(both) == "g2", "the door was not let go of while somebody waited for an act"
+            # Longer than anybody else's request is left to end.
             time.sleep(REQUEST_SECONDS + 1)
             asking.sendall(body[1:])
             got = b"".join(iter(lambda: asking.recv(65_536), b""))
