@@ -91,7 +91,7 @@ def test_the_list_shows_the_other_generations_letters_within_seconds_of_the_swit
         counted = api.get(SUMMARY).json()
         rows = {row["reason"]: row["letters"] for row in counted["summary"]}
         assert (counted["generation"], rows) == ("g2", {"not_a_number": 1, "status_allowed": 2})
-        letter = api.get(f"{LETTERS}/orders/0/2").json()
+        letter = api.get(f"{LETTERS}/orders/0/2?bytes=true").json()
         assert (letter["generation"], letter["copies"]) == ("g2", 1)
         assert letter["bytes"]["hex"] == b"g2".hex()
         assert api.get(f"{LETTERS}/orders/0/0").status_code == 404

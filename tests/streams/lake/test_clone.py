@@ -43,7 +43,7 @@ def filled(home: Path) -> tuple[list, int]:
     half = len(batches) // 2
     for n, batch in enumerate(batches[:half]):
         if n == half // 2:
-            driver.manifest = replace(driver.manifest, schemas={"orders": (1, 2)}, kafka_time=5_000)
+            driver.manifest = replace(driver.manifest, schemas={"orders": (1, 2)})
         driver.run(batch)
         if n % 7 == 6:
             driver.manifest = driver.store.upkeep(tidy, driver.manifest)
@@ -162,13 +162,13 @@ def test_it_knows_which_schemas_were_known_when_and_says_that_older_tables_are_g
     for number in (1, base.change_at, last.number - 1):
         with pytest.raises(Gone, match="began as a clone"):
             lake.at(number)
-    assert lake.before(5_000) == last
+    assert lake.before(last.kafka_time) == last
     with pytest.raises(Gone, match=f"that time is before this lake, .* at manifest {last.number}"):
-        lake.before(4_999)
+        lake.before(last.kafka_time - 1)
     with pytest.raises(NoSuchManifest):
         lake.at(last.number + 1)
     DeltaTable(f"{base.root}/{MANIFESTS}").optimize.compact()
-    assert Lake(base.root).before(5_000) == last
+    assert Lake(base.root).before(last.kafka_time) == last
     assert [(era.until, era.schemas) for era in Lake(base.root).eras(0, last)] == mine
 
 
