@@ -29,6 +29,7 @@ from serving.dead_letters.marks import mark_of, marked
 from serving.dead_letters.originals import Originals
 from serving.dead_letters.scan import Read, Wanted, read_letters
 from serving.dead_letters.topics import LetterTopics
+from serving.fold.fold import CONFLICT
 from streams.plain_judge import PlainJudge
 
 # One transaction: so many letters, or bytes of them.
@@ -46,7 +47,6 @@ ALREADY, LINE, UNKNOWN_TOPIC, LOST, HOPELESS = (
     "bytes_lost",
     "still_refused",
 )
-CONFLICT = "version_conflict"  # which no judge sees, and which no change of contracts mends
 Whole = tuple[bytes | None, bytes | None]  # key and value of a record
 
 
@@ -118,6 +118,7 @@ class Redriver:
                 plan.left[LOST] += 1
                 continue
             reasons, _ = self._judge.judge(letter.source_topic, *record, time.time_ns() // 1000)
+            # Which no judge sees, and no change of contracts mends.
             if not reasons and CONFLICT in letter.reasons:
                 reasons = (CONFLICT,)
             plan.refused.update((letter.source_topic, reason) for reason in reasons)
