@@ -34,7 +34,7 @@ def _lines(document: dict[str, Any], everything: bool) -> list[str]:
         lines.append(f"  {document['detail']}")
     if document["content"]:
         lines += _content_lines(document["content"])
-    return lines + _byte_lines(document, everything)
+    return lines + _header_lines(document["headers"]) + _byte_lines(document, everything)
 
 
 def _source(document: dict[str, Any]) -> str:
@@ -61,6 +61,16 @@ def _content_lines(content: dict[str, Any]) -> list[str]:
     lines += [f"  {name:<{width}}  {'null' if value is None else value}" for name, value in fields.items()]
     lines += [f"  ! {problem}" for problem in content["problems"]]
     return lines
+
+
+def _header_lines(headers: list[dict[str, str | None]]) -> list[str]:
+    width = max((len(each["name"]) for each in headers), default=0)
+    rows = [
+        f"  {each['name']:<{width}}  {'null' if each['value'] is None else each['value']}" for each in headers
+    ]
+    hidden = any(each["value"] == MASK for each in headers)
+    rows += ["  *** may hold personal data; --bytes shows it"] if hidden else []
+    return ["", "Headers", *rows] if rows else []
 
 
 def _byte_lines(document: dict[str, Any], everything: bool) -> list[str]:

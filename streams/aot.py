@@ -115,7 +115,7 @@ def train(spark: "pyspark.sql.SparkSession", scratch: Path) -> None:
     for contract in CONTRACTS.values():
         known = [RegisteredSchema(SCHEMA_ID, 1, json.dumps(contract.avro))]
         numbers = spark.readStream.format("rate").option("rowsPerSecond", 50).load()
-        judged = prepared(spark, contract, known, 262_144, canonical_event)(records(numbers))
+        judged = prepared(spark, contract, known, 262_144, canonical_event, ("headers",))(records(numbers))
         parts.append(judged.select(F.to_json(F.struct("offset", "reasons", "event")).alias("value")))
     union = parts[0]
     for part in parts[1:]:

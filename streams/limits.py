@@ -3,6 +3,10 @@
 # A dead letter keeps at most this much of a record that is too large; its source offset names the rest.
 EXCERPT_BYTES = 4096
 KEY_BYTES = 1024
+# The record's own headers are kept whole, or not at all: what is left out is marked as truncated too.
+HEADERS_BYTES = 8192
+# In front of their names, so that none is taken for one of the letter's.
+OWN_HEADER = "record:"
 # Below the 1 MiB of a broker or producer that is not told otherwise, with room for key, place and framing.
 OUTPUT_BYTES = 1_000_000
 VERDICT_TOO_LARGE = "verdict_too_large"

@@ -27,7 +27,7 @@ from serving.fold.fold import Fold
 from serving.fold.plan import Plan
 from serving.fold.state import Known
 from serving.materializer.admission import Admission
-from serving.materializer.dead_letters import letter_headers
+from serving.materializer.dead_letters import letter_of
 from serving.materializer.founding import found
 from serving.materializer.rebuild import Rebuild
 from serving.materializer.writer import Writer
@@ -51,7 +51,7 @@ class Counting:
         self.keys = Keys.of(settings, GENERATION)
         self.store = Store(redis, self.keys)
         self.fold = Fold(Plan(self.metrics, DIMENSIONS, settings.shop_timezone), self.keys)
-        self.letters = Letters()
+        self.letters = Letters(settings.max_event_bytes)
 
     # --- writing
 
@@ -126,7 +126,8 @@ class Counting:
 class Letters:
     """The dead-letter topic in memory; also the look-up of source records, of which conflicts get theirs."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        self._most = max_bytes
         self.written: list[Record] = []
         self.records: dict[tuple[str, int, int], Record] = {}
 
@@ -138,9 +139,9 @@ class Letters:
     def write(self, letters: Iterable[Record], conflicts: Iterable[Record], reason: str) -> None:
         self.written += letters
         for record in conflicts:
-            name = f"{record.topic()}/{record.partition()}/{record.offset()}".encode()
-            headers = letter_headers(record, record.topic(), reason, GENERATION)
-            self.written.append(Record("", record.partition(), -1, name, record.value(), 0, headers))
+            found = letter_of(record, record.topic(), reason, GENERATION, self._most)
+            letter = Record("", record.partition(), -1, found.key(), found.value(), 0, found.headers())
+            self.written.append(letter)
 
 
 def reading(redis: Redis | MemoryValkey, settings: Settings) -> AsyncRedis | MemoryReading:

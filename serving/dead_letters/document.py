@@ -9,7 +9,7 @@ from typing import Any
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from serving.dead_letters.letter import DeadLetter, describe_reason
-from serving.dead_letters.original import key_text, shown_bytes
+from serving.dead_letters.original import key_text, shown_bytes, shown_headers
 from serving.dead_letters.reveal import Content, reveal, writers_of
 
 
@@ -33,6 +33,7 @@ def letter_document(
             for rule in letter.reasons
         ],
         "key": key_text(whole or letter, everything=everything),
+        "headers": shown_headers(whole or letter, everything=everything),
         "copies": len(copies),
         "content": content and content.as_json(),
         "bytes": {"kept": kept, "shown": len(shown), "hex": shown.hex()},

@@ -11,10 +11,13 @@ from confluent_kafka import Message
 
 from schemas.contract import CONTRACTS
 from serving.read.reader import iso_micros
+from streams.limits import OWN_HEADER
 
 IMPORT = "import:"
 MASK = "***"
+REDRIVEN_FROM = "redriven_from"  # header of a record that was put back: which letter it was
 
+Header = tuple[str, bytes | None]
 At = tuple[str, int]  # topic that holds letters (full name), partition
 Place = tuple[str, int, int]  # the same, offset
 Order = tuple[int, int, int, int, str]  # see DeadLetter.order
@@ -61,11 +64,13 @@ class DeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: tuple[Header, ...] = ()  # of the record
 
     @classmethod
     def of(cls, message: Message, *, keep_bytes: bool = True) -> "DeadLetter":
         """`keep_bytes` False leaves the original bytes out, for who looks at many."""
-        headers = dict(message.headers() or ())
+        given = message.headers() or ()
+        headers = dict(given)
         name, value = message.key(), message.value()
         cut_from = _number(headers, "cut_from_bytes")
         size = _number(headers, "size")
@@ -92,6 +97,11 @@ class DeadLetter:
             offset=message.offset(),
             key=headers.get("source_key") if keep_bytes else None,
             value=value if keep_bytes else None,
+            headers=tuple(
+                (name.removeprefix(OWN_HEADER), value) for name, value in given if name.startswith(OWN_HEADER)
+            )
+            if keep_bytes
+            else (),
         )
 
     @property

@@ -1,9 +1,9 @@
-"""The original bytes of a dead letter: how much may be shown unasked, and as what. Pure."""
+"""The original bytes and headers of a dead letter: how much may be shown unasked, and as what. Pure."""
 
 import re
 
 from schemas.contract import CONTRACTS, UUID_PATTERN
-from serving.dead_letters.letter import MASK, DeadLetter
+from serving.dead_letters.letter import MASK, REDRIVEN_FROM, DeadLetter
 from serving.dead_letters.reveal import Content
 from sources.codec import HEADER, MAGIC
 
@@ -36,6 +36,20 @@ def key_text(letter: DeadLetter, *, everything: bool) -> str | None:
         return None
     text = letter.key.decode("utf-8", "backslashreplace")
     return text if everything or UUID.fullmatch(text) else MASK
+
+
+def shown_headers(letter: DeadLetter, *, everything: bool) -> list[dict[str, str | None]]:
+    """The source record's own headers, in their order; values only on request where the topic has personal data."""
+    contract = CONTRACTS.get(letter.source_topic)
+    hidden = not everything and (contract is None or bool(contract.pii_fields))
+    return [{"name": name, "value": _header_text(name, value, hidden)} for name, value in letter.headers]
+
+
+def _header_text(name: str, value: bytes | None, hidden: bool) -> str | None:
+    if value is None:
+        return None
+    # Which a re-drive wrote: a place.
+    return MASK if hidden and name != REDRIVEN_FROM else value.decode("utf-8", "backslashreplace")
 
 
 def hex_dump(data: bytes, *, text: bool) -> list[str]:

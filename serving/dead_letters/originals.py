@@ -46,4 +46,10 @@ class Originals:
     def whole(self, letter: DeadLetter) -> DeadLetter:
         """The letter with all bytes of its record. Raises Unavailable."""
         record = self.record(letter)
-        return replace(letter, key=record.key(), value=record.value(), truncated=False)
+        return replace(
+            letter,
+            key=record.key(),
+            value=record.value(),
+            headers=tuple(record.headers() or ()),
+            truncated=False,
+        )

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException, Producer
 
@@ -24,7 +24,7 @@ from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from schemas.errors import Unavailable
 from schemas.topics import REDRIVEN
-from serving.dead_letters.letter import DeadLetter, Place
+from serving.dead_letters.letter import REDRIVEN_FROM, DeadLetter, Header, Place
 from serving.dead_letters.marks import mark_of, marked
 from serving.dead_letters.originals import Originals
 from serving.dead_letters.scan import Read, Wanted, read_letters
@@ -47,7 +47,19 @@ ALREADY, LINE, UNKNOWN_TOPIC, LOST, HOPELESS = (
     "bytes_lost",
     "still_refused",
 )
-Whole = tuple[bytes | None, bytes | None]  # key and value of a record
+
+
+class Whole(NamedTuple):
+    """A record as it was."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes, but for the headers', which are few."""
+        return len(self.key or b"") + len(self.value or b"")
 
 
 @dataclass
@@ -117,7 +129,8 @@ class Redriver:
             if record is None:
                 plan.left[LOST] += 1
                 continue
-            reasons, _ = self._judge.judge(letter.source_topic, *record, time.time_ns() // 1000)
+            now = time.time_ns() // 1000
+            reasons, _ = self._judge.judge(letter.source_topic, record.key, record.value, now)
             # Which no judge sees, and no change of contracts mends.
             if not reasons and CONFLICT in letter.reasons:
                 reasons = (CONFLICT,)
@@ -157,7 +170,7 @@ class Redriver:
         return ALREADY if letter.id in done else None
 
     def _records(self, places: dict[str, Place]) -> Iterator[tuple[DeadLetter, Whole | None]]:
-        """The letters at `places` with their records' key and value, whole; None for one that is nowhere any more."""
+        """The letters at `places` with their records, whole; None for one that is nowhere any more."""
         if not places:
             return
         for letter in self._read(self.settings, self.topics, keep_bytes=True):
@@ -166,14 +179,15 @@ class Redriver:
             if letter.truncated:
                 yield letter, self._source_record(letter)
             else:
-                yield letter, (letter.key, None if letter.null_value else letter.value)
+                value = None if letter.null_value else letter.value
+                yield letter, Whole(letter.key, value, letter.headers)
 
     def _source_record(self, letter: DeadLetter) -> Whole | None:
         try:
             record = self._originals.record(letter)
         except Unavailable:
             return None
-        return record.key(), record.value()
+        return Whole(record.key(), record.value(), tuple(record.headers() or ()))
 
     def _redriven(self) -> set[str]:
         topic = self.settings.topic_prefix + REDRIVEN
@@ -202,9 +216,11 @@ class Redriver:
         prefix = self.settings.topic_prefix
         producer.begin_transaction()
         try:
-            for letter, (key, value) in records:
-                headers = [("redriven_from", letter.id.encode())]
-                producer.produce(prefix + letter.source_topic, value, key, headers=headers)
+            for letter, record in records:
+                # Of one that is put back again the newest letter is named.
+                headers = [each for each in record.headers if each[0] != REDRIVEN_FROM]
+                headers.append((REDRIVEN_FROM, letter.id.encode()))
+                producer.produce(prefix + letter.source_topic, record.value, record.key, headers=headers)
                 mark = mark_of(letter, self._generation.topics[letter.source_topic])
                 producer.produce(prefix + REDRIVEN, mark, letter.id)
             producer.flush(TIMEOUT)
@@ -224,7 +240,7 @@ def batches(records: Iterable[tuple[DeadLetter, Whole]]) -> Iterator[list[tuple[
     size = 0
     for letter, record in records:
         batch.append((letter, record))
-        size += sum(len(part or b"") for part in record)
+        size += record.size
         if len(batch) == BATCH or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0

@@ -97,7 +97,7 @@ def reveal(letter: DeadLetter, writers: Mapping[int, Writer]) -> Content:
     if writer is None:
         return Content(None, {}, (), (f"the registry has no schema with the id {schema_id} under any topic",))
     problems = [] if writer.topic == letter.source_topic else [f"written with the schema of {writer.topic}"]
-    if letter.truncated:
+    if letter.truncated and len(value) + len(letter.key or b"") < letter.size:
         problems.append(f"only the first {len(value):,} of {letter.size:,} bytes are kept")
     read, faults, remarks = _read(value[HEADER.size :], writer)
     problems += faults

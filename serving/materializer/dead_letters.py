@@ -12,10 +12,10 @@ from confluent_kafka import KafkaError, Message, Producer
 from infra.generations import Generation
 from infra.settings import Settings
 from schemas.errors import Unavailable
-from streams.limits import EXCERPT_BYTES, KEY_BYTES
+from streams.limits import EXCERPT_BYTES, HEADERS_BYTES, KEY_BYTES, OWN_HEADER
 
 TIMEOUT = 15.0
-Headers = Sequence[tuple[str, bytes | None]]
+Header = tuple[str, bytes | None]
 
 
 class DeadLetters:
@@ -24,6 +24,7 @@ class DeadLetters:
     def __init__(self, settings: Settings, generation: Generation) -> None:
         self._topic = generation.dead_letter_topic(settings)
         self._prefix, self._generation = settings.topic_prefix, generation.name
+        self._most = settings.max_event_bytes
         self._awaited: dict[bytes, Message] = {}  # letters whose verdict has not been read yet, by key
         self._producer = Producer(
             {
@@ -67,7 +68,7 @@ class DeadLetters:
         """
         failures: list[KafkaError] = []
 
-        def produce(partition: int, key: bytes, value: bytes | None, headers: Headers) -> None:
+        def produce(partition: int, key: bytes, value: bytes | None, headers: Sequence[Header]) -> None:
             def delivered(error: KafkaError | None, _: Message) -> None:
                 if error is None:
                     return
@@ -82,17 +83,12 @@ class DeadLetters:
                 self._topic, value, key, partition, headers=list(headers), on_delivery=delivered
             )
 
-        for letter in letters:
+        refused = (
+            letter_of(record, record.topic().removeprefix(self._prefix), reason, self._generation, self._most)
+            for record in conflicts
+        )
+        for letter in (*letters, *refused):
             produce(letter.partition(), letter.key(), letter.value(), letter.headers())
-        for record in conflicts:
-            topic = record.topic().removeprefix(self._prefix)
-            key = f"{topic}/{record.partition()}/{record.offset()}".encode()
-            produce(
-                record.partition(),
-                key,
-                record.value(),
-                letter_headers(record, topic, reason, self._generation),
-            )
         left = self._producer.flush(TIMEOUT)
         if left or failures:
             raise Unavailable(
@@ -102,28 +98,26 @@ class DeadLetters:
 
 def letter_of(record: Message, topic: str, reasons: str, generation: str, max_bytes: int) -> Message:
     """A source record's dead letter, as the live job hands it on: whole, or an excerpt if it is too large."""
-    headers = dict(letter_headers(record, topic, reasons, generation))
     key, value = record.key(), record.value() or b""
     if len(value) + len(key or b"") > max_bytes:
-        value, headers["truncated"] = value[:EXCERPT_BYTES], b"true"
-    if len(key or b"") > KEY_BYTES:
-        headers["truncated"] = b"true"
-    headers["source_key"] = key and key[:KEY_BYTES]
+        value = value[:EXCERPT_BYTES]
     return Message(
         topic="",
         partition=record.partition(),
         offset=-1,
         key=f"{topic}/{record.partition()}/{record.offset()}".encode(),
         value=value,
-        headers=list(headers.items()),
+        headers=_headers(record, topic, reasons, generation, max_bytes),
         timestamp=record.timestamp(),
     )
 
 
-def letter_headers(
-    record: Message, topic: str, reasons: str, generation: str
-) -> list[tuple[str, bytes | None]]:
-    """The headers of a source record's dead letter, as the live job writes them."""
+def _headers(record: Message, topic: str, reasons: str, generation: str, max_bytes: int) -> list[Header]:
+    """The letter's own, then those of the record."""
+    key, own = record.key(), record.headers() or []
+    size = len(record.value() or b"") + len(key or b"")
+    kept = sum(len(name.encode()) + len(value or b"") for name, value in own) <= HEADERS_BYTES
+    cut = size > max_bytes or len(key or b"") > KEY_BYTES or not kept
     texts = {
         "source_topic": topic,
         "source_partition": record.partition(),
@@ -131,8 +125,10 @@ def letter_headers(
         "reasons": reasons,
         "kafka_time": record.timestamp()[1] * 1000,
         "generation": generation,
-        "size": len(record.value() or b"") + len(record.key() or b""),
-        "truncated": "false",
+        "size": size,
+        "truncated": "true" if cut else "false",
         "null_value": "true" if record.value() is None else "false",
     }
-    return [(n, str(v).encode()) for n, v in texts.items()] + [("source_key", record.key())]
+    found = [(name, str(value).encode()) for name, value in texts.items()]
+    found.append(("source_key", key and key[:KEY_BYTES]))
+    return found + [(OWN_HEADER + name, value) for name, value in own if kept]

@@ -16,6 +16,7 @@ export function drawLetter(letter) {
     ["Size", `${count(letter.size)} bytes${letter.truncated ? `, of which ${count(bytes.kept)} are kept` : ""}`],
     ["Key", letter.key ?? NONE],
     ["Begins with", bytes.hex === "" ? NONE : bytes.hex.replace(/../g, "$& ").trim()],
+    ["Headers", letter.headers.map(({ name, value }) => `${name}: ${value ?? NONE}`).join(" · ") || NONE],
     ["Schema", schema ? `${schema.topic}, version ${schema.version}` : NONE],
   ];
   byId("letter-facts").replaceChildren(...facts.map(([name, value]) => {

@@ -9,7 +9,7 @@ query does not know is undecided: the registry may know it by now.
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from streams.limits import EXCERPT_BYTES, KEY_BYTES
+from streams.limits import EXCERPT_BYTES, HEADERS_BYTES, KEY_BYTES, OWN_HEADER
 from streams.plain_judge import UNKNOWN_SCHEMA
 
 
@@ -18,7 +18,8 @@ def outputs(verdicts: DataFrame, topic: str, judged: str, generation: str, max_b
 
     `topic` is the source topic's name without prefix; `judged` is a full name. No output is larger than a broker
     takes: the judge accepts no event whose verdict would be, and of a record larger than `max_bytes`, or a key above
-    KEY_BYTES, the beginning is kept, which is marked.
+    KEY_BYTES, the beginning is kept, and of headers above HEADERS_BYTES none, which is marked. `verdicts` have the
+    source's column `headers`.
     """
     refused = F.size("reasons") > 0
     undecided = F.col("reasons") == F.array(F.lit(UNKNOWN_SCHEMA))
@@ -69,6 +70,20 @@ def _excerpt(max_bytes: int) -> Column:
 
 
 def _headers(topic: str, generation: str, max_bytes: int) -> Column:
+    """The letter's own, then those of the record, which come as names and values or null."""
+    own = F.coalesce("headers", F.array())
+    size = F.aggregate(
+        own,
+        F.lit(0),
+        lambda total, each: (
+            total + F.octet_length(each["key"]) + F.coalesce(F.octet_length(each["value"]), F.lit(0))
+        ),
+    )
+    cut = (
+        (F.col("size") > max_bytes)
+        | (F.coalesce(F.octet_length("key"), F.lit(0)) > KEY_BYTES)
+        | (size > HEADERS_BYTES)
+    )
     values = {
         "source_topic": F.lit(topic),
         "source_partition": F.col("partition"),
@@ -77,7 +92,7 @@ def _headers(topic: str, generation: str, max_bytes: int) -> Column:
         "kafka_time": F.col("kafka_time"),
         "generation": F.lit(generation),
         "size": F.col("size"),
-        "truncated": (F.col("size") > max_bytes) | (F.coalesce(F.octet_length("key"), F.lit(0)) > KEY_BYTES),
+        "truncated": cut,
         "null_value": F.col("value").isNull(),
     }
     headers = [
@@ -85,4 +100,10 @@ def _headers(topic: str, generation: str, max_bytes: int) -> Column:
         for name, value in values.items()
     ]
     key = F.struct(F.lit("source_key").alias("key"), F.substring(F.col("key"), 1, KEY_BYTES).alias("value"))
-    return F.array(*headers, key)
+    renamed = F.transform(
+        F.when(size <= HEADERS_BYTES, own).otherwise(F.array()),
+        lambda each: F.struct(
+            F.concat(F.lit(OWN_HEADER), each["key"]).alias("key"), each["value"].alias("value")
+        ),
+    )
+    return F.concat(F.array(*headers, key), renamed)

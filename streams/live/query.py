@@ -21,7 +21,7 @@ from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from schemas.errors import Unavailable
 from streams.archive import Course
-from streams.judge import judge
+from streams.judge import canonical_event, judge
 from streams.live.outputs import outputs
 from streams.records import from_bronze, from_kafka
 
@@ -50,6 +50,7 @@ def source(
         .option("startingOffsets", offsets)
         .option("failOnDataLoss", "true")
         .option("kafka.isolation.level", "read_committed")
+        .option("includeHeaders", "true")
         .load()
     )
 
@@ -144,10 +145,8 @@ def verdicts(
 ) -> DataFrame:
     """What to write to the judged topic for the records of each topic, in the order of a topic's records."""
     judged, limit = generation.judged_topic(settings), settings.max_event_bytes
-    rows = (
-        outputs(
-            judge(records, CONTRACTS[topic], schemas[topic], limit), topic, judged, generation.name, limit
-        )
-        for topic, records in sources.items()
-    )
+    rows = []
+    for topic, records in sources.items():
+        found = judge(records, CONTRACTS[topic], schemas[topic], limit, canonical_event, ("headers",))
+        rows.append(outputs(found, topic, judged, generation.name, limit))
     return reduce(DataFrame.unionByName, rows)

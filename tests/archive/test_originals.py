@@ -24,7 +24,7 @@ class Letter:
         self.generation: Generation = bootstrap(settings)
         codec = EventCodec(schema_ids(settings))
         key, value = self.record = codec.encode("customers", customer())
-        self.place = produced(settings, codec, "customers", key, value)
+        self.place = produced(settings, codec, "customers", key, value, [("trace", b"1"), ("empty", None)])
         letters = DeadLetterWriter(settings)
         size = len(key) + len(value)
         self.name = letters.write(self.place, value[:20], ["too_large"], key=key, size=size)
@@ -35,8 +35,10 @@ class Letter:
         age_out(self.settings, {(topic, partition): offset + 1})
 
     def whole(self) -> tuple[bytes | None, bytes | None]:
+        """Key and value; the record's headers are as they were."""
         with Originals(self.settings) as originals:
             found = originals.whole(copies_of(self.settings, served_letters(self.settings), self.name)[-1])
+        assert found.headers == (("trace", b"1"), ("empty", None))
         return found.key, found.value
 
     def ready(self) -> tuple[int, dict[str, int]]:

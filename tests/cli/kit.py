@@ -80,8 +80,9 @@ class DeadLetterWriter:
         key: bytes | None = b"",
         at: int = T0,
         size: int | None = None,
+        own: Sequence[tuple[str, bytes | None]] = (),
     ) -> str:
-        """Queue the letter of the source record at (topic, partition, offset); returns its id."""
+        """Queue the letter of the source record at (topic, partition, offset); returns its id. `own`: its headers."""
         topic, partition, offset = place
         letter_id = f"{topic}/{partition}/{offset}"
         kept = value or b""
@@ -98,9 +99,8 @@ class DeadLetterWriter:
             "null_value": str(value is None).lower(),
         }
         headers = [(name, str(text).encode()) for name, text in texts.items()]
-        self.producer.produce(
-            self.topic, kept, letter_id.encode(), partition, headers=[*headers, ("source_key", key)]
-        )
+        headers += [("source_key", key), *(("record:" + name, value) for name, value in own)]
+        self.producer.produce(self.topic, kept, letter_id.encode(), partition, headers=headers)
         return letter_id
 
     def flush(self) -> None:
@@ -108,7 +108,12 @@ class DeadLetterWriter:
 
 
 def produced(
-    settings: Settings, codec: EventCodec, topic: str, key: bytes, value: bytes
+    settings: Settings,
+    codec: EventCodec,
+    topic: str,
+    key: bytes,
+    value: bytes,
+    headers: Sequence[tuple[str, bytes | None]] | None = None,
 ) -> tuple[str, int, int]:
     """Put one record into a source topic; returns its topic, partition and offset."""
     places: list[tuple[str, int, int]] = []
@@ -118,7 +123,7 @@ def produced(
         codec.schema_ids,
         on_delivered=lambda *at: places.append(at),
     ) as producer:
-        producer.produce_raw(topic, key, value)
+        producer.produce_raw(topic, key, value, headers)
     [place] = places
     return place
 

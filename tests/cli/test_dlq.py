@@ -30,6 +30,28 @@ def test_the_newest_come_first_each_once_however_often_it_was_written(
     assert json.loads(shell.out)["dead_letter"] == place
 
 
+def test_a_records_own_headers_are_shown_unless_they_may_name_somebody(
+    shell: Shell, letters: DeadLetterWriter
+) -> None:
+    own = [("trace", b"a-1"), ("redriven_from", b"orders/0/0"), ("none", None)]
+    for topic in ("products", "customers"):
+        letters.write((topic, 0, 1), b"x", ["too_short"], own=own)
+    letters.flush()
+    whole = [("trace", "a-1"), ("redriven_from", "orders/0/0"), ("none", None)]
+    masked = [("trace", "***"), *whole[1:]]
+
+    def told(name: str, *arguments: str) -> list[tuple[str, str | None]]:
+        return [(each["name"], each["value"]) for each in shown(shell, name, *arguments)["headers"]]
+
+    assert (told("products/0/1"), told("customers/0/1"), told("customers/0/1", "--bytes")) == (
+        whole,
+        masked,
+        whole,
+    )
+    assert shell.run("dlq", "show", "customers/0/1") == OK
+    assert "Headers\n  trace          ***\n" in shell.out
+
+
 def test_filters_and_summary_agree(shell: Shell, letters: DeadLetterWriter) -> None:
     letters.write(("orders", 0, 1), b"x", ["too_short"], at=T0)
     letters.write(("orders", 0, 2), b"x", ["status_allowed", "op_allowed"], at=T0 + MINUTE)

@@ -18,7 +18,7 @@ from infra.read_topic import read_topic
 from infra.runtime.platform import ROOT
 from infra.settings import Settings
 from schemas.topics import REDRIVEN
-from serving.dead_letters.redrive import BATCH, BATCH_BYTES, batches
+from serving.dead_letters.redrive import BATCH, BATCH_BYTES, Whole, batches
 from sources.codec import EventCodec
 from sources.producer import EventProducer
 from tests.cli.kit import T0, DeadLetterWriter, Shell, listed, order
@@ -79,6 +79,20 @@ def test_what_would_pass_now_goes_back_once_and_the_rest_says_why_not(
     expect(environment, "orders", Counter([*good, (key, value)]))
 
 
+def test_a_record_goes_back_with_its_own_headers_in_their_order(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
+) -> None:
+    key, value = codec.encode("orders", order(1))
+    own = [("trace", b"1"), ("redriven_from", b"orders/0/1"), ("reasons", None), ("trace", b"\xff")]
+    letters.write(("orders", 0, 4), value, ["unknown_schema_id"], key=key, own=own)
+    letters.flush()
+    assert redriven(shell)["redriven"] == 1
+    name = environment.topic_prefix + "orders"
+    [record] = read_topic(environment.kafka_bootstrap_servers, name)
+    expected = [("trace", b"1"), ("reasons", None), ("trace", b"\xff"), ("redriven_from", b"orders/0/4")]
+    assert record.headers() == expected
+
+
 def test_what_contradicts_another_event_stays_for_nothing_that_is_mended_changes_that(
     shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
 ) -> None:
@@ -112,7 +126,7 @@ def test_a_mark_of_a_topic_that_is_no_more_says_nothing_of_one_with_its_name(
 
 def test_a_transaction_takes_so_many_letters_or_so_many_bytes() -> None:
     def sizes(*records: int) -> list[int]:
-        return [len(batch) for batch in batches((None, (b"k", b"x" * size)) for size in records)]
+        return [len(batch) for batch in batches((None, Whole(b"k", b"x" * size)) for size in records)]
 
     assert sizes() == []
     assert sizes(*[10] * (BATCH + 1)) == [BATCH, 1]

@@ -3,19 +3,26 @@
 import json
 from itertools import pairwise
 
+from confluent_kafka import Message
+
 from infra.registry import RegisteredSchema
 from schemas.contract import CONTRACTS
-from streams.judge import judge
-from streams.limits import EXCERPT_BYTES, KEY_BYTES
+from serving.dead_letters import DeadLetter
+from serving.materializer.dead_letters import letter_of
+from streams.judge import canonical_event, judge
+from streams.limits import EXCERPT_BYTES, HEADERS_BYTES, KEY_BYTES
 from streams.live.outputs import outputs
 from tests.sources.generator_kit import ALL_UP, ARRIVAL, IDS, history, reasons
 from tests.streams.test_judge import MAX_BYTES, SCHEMA
 
+HEADERS = "array<struct<key:string,value:binary>>"
 
-def written(spark, records, topic="orders"):
-    rows = [(k, v, topic, 0, n, ARRIVAL) for n, (k, v) in enumerate(records)]
+
+def written(spark, records, topic="orders", headers=None):
+    rows = [(k, v, topic, 0, n, ARRIVAL, headers) for n, (k, v) in enumerate(records)]
     known = [RegisteredSchema(IDS[topic], 1, CONTRACTS[topic].avro_json)]
-    verdicts = judge(spark.createDataFrame(rows, SCHEMA).coalesce(1), CONTRACTS[topic], known, MAX_BYTES)
+    frame = spark.createDataFrame(rows, f"{SCHEMA}, headers {HEADERS}").coalesce(1)
+    verdicts = judge(frame, CONTRACTS[topic], known, MAX_BYTES, canonical_event, ("headers",))
     return outputs(verdicts, topic, "x.g1.events.judged", "g1", MAX_BYTES).collect()
 
 
@@ -64,3 +71,24 @@ def test_a_key_that_is_not_kept_whole_is_marked(spark):
     assert (whole["truncated"], cut["truncated"]) == (b"false", b"true")
     assert whole["source_key"] == cut["source_key"] == b"k" * KEY_BYTES
     assert int(cut["size"]) == KEY_BYTES + 3
+
+
+def test_a_letter_has_its_records_own_headers_whoever_writes_it(spark):
+    """In their order, one twice, one null, one that is called like the letter's; too many of them are left out."""
+    few = [("trace", b"1"), ("reasons", b"\xff"), ("trace", b"2"), ("empty", None)]
+    full, more = [("h", b"x" * (HEADERS_BYTES - 1))], [("h", b"x" * HEADERS_BYTES)]
+    for headers, kept in ((None, True), ([], True), (few, True), (full, True), (more, False)):
+        [row] = [each for each in written(spark, [(b"k", b"\0\0")], headers=headers) if each.headers]
+        by_spark = Message(
+            "", 0, -1, key=bytes(row.key), value=bytes(row.value),
+            headers=[(each.key, None if each.value is None else bytes(each.value)) for each in row.headers],
+        )  # fmt: skip
+        at = round(ARRIVAL.timestamp() * 1000)
+        record = Message("orders", 0, 0, key=b"k", value=b"\0\0", headers=headers, timestamp=(1, at))
+        plain = letter_of(record, "orders", "too_short", "g1", MAX_BYTES)
+        assert by_spark.headers() == plain.headers()
+        for message in (by_spark, plain):
+            letter = DeadLetter.of(message)
+            assert letter.headers == (tuple(headers or ()) if kept else ())
+            assert letter.truncated is not kept
+            assert letter.reasons == ("too_short",)

@@ -177,6 +177,11 @@ LETTER: dict[int | str, Any] = {
                     "items": objects({"rule": STRING, "description": or_null(STRING)}),
                 },
                 "key": or_null(STRING),
+                "headers": {
+                    "type": "array",
+                    "items": objects({"name": STRING, "value": or_null(STRING)}),
+                    "description": "The record's own, in their order; `***` where they may hold personal data.",
+                },
                 "redriven": _REDRIVEN,
                 "copies": WHOLE,
                 "content": or_null(_CONTENT),
