@@ -15,6 +15,16 @@ from serving.materializer.archived import Archived
 
 TIMEOUT = 15.0
 KNOWN_SECONDS = 300.0  # the client forgets after 15 minutes
+# One record is wanted, of a batch that comes whole however large it is. A fetch that waits, or fetches more than that,
+# holds up the next probe: by a second where the client believes to have fetched enough.
+PROBING = {
+    "enable.partition.eof": True,
+    "fetch.wait.max.ms": 2,
+    "fetch.message.max.bytes": 65_536,
+    "fetch.queue.backoff.ms": 1,
+    "queued.min.messages": 1,
+    "queued.max.messages.kbytes": 1_024,
+}
 
 
 class Prober:
@@ -26,8 +36,7 @@ class Prober:
         self._consumer: Consumer = consumer(
             settings.kafka_bootstrap_servers,
             f"{self._prefix}prober",
-            # A fetch that waits holds up the next probe.
-            **{"enable.partition.eof": True, "fetch.wait.max.ms": 2, "queued.max.messages.kbytes": 1_024},
+            **PROBING,
         )
         self._known = float("-inf")  # when the client learned of all topics
 
