@@ -223,7 +223,7 @@ def _chunks(kept: Kept, topics: Iterable[str], known: Rows) -> Iterator[tuple[st
     for topic in topics:
         contract = CONTRACTS[topic]
         if kept.past is not None:
-            rows = known.rows(kept.past)
+            rows = known.rows(kept.past).sort("version")  # what comes behind all that there are costs least
         elif contract.is_change:
             rows = known.live(topic)
         else:

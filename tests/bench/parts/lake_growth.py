@@ -44,6 +44,7 @@ GROWING = {
     "clickstream": 1,
     "customers": ORDERS_PER_CUSTOMER,
     "customers_versions": ORDERS_PER_CUSTOMER,
+    "products_versions": ORDERS_PER_CUSTOMER,
     "sessions": ORDERS_PER_CUSTOMER,
     "dim_customers": ORDERS_PER_CUSTOMER,
     "customer_lifetime_value": ORDERS_PER_CUSTOMER,
@@ -52,14 +53,15 @@ GROWING = {
 }
 # What names something there are no more of than before, or nobody at all.
 KEPT = ("product_id", "transaction_id")
-METHOD = """Judged records of the demo mix with all dials up, of which the first half founds a lake. Then rows
-of other shoppers are written until there are as many orders as the column says, with a line, a payment, a click and
-the facts of each, and a customer with version, history, session and lifetime value for every fifth. A process that
-knows nothing starts on that lake, as a driver does, and folds and writes the second half in batches; the median of
-the last ones stands here. Then upkeep folds all tables that are large enough, in one pause. A table is folded again
-when it has doubled, so that a batch's share of it is that pause divided by the batches that bring as many orders as
-there are. What is read from Kafka and judged is left out: it does not know the tables, and with it the ratios would
-be nearer to 1."""
+OLDER = "products_versions"  # of the same few products, below all that there are
+METHOD = """Judged records of the demo mix with all dials up, of which the first half founds a lake. Then rows of
+other shoppers are written until there are as many orders as the column says, with a line, a payment, a click and
+the facts of each, and for every fifth a customer with version, history, session and lifetime value, and one more
+old version of a product, of which there are as few as before. A process that knows nothing starts on that lake, as
+a driver does, and folds and writes the second half in batches; the median of the last ones stands here. Then upkeep
+folds all tables that are large enough, in one pause. A table is folded again when it has doubled, so that a batch's
+share of it is that pause divided by the batches that bring as many orders as there are. What is read from Kafka and
+judged is left out: it does not know the tables, and with it the ratios would be nearer to 1."""
 
 
 def measure(bench: Bench) -> Figures:
@@ -88,21 +90,27 @@ def fill(inside: Inside, settings: Settings, orders: int, records: int) -> None:
     chance = random.Random(SEED)
     customers = uuids(chance, max(1, orders // ORDERS_PER_CUSTOMER))
     for name, per in GROWING.items():
-        for rows in made_up(batch.rows[name], orders // per, customers, chance):
+        for rows in made_up(batch.rows[name], orders // per, customers, chance, name == OLDER):
             manifest = store.write(replace(manifest, number=manifest.number + 1), {name: rows})
             inside.show(manifest.number)
     store.close()
 
 
 def made_up(
-    templates: pl.DataFrame, number: int, customers: pl.Series, chance: random.Random
+    templates: pl.DataFrame, number: int, customers: pl.Series, chance: random.Random, older: bool
 ) -> Iterator[pl.DataFrame]:
-    """So many rows like these, with other ids; each customer comes once before one comes again."""
+    """So many rows like these, with other ids; each customer comes once before one comes again.
+
+    `older`: versions below all that there are.
+    """
     ids = [name for name in templates.columns if name.endswith("_id") and name not in KEPT]
     for n, begin in enumerate(range(0, number, CHUNK)):
         rows = min(CHUNK, number - begin)
         at = pl.int_range(begin, begin + rows, eager=True) % customers.len()
-        new = {name: customers[at] if name == "customer_id" else uuids(chance, rows) for name in ids}
+        versions = {"version": pl.int_range(-begin - rows, -begin, eager=True)} if older else {}
+        new = versions | {
+            name: customers[at] if name == "customer_id" else uuids(chance, rows) for name in ids
+        }
         yield templates.sample(rows, with_replacement=True, seed=n).with_columns(**new)
 
 
