@@ -42,12 +42,10 @@ def measure(bench: Bench) -> Figures:
         with Worker(produce, settings, file, 0, LINGER_MS, False) as load:
             load.result(600)
         bench.say(f"{count:,} records wait; g1 takes them in")
-        platform.start_process("lake")
-        first = current_generation(settings)
-        wait_until(lambda: read_progress(settings, first).lake_behind == 0, 900, "g1's lake")
-        for name in ("live", "materializer"):
+        for name in ("live", "materializer", "lake"):
             platform.start_process(name)
-        wait_until(lambda: read_progress(settings, first).behind == 0, 900, "g1's numbers")
+        first = current_generation(settings)
+        wait_until(lambda: read_progress(settings, first).behind == 0, 1_800, "g1's numbers and lake")
         bench.say("a replay, as fast as it goes")
         free = replayed(stage, 0)
         collect(settings, [free.pop("number")])
