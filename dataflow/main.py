@@ -97,6 +97,11 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader (head, less) has seen enough; Python would complain again when it flushes at exit.
         sys.stdout = None
         return OK
+    except OSError as error:  # a full disk, a directory that is not there or nobody's
+        click.echo(
+            f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True
+        )
+        return FAILED
 
 
 if __name__ == "__main__":

@@ -41,11 +41,21 @@ DECIDING = {
     ),
     "fold": (
         "serving/fold/*.py",
+        "serving/read/query.py",
+        "serving/store/functions.lua",
         "serving/materializer/admission.py",
+        "serving/materializer/filling.py",
+        "serving/materializer/founding.py",
         "serving/materializer/operations.py",
         "serving/materializer/writer.py",
     ),
     "lake": (
+        "schemas/view.py",
+        "serving/lake/latest.py",
+        "serving/lake/views.py",
+        "streams/lake/fold.py",
+        "streams/lake/frames.py",
+        "streams/lake/clone.py",
         "streams/lake/batch.py",
         "streams/lake/outcomes.py",
         "streams/lake/sessions.py",
@@ -163,7 +173,9 @@ def _said(value: Any) -> Any:
 
 
 def _meaning(file: Path) -> str:
-    """A module without its comments and docstrings."""
+    """A module without its comments and docstrings; anything else as it is."""
+    if file.suffix != ".py":
+        return file.read_text("utf-8")
     tree = ast.parse(file.read_text("utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -6,7 +6,7 @@ it trusts an offset. Writes the log of generations, and creates their output top
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from confluent_kafka.admin import AdminClient
@@ -59,11 +59,16 @@ def load_generation(settings: Settings, patience: float = CONFIRM_SECONDS) -> Ge
     return found
 
 
-def begin_generation(settings: Settings, number: int, archive: Archive | None = None) -> Generation:
+def begin_generation(
+    settings: Settings,
+    number: int,
+    archive: Archive | None = None,
+    check: Callable[[Generation], object] = lambda _: None,
+) -> Generation:
     """Generation `number` of the topics as they are now, with outputs of its own; it is not recorded yet.
 
-    With an `archive` it begins where bronze does. Raises GenerationError if a source topic is missing, or if neither
-    Kafka nor bronze has all that lies between.
+    With an `archive` it begins where bronze does. `check` raises if it should not, before it has outputs. Raises
+    GenerationError if a source topic is missing, or if neither Kafka nor bronze has all that lies between.
     """
     generation = Generation(number, source_identities(settings), archive=archive)
     missing = [settings.topic_prefix + topic for topic in SOURCE_TOPICS if topic not in generation.topics]
@@ -79,6 +84,7 @@ def begin_generation(settings: Settings, number: int, archive: Archive | None = 
         base = read_generations(settings).of(archive.number).generation
         first = archived_starts(generation, base, first, end)
     generation = replace(generation, starts=generation.by_topic(first))
+    check(generation)
     fit_output_topics(settings, generation)
     return generation
 
@@ -188,7 +194,9 @@ def served_generation(settings: Settings, patience: float = CONFIRM_SECONDS) -> 
     if settings.dataflow_generation is None:
         generation = load_generation(settings, patience)
     else:
-        generation = read_generations(settings).served(settings)
+        now = read_generations(settings)
+        # With nothing live the log is not to be seen yet: a broker that has just started may show none of it.
+        generation = None if now.live is None else now.served(settings)
     if generation is None:
         # Never final: a job that gave up for good because of a broker that starts slowly would stay down.
         raise Unavailable(

@@ -151,13 +151,17 @@ class Generation:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is recorded of one generation. `since` is when (UTC seconds) it was recorded first."""
+    """What is recorded of one generation. `since` is when (UTC seconds) it was recorded first.
+
+    `removed`: it is gone, and so is all that it has made.
+    """
 
     generation: Generation
     state: State = State.RUNNING
     code: Mapping[str, Any] | None = None
     plan: Mapping[str, Any] | None = None
     since: float = 0.0
+    removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,7 @@ class _Log:
                 self.newest.get(f"{key}/code"),
                 self.newest.get(f"{key}/plan"),
                 self.since.get(key, 0.0),
+                state.get("removed", False),
             )
         pointer = self.newest.get(LIVE)
         if pointer is None:

@@ -28,6 +28,8 @@ RATE_LIMIT = (
 FAILPOINT = r"^[a-z_]+(\.[a-z_]+)+(:[1-9][0-9]*)?$"
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s:,/@]+):([0-9]{1,5})")
 
+FASTEST = 10_000_000  # records a second that a replay may be held to
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -43,7 +45,7 @@ class Settings(BaseSettings):
     dataflow_generation: int | None = Field(None, ge=1)  # that this process serves; else the live one
     dataflow_tree: Path | None = None  # of the code that a replay takes; set by the supervisor for the API
     dataflow_tree_contracts: Path | None = None
-    replay_records_per_second: int = Field(0, ge=0, le=10_000_000)  # of one that is not live; 0: no limit
+    replay_records_per_second: int = Field(0, ge=0, le=FASTEST)  # of one that is not live; 0: no limit
     dataflow_contracts: Path | None = None  # read by schemas.extension; here for the children
     kafka_bootstrap_servers: str | None = None
     kafka_schema_registry: str | None = None

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException
 
-from infra.code import directory
 from infra.failpoints import Failpoints
 from infra.generations import Generation, Generations, State, change_generations, read_generations
 from infra.kafka import TIMEOUT, admin
@@ -30,6 +29,7 @@ ENDING_SECONDS = 180.0  # for a generation's processes
 ENDED = {str(ProcessState.STOPPED), str(ProcessState.DONE)}
 POLL_SECONDS = 0.2
 CODE_KEPT_SECONDS = 600.0
+REMOVED = {"state": State.GONE, "removed": True}
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,28 @@ class Removed:
 
 
 def collectable(now: Generations) -> list[int]:
-    """Generations that are given up, and those that pause and are not what a rollback goes back to."""
+    """Generations that are given up and not yet removed, and those that pause and no rollback goes back to."""
     return [
         number
         for number, each in sorted(now.known.items())
         if number != now.live
-        and (each.state is State.GONE or (each.state is State.PAUSED and number != now.before))
+        and (
+            (each.state is State.GONE and not each.removed)
+            or (each.state is State.PAUSED and number != now.before)
+        )
     ]
+
+
+def check_given_up(now: Generations, number: int) -> None:
+    """Raise ReplayError for a generation that somebody may still count on, GenerationError for none."""
+    found = now.known.get(number)
+    if found is None:
+        now.of(number)
+    if found.state is State.RUNNING and number != now.live:
+        raise ReplayError(
+            f"expected a generation that is given up or pauses, and g{number} runs: `dataflow replay pause g{number}` "
+            f"first, or `dataflow replay cancel g{number}`, which gives it up"
+        )
 
 
 def collect(settings: Settings, numbers: Iterable[int]) -> list[Removed]:
@@ -66,8 +81,9 @@ def collect(settings: Settings, numbers: Iterable[int]) -> list[Removed]:
         failpoints.hit("replay.after_keys")
         topics = _delete_topics(settings, generation)
         failpoints.hit("replay.after_topics")
-        directories = _delete_directories(settings, generation, now)
+        directories = _delete_directories(settings, generation)
         found.append(Removed(generation.name, keys, topics, directories))
+        change_generations(settings, lambda _, name=generation.name: {f"{name}/state": REMOVED})
     return found
 
 
@@ -140,20 +156,32 @@ def _delete_topics(settings: Settings, generation: Generation) -> tuple[str, ...
     return tuple(gone)
 
 
-def _delete_directories(settings: Settings, generation: Generation, now: Generations) -> tuple[str, ...]:
+def _delete_directories(settings: Settings, generation: Generation) -> tuple[str, ...]:
     checkpoints = settings.state_dir / "checkpoints"
     places = [checkpoints / generation.name, checkpoints / f"{generation.name}-lake"]
     places += [settings.state_dir / part / generation.name for part in ("upkeep", "filling")]
     root = lake_root(settings, generation.name)
     if "://" not in root:
         places += [Path(root), Path(root + DRAFT)]
-    code = now.known[generation.number].code
-    if code and code["digest"] not in used_code(settings):
-        places += _older(directory(settings, code["digest"]), CODE_KEPT_SECONDS)
+    places += _unused_code(settings)
     gone = [place for place in places if place.exists()]
     for place in gone:
         shutil.rmtree(place)
+    for pattern in ("logs/*@{}.log*", "status/*@{}.*"):
+        for file in settings.state_dir.glob(pattern.format(generation.name)):
+            file.unlink(missing_ok=True)
     return tuple(str(place) for place in gone)
+
+
+def _unused_code(settings: Settings) -> list[Path]:
+    """Copies that nobody runs by, but for what was made, or asked for, just now: who did that has yet to record it."""
+    used = used_code(settings)
+    copies = (settings.state_dir / "code").glob("[!.]*")
+    return [
+        copy
+        for copy in copies
+        if copy.name not in used and time.time() - copy.stat().st_mtime > CODE_KEPT_SECONDS
+    ]
 
 
 def used_code(settings: Settings) -> set[str]:
@@ -161,13 +189,3 @@ def used_code(settings: Settings) -> set[str]:
     known, run = read_generations(settings).known.values(), read_run(settings.state_dir)
     used = {each.code["digest"] for each in known if each.code and each.state is not State.GONE}
     return used | ({run.code} if run is not None and run.is_alive() and run.code else set())
-
-
-def _older(place: Path, seconds: float) -> list[Path]:
-    """Nothing for a copy that was made, or asked for, just now: whoever did that has yet to record its use."""
-    return [place] if place.exists() and time.time() - place.stat().st_mtime > seconds else []
-
-
-def known_gone(settings: Settings) -> list[int]:
-    """What `collect` would take by itself."""
-    return collectable(read_generations(settings))

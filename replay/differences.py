@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Self
 
 from infra.settings import Settings
-from replay.diff.values import Comparison, RelationDifference
+from replay.diff.values import Comparison, Only, RelationDifference
 from schemas.gold import CUSTOMER_COHORTS
 from schemas.tables import QUARANTINE, TABLES
 
 
 @dataclass(frozen=True)
 class Kept:
-    """`differing` has each table and metric that differs, with the share of its rows; `at` is in UTC seconds.
+    """`differing` has each table and metric that differs, by its kind and name, as in "table payments", with the share
+    of its rows; `at` is in UTC seconds.
 
     `days`: of those whose rows are of the day on which something happened, which ones differ; "" stands for rows
     without one.
@@ -39,18 +40,22 @@ class Kept:
 
 def kept_of(found: Comparison) -> Kept:
     """What a promote has to know of a comparison: what is only in one, or is declared otherwise, differs too."""
-    differing = {each.name: 0.0 for each in (*found.only_one, *found.only_other)}
+    differing = {_called(each): 0.0 for each in (*found.only_one, *found.only_other)}
     days: dict[str, list[str]] = {}
     for each in found.relations:
         if not each.equal:
             share = each.tally.differing / max(each.tally.one, each.tally.other, 1)
-            differing[each.name] = max(share, differing.get(each.name, 0.0))
+            name = _called(each)  # a metric has several relations
+            differing[name] = max(share, differing.get(name, 0.0))
             if each.days and not _of_another_day(each):
-                # A table and a metric may have one name.
                 new = {one.day.isoformat() if one.day else "" for one in each.days}
-                days[each.name] = sorted(new.union(days.get(each.name, ())))
+                days[name] = sorted(new.union(days.get(name, ())))
     one, other = (int(side.generation.removeprefix("g")) for side in (found.one, found.other))
     return Kept(one, other, found.made_at, differing, days)
+
+
+def _called(each: RelationDifference | Only) -> str:
+    return f"{each.kind} {each.name}"
 
 
 def _of_another_day(relation: RelationDifference) -> bool:

@@ -118,6 +118,17 @@ def check_judging(verdicts: int, progress: Progress, held: int) -> None:
         )
 
 
+def check_not_wrong(progress: Progress) -> None:
+    """What is gone back to was right when it was looked at last. That nobody has is no reason to stay."""
+    found = progress.verified
+    if found is not None and found.exact is False:
+        raise ReplayError(
+            f"expected {progress.generation} to have been exact, and the second computation differs in "
+            f"{', '.join(each['table'] for each in found.differences)}: `dataflow verify --generation "
+            f"{progress.generation}` shows the rows; --although-wrong goes back to it all the same"
+        )
+
+
 def check_verified(progress: Progress, now: float, may_be_missing: bool = False) -> None:
     found = progress.verified
     name = progress.generation
@@ -160,7 +171,11 @@ def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now:
     if plan.get("days") and not guards.unexpected:
         check_days_differing(kept.days, *plan["days"])
     affects = plan.get("affects", {})
-    expected = {*affects.get("tables", ()), *affects.get("views", ()), *affects.get("metrics", ())}
+    expected = {
+        f"{kind} {name}"
+        for kind, names in (("table", "tables"), ("table", "views"), ("metric", "metrics"))
+        for name in affects.get(names, ())
+    }
     surprising = sorted(set(kept.differing) - expected)
     if surprising and not guards.unexpected:
         raise ReplayError(
@@ -173,7 +188,7 @@ def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now:
     worst = max(shares, key=shares.__getitem__, default=None)
     if worst is not None and shares[worst] > most:
         raise ReplayError(
-            f"expected at most {most:.1%} of the rows of a table or metric to differ, and of {worst} it is "
+            f"expected at most {most:.1%} of the rows of a table or metric to differ, and of the {worst} it is "
             f"{shares[worst]:.1%}: if that is meant, --max-difference {shares[worst]:.3f}"
         )
 
@@ -187,7 +202,8 @@ def check_days_differing(found: Mapping[str, Sequence[str]], first: str, last: s
         others = [day for day in days if not first <= day <= last]
         if others:
             more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+            where = f"{others[0] or 'rows without a day'}{more}"
             raise ReplayError(
-                f"expected rows of {first}..{last} to differ, as planned, and of no other day, and {name} differs at "
-                f"{others[0] or 'rows without a day'}{more}: look at `dataflow replay diff`; --unexpected goes without"
+                f"expected rows of {first}..{last} to differ, as planned, and of no other day, and the {name} differs "
+                f"at {where}: look at `dataflow replay diff`; --unexpected goes without"
             )

@@ -37,7 +37,7 @@ class Estimate:
 
     seconds: float
     disk: int
-    free: int | None  # None: the lake is not on this machine's disks
+    free: int | None  # of older plans
 
 
 @dataclass(frozen=True)

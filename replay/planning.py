@@ -102,11 +102,6 @@ def plan_part(
     """The plan that begins with the lake of `base`; `bounds` are those of the topics. Raises ReplayError."""
     check_selection(only, differing)
     root = lake_root(settings, base.name)
-    if "://" in root:
-        raise ReplayError(
-            f"expected a lake in a directory, whose files another lake can share, and it is at {root}: replay "
-            "everything, without --table and --metric"
-        )
     clone = Clone(base.number, only.tables)
     try:
         manifest = cloneable(settings, replace(topics, clone=clone), newest_manifest(root))
@@ -175,8 +170,6 @@ def estimate(settings: Settings, base: Generation, records: int, throttle: int) 
     """By the size of the live lake, and by what was measured."""
     rate = min(throttle or RECORDS_PER_SECOND, RECORDS_PER_SECOND)
     root = lake_root(settings, base.name)
-    if "://" in root:
-        return Estimate(records / rate, records * BYTES_A_RECORD, None)
     lake = Path(root)
     used = _size(lake)
     there = next(path for path in (lake, *lake.parents) if path.exists())

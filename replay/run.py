@@ -10,7 +10,14 @@ from infra.bootstrap import prepare
 from infra.code import keep
 from infra.failpoints import Failpoints
 from infra.generation import begin_generation
-from infra.generations import Changes, Generation, Generations, State, change_generations
+from infra.generations import (
+    Changes,
+    Generation,
+    Generations,
+    State,
+    change_generations,
+    read_generations,
+)
 from infra.settings import Settings
 from replay.errors import ReplayError
 from replay.plan import Plan
@@ -26,19 +33,15 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
         raise ReplayError(
             f"expected the code that was planned for ({plan.code}), and it was edited since ({code.digest}): plan again"
         )
+    check_still_next(plan, read_generations(settings))
     prepare(settings)
     failpoints.hit("replay.before_begin")
 
     def decide(now: Generations) -> Changes:
-        if live_of(now).number != plan.base or now.next_number() != plan.number:
-            raise ReplayError(
-                f"expected g{plan.base} to be live and {plan.name} to be the next, as planned, and now g{now.live} is "
-                f"live, g{now.next_number()} the next: plan again"
-            )
-        refuse_second(now)
-        begun = begin_generation(settings, plan.number, plan.archive)
-        if plan.clone is None:
-            check_starts(plan, begun)
+        check_still_next(plan, now)
+        begun = begin_generation(
+            settings, plan.number, plan.archive, lambda begun: plan.clone or check_starts(plan, begun)
+        )
         # What begins as another lake has what that has, from where on that has it.
         starts = now.of(plan.clone.number).generation.starts if plan.clone else begun.starts
         generation = replace(begun, starts=starts, lake_first=plan.lake_first, clone=plan.clone)
@@ -53,6 +56,16 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
     now = change_generations(settings, decide)
     failpoints.hit("replay.after_record")
     return now.known[plan.number].generation
+
+
+def check_still_next(plan: Plan, now: Generations) -> None:
+    """Raise ReplayError if something has begun or become live since that it was planned without."""
+    if live_of(now).number != plan.base or now.next_number() != plan.number:
+        raise ReplayError(
+            f"expected g{plan.base} to be live and {plan.name} to be the next, as planned, and now g{now.live} is "
+            f"live, g{now.next_number()} the next: plan again"
+        )
+    refuse_second(now)
 
 
 def check_starts(plan: Plan, begun: Generation) -> None:

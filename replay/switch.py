@@ -29,6 +29,7 @@ from replay.guards import (
     check_difference,
     check_judging,
     check_lake_reached,
+    check_not_wrong,
     check_reached,
     check_running,
     check_verified,
@@ -70,11 +71,12 @@ def rollback(
     pause_old: bool = False,
     told: Callable[[Progress], None] = lambda _: None,
     leaving: int | None = None,
+    although_wrong: bool = False,
 ) -> Generations:
     """Make the generation live again that was before the last switch; one that pauses catches up first.
 
     `told` hears how far it is. `leaving` is the one that is live for who asks: asked twice, a rollback would else go
-    forth again. Raises ReplayError.
+    forth again. `although_wrong`: also to one that was found to be not exact. Raises ReplayError.
     """
     now = read_generations(settings)
     base = live_of(now)
@@ -88,6 +90,8 @@ def rollback(
             "`dataflow replay run` makes one anew"
         )
     before = now.of(now.before)
+    if not although_wrong:
+        check_not_wrong(read_progress(settings, before.generation))
     if before.state is State.PAUSED:
         set_state(settings, now.before, State.RUNNING)
     ends = read_progress(settings, before.generation).ends
@@ -156,7 +160,11 @@ def switch(settings: Settings, base: int, number: int, pause_old: bool) -> Gener
             )
         check_running(now.of(number))
         failpoints.hit("replay.before_switch")
-        paused = {f"g{base}/state": {"state": State.PAUSED}} if pause_old else {}
+        # What no rollback goes back to any more follows for nobody.
+        left = [now.before] if now.before not in (None, base, number) and now.before in now.running() else []
+        paused = {
+            f"g{each}/state": {"state": State.PAUSED} for each in (*left, *([base] if pause_old else []))
+        }
         return {LIVE: {"number": number, "before": base}, **paused}
 
     now = change_generations(settings, decide)

@@ -93,18 +93,19 @@ def _edge(generation: Generation, at: At, first: int) -> int:
 
 
 def archive_of(settings: Settings, base: Generation) -> Archive | None:
-    """What a new generation needs of the bronze of `base`: all that Kafka no longer holds; None if it holds everything.
+    """What a new generation needs of the bronze of `base`: all that Kafka no longer holds; None if there is no lake.
 
-    Raises GenerationError if its newest manifest does not reach to where Kafka begins now; then some is in neither.
+    Where Kafka holds everything each seam is 0: what it loses while the generation is filled is in bronze then. Raises
+    GenerationError if its newest manifest does not reach to where Kafka begins now; then some is in neither.
     """
     now = replace(base, topics=source_identities(settings))
     first, end = source_bounds(settings, now)
     starts = base_starts(now, base, first)
     seams = {at: offset if offset > starts[at] else 0 for at, offset in first.items()}
-    if not any(seams.values()):
-        return None
     bronze = Bronze.of(settings, base.number, now)
     if bronze is None:
+        if not any(seams.values()):
+            return None
         raise GenerationError(
             f"expected bronze of {base.name}, since the topics no longer hold all of its records, and it has no lake: "
             "`dataflow generation new` begins with what the topics hold"

@@ -26,7 +26,7 @@ from infra.generations import State, read_generations
 from infra.runtime.errors import NotRunning
 from infra.runtime.logs import Logs
 from infra.runtime.run_state import failing, read_run, running_settings
-from infra.settings import Settings
+from infra.settings import FASTEST, Settings
 from replay.errors import ReplayError
 from replay.guards import NUMBERS_BEHIND
 from replay.plan import Plan
@@ -34,6 +34,7 @@ from replay.planning import check_room, plan_replay
 from replay.run import run_plan
 from replay.selection import Selection
 from replay.verify.barrier import Barrier
+from schemas.errors import DataflowError
 from serving.generation_progress import read_progress
 from serving.lake.reader import Lake
 from streams.lake.place import lake_root
@@ -44,7 +45,7 @@ NEEDS = ("kafka_bootstrap_servers", "redis_host", "kafka_schema_registry")
 
 throttle_option = click.option(
     "--throttle",
-    type=click.IntRange(0),
+    type=click.IntRange(0, FASTEST),
     default=2_000,
     show_default=True,
     help="Records a second, so that the live numbers keep their pace; 0: as fast as it goes.",
@@ -188,7 +189,13 @@ def status_command(settings: Settings, as_json: bool) -> None:
             "since": each.since,
         }
         if each.state is not State.GONE:
-            row |= read_progress(settings, each.generation).as_json()
+            try:
+                row |= read_progress(settings, each.generation).as_json()
+            except DataflowError as error:
+                # What is wrong with one that is not live, be it that its topics are no more, hides none of the others.
+                if number == now.live:
+                    raise
+                row["detail"] = str(error)
             plan = each.plan and Plan.from_json(each.plan)
             row["changed"] = list(plan.changed) if plan else []
             row["failing"] = failing(settings.state_dir, each.generation.name)
@@ -220,6 +227,9 @@ def status_command(settings: Settings, as_json: bool) -> None:
             for row in rows
         ),
     )
+    for row in rows:
+        if "detail" in row:
+            click.echo(f"{row['generation']}: {row['detail']}", err=True)
 
 
 def check_supervised(settings: Settings) -> None:

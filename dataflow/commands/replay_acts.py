@@ -12,7 +12,7 @@ from dataflow.replay_text import Told
 from infra.generations import State, read_generations
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from replay.collect import collect, known_gone
+from replay.collect import check_given_up, collect, collectable
 from replay.guards import Guards
 from replay.run import set_state
 from replay.switch import promote, rollback
@@ -55,7 +55,9 @@ def resume_command(settings: Settings, number: int, as_json: bool) -> None:
 def cancel_command(settings: Settings, number: int, yes: bool, as_json: bool) -> None:
     """Give a generation up, and remove what it has made."""
     settings = running_settings(settings, needs=NEEDS)
-    read_generations(settings).of(number)
+    now = read_generations(settings)
+    if number not in collectable(now):  # else a removal that was killed is to be finished
+        now.of(number)
     if not yes:
         click.confirm(f"Remove everything that g{number} has made?", abort=True, err=True)
     remove(settings, [number], as_json)
@@ -111,15 +113,23 @@ def promote_command(
     metavar="GENERATION",
     help="Only if this one is live: asked twice, it else goes forth again.",
 )
+@click.option(
+    "--although-wrong", is_flag=True, help="Also if the second computation of the one before differs."
+)
 @json_option
 @settings_option
 def rollback_command(
-    settings: Settings, pause_old: bool, patience: float, leaving: int | None, as_json: bool
+    settings: Settings,
+    pause_old: bool,
+    patience: float,
+    leaving: int | None,
+    although_wrong: bool,
+    as_json: bool,
 ) -> None:
     """Go back to the generation that was live before. One that pauses catches up first."""
     settings = running_settings(settings, needs=NEEDS)
     told = Told(lambda text: click.echo(text, err=as_json))
-    now = rollback(settings, patience, pause_old, told, leaving)
+    now = rollback(settings, patience, pause_old, told, leaving, although_wrong)
     left = "stands still" if pause_old else "keeps following"
     tell(f"g{now.live} is live again; g{now.before} {left}", as_json, live=now.live, before=now.before)
 
@@ -132,7 +142,10 @@ def rollback_command(
 def gc_command(settings: Settings, numbers: tuple[int, ...], yes: bool, as_json: bool) -> None:
     """Remove what generations have made that are given up, or pause and are not what a rollback goes back to."""
     settings = running_settings(settings, needs=NEEDS)
-    chosen = list(numbers) or known_gone(settings)
+    now = read_generations(settings)
+    chosen = list(numbers) or collectable(now)
+    for number in chosen:
+        check_given_up(now, number)
     if not chosen:
         tell("nothing to remove", as_json, removed=[])
         return

@@ -129,7 +129,10 @@ class Fleet:
         at = (self._settings.topic_prefix + GENERATIONS, 0)
         end = log_bounds(self._client, [at])[1][at]
         if end != self._seen:
-            self._fit(read_generations(self._settings))
+            now = read_generations(self._settings)
+            if now.live is None:
+                return  # a broker that has just started may not show it yet, and there was one
+            self._fit(now)
             self._seen = end
 
     def _fit(self, now: Generations) -> None:

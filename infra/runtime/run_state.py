@@ -27,7 +27,8 @@ from infra.settings import Settings
 RUN_VARIABLE = "DATAFLOW_RUN"
 NAME = "run.json"
 BOUND = ("live", "materializer", "api", "lake", "verifier")  # each serves one generation
-IN_VAIN = 8  # restarts
+IN_VAIN = 8  # restarts of a process
+QUERIES_IN_VAIN = 5  # of a Spark job, one after the other, within one process
 EPOCH = "epoch "
 # What a run decides and every command needs: the addresses of what is embedded.
 SERVICE_ADDRESSES = ("kafka_bootstrap_servers", "kafka_schema_registry", "redis_host")
@@ -80,7 +81,7 @@ def read_run(state_dir: Path) -> Run | None:
 
 
 def failing(state_dir: Path, generation: str) -> list[str]:
-    """The processes of a generation that have failed for good, or begin again and again."""
+    """The processes of a generation that have failed for good, or begin again and again: they or their query."""
     run = read_run(state_dir)
     if run is None or not run.is_alive():
         return []
@@ -89,8 +90,21 @@ def failing(state_dir: Path, generation: str) -> list[str]:
         row["name"]
         for row in run.processes
         if (row["name"].endswith(f"@{generation}") or row["name"] in first)
-        and (row["state"] == State.FAILED or (row["state"] == State.BACKOFF and row["restarts"] >= IN_VAIN))
+        and (
+            row["state"] == State.FAILED
+            or (row["state"] == State.BACKOFF and row["restarts"] >= IN_VAIN)
+            or (row["state"] == State.READY and _queries_failed(state_dir, row) >= QUERIES_IN_VAIN)
+        )
     ]
+
+
+def _queries_failed(state_dir: Path, row: dict) -> int:
+    """How many of a process's queries have failed one after the other, by its own word; 0 if it says nothing."""
+    try:
+        status = json.loads((state_dir / "status" / f"{row['name']}.json").read_text("utf-8"))
+        return status.get("failures", 0) if status["pid"] == row["pid"] else 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0
 
 
 def running_settings(settings: Settings, needs: tuple[str, ...] = SERVICE_ADDRESSES) -> Settings:

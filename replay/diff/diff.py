@@ -15,6 +15,7 @@ from replay.diff.compare import EVERYTHING, Asked, compare
 from replay.diff.errors import NotComparable
 from replay.diff.extracting import EnvironmentOf, extract, own_code
 from replay.diff.meeting import Tell, meet
+from replay.diff.room import check_room
 from replay.diff.values import Comparison, Side
 from replay.scratch import scratch
 from schemas.errors import GenerationError
@@ -43,6 +44,7 @@ def diff(
     known = [_running(now, number) for number in (one, other)]
     tell(f"g{one} and g{other} end a batch at the same offsets …")
     manifests = meet(settings, *(each.generation for each in known), patience, tell)
+    check_room(settings, manifests, frozenset((*(asked.tables or ()), *(asked.metrics or ()))))
     environment_of = environment_of or own_code(settings, now)
     with scratch(settings, "diff") as home:
         found, watchdog = [], Watchdog()

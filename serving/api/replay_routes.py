@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from infra.api_keys import Scope as KeyScope
+from infra.settings import FASTEST
 from serving.api import body, openapi
 from serving.api.answers import Json, answer
 from serving.api.auth import demand
@@ -25,7 +26,7 @@ from serving.api.service import service_of
 
 BODY_AT_MOST = 4_096
 LONGEST = 200  # characters of a name
-THROTTLE, THROTTLE_AT_MOST = 2_000, 10_000_000
+THROTTLE = 2_000
 RUN = {"throttle": int, "lake_first": bool, "tables": list, "metrics": list, "days": str}
 ONLY = {"table": "tables", "metric": "metrics"}  # options of the command, by what a body has of them
 PROMOTE = {
@@ -35,7 +36,7 @@ PROMOTE = {
     "undiffed": bool,
     "unverified": bool,
 }
-ROLLBACK = {"pause_old": bool, "patience": float, "leaving": str}
+ROLLBACK = {"pause_old": bool, "patience": float, "leaving": str, "although_wrong": bool}
 NUMBER = (int, Decimal)
 KINDS = {int: (int,), bool: (bool,), float: NUMBER, list: (list,), str: (str,)}
 NAMES = {
@@ -67,7 +68,7 @@ async def replays(request: Request) -> Response:
 async def plan(request: Request) -> Response:
     """By the code that is in the tree now. Changes nothing."""
     given = named(request.query_params.multi_items(), ("throttle", "lake_first", "days", *ONLY))
-    throttle = whole_number(given, "throttle", THROTTLE, THROTTLE_AT_MOST, least=0)
+    throttle = whole_number(given, "throttle", THROTTLE, FASTEST, least=0)
     first = one_value(given, "lake_first")
     if first not in (None, "true", "false"):
         raise wrong("lake_first", f"expected true or false; saw {shown(first)}")
@@ -85,8 +86,8 @@ async def run(request: Request) -> Response:
     """Into a new generation beside the live one. It has begun when this answers, and goes on by itself."""
     given = await _body(request, RUN)
     throttle = given.get("throttle", THROTTLE)
-    if throttle < 0:
-        raise wrong("throttle", "expected records a second, 0 for none")
+    if not 0 <= throttle <= FASTEST:
+        raise wrong("throttle", f"expected records a second, 0 (for none) to {FASTEST}")
     arguments = ["run", "--yes", "--detach", "--throttle", str(throttle), *_flags(given, "lake_first")]
     for option, names in ONLY.items():
         arguments += _named(names, option, given.get(names, ()))
@@ -108,7 +109,7 @@ async def rollback(request: Request) -> Response:
     patience = float(given.get("patience", 60.0))
     if not 0 <= patience <= 3_600:
         raise wrong("patience", "expected seconds, 0 to 3600")
-    arguments = ["rollback", "--patience", f"{patience:g}", *_flags(given, "pause_old")]
+    arguments = ["rollback", "--patience", f"{patience:g}", *_flags(given, "pause_old", "although_wrong")]
     if (leaving := given.get("leaving")) is not None:
         if not GENERATION.fullmatch(leaving):
             raise wrong("leaving", f"expected a generation such as g2; saw {shown(leaving)}")
@@ -147,7 +148,7 @@ async def diff(request: Request) -> Response:
     service, number = service_of(request), _number(request)
     if request.query_params:
         raise bad_query("expected no parameters")
-    return answer(await service.replays.change("diff", service.reader.generation, f"g{number}"))
+    return answer(await service.replays.compare(service.reader.generation, f"g{number}"))
 
 
 @router.post(
@@ -171,14 +172,19 @@ async def promote(request: Request) -> Response:
     openapi_extra=openapi.REPLAY_ACT_PARAMETERS,
 )  # fmt: skip
 async def act(request: Request) -> Response:
-    """`cancel` removes what it has made."""
+    """`cancel` removes what it has made. One that pauses or is given up has no API: its own is not the one to ask."""
     what = request.path_params["act"]
     if what not in ("pause", "resume", "cancel"):
         detail = f"expected one of promote, pause, resume, cancel; saw {shown(what)}"
         raise Problem(404, "not-found", detail)
     await _body(request, {})
-    arguments = [what, f"g{_number(request)}", *(["--yes"] if what == "cancel" else [])]
-    return answer(await service_of(request).replays.change(*arguments))
+    service, name = service_of(request), f"g{_number(request)}"
+    own = name == service.reader.generation and what != "resume"
+    if own and name != (await service.replays.status())["live"]:
+        detail = f"expected another generation than {name}, whose own API answers here and would end half-way: ask the "
+        raise Problem(409, "replay-refused", detail + "live one's, or `dataflow replay`")
+    arguments = [what, name, *(["--yes"] if what == "cancel" else [])]
+    return answer(await service.replays.change(*arguments))
 
 
 def _number(request: Request) -> int:

@@ -54,6 +54,7 @@ class LakeJob:
     def __init__(self, settings: Settings, stop: StopRequest) -> None:
         self.settings, self.stop = settings, stop
         self.batches: Batches | None = None
+        self.failures = 0  # one after the other, without a batch between them
         self.report("starting")
         self.failpoints = Failpoints(settings)
         self.generation = current_generation(settings)
@@ -118,6 +119,7 @@ class LakeJob:
                     raise self.failure from error
                 log.error("the query failed and starts again: %s", self.failure or error)
                 moved = self.batches.manifest.number > number
+                self.failures += 1
                 pause = FIRST_PAUSE if moved else min(2 * pause, LONGEST_PAUSE)
                 self.wait(pause)
             except Py4JJavaError:
@@ -217,7 +219,7 @@ class LakeJob:
             began = time.monotonic()
             ends = [since, *self.barriers.ends(since, planned, self.batches.most)]
             for _ in self.batches.make(ends):
-                pass
+                self.failures = 0
             followed, self.follows = (
                 self.follows,
                 sum(planned.values()) - sum(since.values()) < self.batches.most,
@@ -251,6 +253,7 @@ class LakeJob:
                 "kafka_time": manifest.kafka_time,
                 "records": self.batches.records,
                 "seconds": self.batches.spent,
+                "failures": self.failures,
             }
         write_status(self.settings.dataflow_status_file, state, **details)
 

@@ -99,7 +99,7 @@ class LiveJob:
 
     def run(self) -> None:
         """Until a stop is asked for. Raises Outdated if a new process has to take over, GenerationError if none can."""
-        pause = FIRST_PAUSE
+        pause, failures = FIRST_PAUSE, 0
         while not self.stop.asked:
             began = time.monotonic()
             try:
@@ -107,13 +107,11 @@ class LiveJob:
             except StreamingQueryException as error:
                 reason = root_cause(error)
                 log.error("the query failed and starts again: %s", reason)
-                self.report.failed(reason)
+                stable = time.monotonic() - began > STABLE_SECONDS
+                failures = 1 if stable else failures + 1
+                self.report.failed(reason, failures)
                 self.answering.failed()
-                pause = (
-                    FIRST_PAUSE
-                    if time.monotonic() - began > STABLE_SECONDS
-                    else min(2 * pause, LONGEST_PAUSE)
-                )
+                pause = FIRST_PAUSE if stable else min(2 * pause, LONGEST_PAUSE)
                 self.pause(pause)
                 # A query that fails sooner than it is watched would else never see that its topics are others now.
                 self.schemas_changed()
@@ -258,10 +256,12 @@ class LiveJob:
 
     def watch(self, query: StreamingQuery) -> None:
         """Return when the query has to be started anew, or a stop is asked for."""
-        looked = time.monotonic()
+        began = looked = time.monotonic()
         while not self.stop.asked:
             if self.repeat_begun(TICK_SECONDS):
                 return
+            if time.monotonic() - began > STABLE_SECONDS:
+                self.report.know(failures=0)
             if not query.isActive:
                 query.awaitTermination()  # raises what ended it
                 return

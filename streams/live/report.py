@@ -10,7 +10,10 @@ REASON_CHARACTERS = 500
 
 
 class Report:
-    """What there is to say about this process. Times are epoch seconds, `restarts` counts restarts of its query."""
+    """What there is to say about this process. Times are epoch seconds, `restarts` counts restarts of its query.
+
+    `failures` counts how often it has failed soon after its start, one after the other.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.dataflow_status_file
@@ -23,6 +26,7 @@ class Report:
             "run_id": None,
             "query_started_at": None,
             "restarts": 0,
+            "failures": 0,
             "last_failure": None,
             "registry_failure": None,
         }
@@ -40,8 +44,8 @@ class Report:
             restarts=self._known["restarts"] + again,
         )
 
-    def failed(self, reason: str) -> None:
-        self.know(last_failure={"at": time.time(), "reason": reason[:REASON_CHARACTERS]})
+    def failed(self, reason: str, failures: int = 0) -> None:
+        self.know(failures=failures, last_failure={"at": time.time(), "reason": reason[:REASON_CHARACTERS]})
 
     def registry_fails(self, reason: str) -> bool:
         """The registry is of no use since now, or still; True if that is new."""

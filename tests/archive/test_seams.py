@@ -12,7 +12,7 @@ from infra.kafka import TopicIdentity, admin, identities
 from infra.seams import archived_starts
 from schemas.errors import GenerationError
 from serving.store.keys import place
-from streams.archive import archive_of
+from streams.archive import archive_of, plot
 from tests.archive.kit import age_out, begin, fill_bronze
 from tests.e2e.kit import Shop
 
@@ -83,7 +83,7 @@ def test_what_is_refused_leaves_nothing_behind(settings):
     base = bootstrap(settings)
     shop = Shop(settings, 2_000, 21)
     shop.produce(600)
-    assert archive_of(settings, base) is None  # Kafka has everything
+    assert archive_of(settings, base) is None  # Kafka has everything, and there is no lake
     before = fill_bronze(settings, base).until
     at = max((each for each in before if each[0] == "orders"), key=before.__getitem__)
     age_out(settings, {at: 2})
@@ -107,3 +107,22 @@ def test_what_is_refused_leaves_nothing_behind(settings):
     created = base.judged_topic(settings).replace(".g1.", ".g2.")
     assert created != base.judged_topic(settings)
     assert not identities(admin(settings.kafka_bootstrap_servers), [created])
+
+
+def test_what_kafka_loses_while_a_generation_is_filled_is_read_from_bronze(settings):
+    """It was begun when Kafka held everything."""
+    base = bootstrap(settings)
+    Shop(settings, 2_000, 22).produce(600)
+    fill_bronze(settings, base)
+    second = begin(settings, base)
+    assert not any(second.seams().values())
+    first, _ = source_bounds(settings, second)
+    whole = plot(settings, second, first, first, own=False)
+    assert (whole.turn, whole.start) == (first, first)
+    _, ends = source_bounds(settings, second)
+    at = max((each for each in ends if each[0] == "orders"), key=ends.__getitem__)
+    age_out(settings, {at: 3})
+    now, _ = source_bounds(settings, second)
+    course = plot(settings, second, first, now, own=False)
+    assert (course.turn[at], course.start[at], course.lost) == (3, 3, {})
+    assert [record.offset() for record in course.messages(*at, 0, 3)] == [0, 1, 2]

@@ -22,19 +22,22 @@ from infra.kafka import admin, identities
 from infra.runtime.birth import birth
 from infra.runtime.fleet import Fleet
 from infra.runtime.logs import Logs
-from infra.runtime.run_state import IN_VAIN, Run, failing, write_run
+from infra.runtime.run_state import IN_VAIN, QUERIES_IN_VAIN, Run, failing, write_run
+from infra.status import write_status
 from replay.collect import collect, unended
 from replay.differences import Kept, keep_difference, kept_difference
 from replay.errors import ReplayError
 from replay.guards import Guards
 from replay.planning import plan_replay
 from replay.run import run_plan, set_state
-from replay.switch import promote, rollback, switch
+from replay.switch import promote, rollback, switch, wait_until_it_follows
 from schemas.errors import GenerationError
+from serving.generation_progress import Progress, read_progress
 from serving.store.keys import Keys
 from serving.store.store import connect
 from serving.verified import verified_key
-from tests.helpers import isolated_settings
+from streams.control import ControlReader
+from tests.helpers import isolated_settings, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -234,6 +237,65 @@ def test_who_waits_for_a_replay_is_told_of_a_process_that_has_failed(world):
         assert failing(world.state_dir, "g1") == ["live"]
 
 
+def test_a_process_whose_query_fails_again_and_again_is_one_that_has_failed(world):
+    """It runs, and tries again for ever: code that fails on a record does so each time."""
+    assert begun(world).number == 2
+    me = psutil.Process()
+    rows = [{"name": "lake@g2", "state": "ready", "restarts": 0, "pid": 77}]
+    write_run(world.state_dir, Run("x", me.pid, birth(), "test", 0.0, None, {}, rows, 1))
+    status = world.state_dir / "status" / "lake@g2.json"
+    for pid, failures, expected in (
+        (77, 0, []),
+        (77, QUERIES_IN_VAIN - 1, []),
+        (77, QUERIES_IN_VAIN, ["lake@g2"]),
+        (76, QUERIES_IN_VAIN, []),  # of the process before
+    ):
+        status.parent.mkdir(exist_ok=True)
+        write_status(status, "restarting", failures=failures)
+        status.write_text(status.read_text().replace(f'"pid": {me.pid}', f'"pid": {pid}'))
+        assert failing(world.state_dir, "g2") == expected
+    for text in ("", "[]", "{}"):
+        status.write_text(text)
+        assert failing(world.state_dir, "g2") == []
+
+
+def test_the_lake_of_one_that_is_to_be_switched_to_is_told_not_to_rest(world):
+    """Once, however often it is looked at; nobody else's is."""
+    generation = begun(world)
+    readers = {name: ControlReader(world, name) for name in ("g1", "g2")}
+    with pytest.raises(ReplayError):
+        wait_until_it_follows(world, generation, {("orders", 0): 1}, {("orders", 0): 1}, 2)
+    told = {name: [] for name in readers}
+
+    def heard() -> bool:
+        for name, reader in readers.items():
+            told[name].append(reader.barriers_requested())
+        return ([], True) in told["g2"]
+
+    wait_for(heard, 30, "a word to the lake of g2")
+    assert [each for each in told["g1"] if each != ([], False)] == []
+    for reader in readers.values():
+        reader.close()
+
+
+def test_the_lake_of_a_replay_that_is_waited_for_is_told_not_to_rest(world, monkeypatch):
+    """As soon as it has begun, and the numbers wait for it alone."""
+    generation = begun(world)
+    reader, true = ControlReader(world, "g2"), read_progress(world, generation)
+
+    def at(manifest: int | None, numbers: int, lake: int) -> Progress:
+        numbers, lake, ends = ({("orders", 0): offset} for offset in (numbers, lake, 9_000))
+        return replace(true, manifest=manifest, numbers=numbers, lake=lake, ends=ends)
+
+    steps = iter([at(None, 9_000, 0), at(1, 0, 0), at(1, 9_000, 0), at(1, 9_000, 9_000)])
+    monkeypatch.setattr("dataflow.commands.replay.read_progress", lambda *_: next(steps))
+    monkeypatch.setattr("dataflow.commands.replay.LOOK_SECONDS", 0.01)
+    follow(world, 2, 0, lambda _: None)
+    assert next(steps, None) is None
+    wait_for(lambda: reader.barriers_requested() == ([], True), 30, "a word to the lake of g2")
+    reader.close()
+
+
 def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
     run_plan(world, plan_replay(world, here(world), 1_234))
     fleet = Fleet(world, keep(world), ["live"], lambda _: [], logging.getLogger("fleet"))
@@ -259,13 +321,25 @@ def test_a_removal_that_is_killed_is_finished_by_the_next(world, failpoint):
     (lake / "part").write_text("x")
     verified = verified_key(world, "g2")
     redis.set(verified, "{}")
+    told = (
+        *("logs/live@g2.log", "logs/live@g2.log.1", "status/live@g2.json"),
+        *("logs/live.log", "logs/live@g21.log", "status/live@g21.json"),
+    )
+    for name in told:
+        (world.state_dir / name).parent.mkdir(exist_ok=True)
+        (world.state_dir / name).write_text("{}")
     for one, other in ((1, 2), (2, 3), (1, 3)):
         keep_difference(world, Kept(one, other, time.time(), {}))
     killed(world, failpoint, "cancel", "g2", "--yes")
     assert states(world) == {1: "running", 2: "gone"}
-    done = command(world, "gc", "--yes")
+    how = ("cancel", "g2") if failpoint == "replay.after_keys" else ("gc",)
+    done = command(world, *how, "--yes")
     assert done.returncode == 0, done.stderr
+    assert json.loads(command(world, "gc", "--json").stdout) == {"removed": []}
+    again = command(world, "cancel", "g2", "--yes")
+    assert (again.returncode, "g2 is gone" in again.stderr) == (1, True)
     assert outputs(world, generation) == set()
+    assert [str(name) for name in told if (world.state_dir / name).exists()] == list(told[3:])
     assert not redis.exists(keys.meta)
     assert redis.exists(Keys.of(world, "g1").meta)  # nobody else's
     assert not lake.exists()
@@ -279,6 +353,9 @@ def test_a_removal_that_is_killed_is_finished_by_the_next(world, failpoint):
 
 def test_what_is_needed_is_not_removed(world):
     generation = begun(world)
+    done = command(world, "gc", "g2", "--yes")
+    assert (done.returncode, "g2 runs: `dataflow replay pause g2` first" in done.stderr) == (1, True)
+    assert states(world) == {1: "running", 2: "running"}
     with pytest.raises(ReplayError, match="g1 is the live one"):
         collect(world, [1])
     with pytest.raises(ReplayError, match="saw g9"):

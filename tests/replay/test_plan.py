@@ -234,26 +234,38 @@ def test_a_lake_behind_the_live_one_is_not_promoted():
 
 def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
     recorded = Recorded(generation(2), plan=PLAN.as_json())
-    seen = Kept(1, 2, NOW, {"revenue": 0.04})
+    seen = Kept(1, 2, NOW, {"metric revenue": 0.04})
     check_difference(Kept(1, 2, NOW, {}), recorded, Guards(), NOW)
     check_difference(seen, recorded, Guards(), NOW)
     with pytest.raises(ReplayError, match=r"within the last day, and that was 2.0 days ago"):
         check_difference(seen, recorded, Guards(), NOW + 2 * 86_400)
     with pytest.raises(ReplayError, match="looked at the difference"):
         check_difference(None, recorded, Guards(), NOW)
-    with pytest.raises(ReplayError, match=r"only where the plan has changes \(revenue\).*in orders"):
-        check_difference(Kept(1, 2, NOW, {"revenue": 0.01, "orders": 0.01}), recorded, Guards(), NOW)
+    with pytest.raises(
+        ReplayError, match=r"only where the plan has changes \(metric revenue\).*in table orders"
+    ):
+        check_difference(
+            Kept(1, 2, NOW, {"metric revenue": 0.01, "table orders": 0.01}), recorded, Guards(), NOW
+        )
     # What the plan changes may differ in every row, unless somebody has stated how much.
-    changed = Kept(1, 2, NOW, {"revenue": 1.0})
+    changed = Kept(1, 2, NOW, {"metric revenue": 1.0})
     check_difference(changed, recorded, Guards(), NOW)
     with pytest.raises(ReplayError, match=r"at most 5.0%.*revenue it is 100.0%.*--max-difference 1.000"):
         check_difference(changed, recorded, Guards(most_differing=0.05), NOW)
+    # The metric is meant to change, the table of its name is not.
+    payments = replace(PLAN, affects={"metrics": ("payments",)})
+    namesake = Kept(1, 2, NOW, {"metric payments": 1.0, "table payments": 0.01})
+    with pytest.raises(ReplayError, match=r"\(metric payments\).*some in table payments"):
+        check_difference(namesake, Recorded(generation(2), plan=payments.as_json()), Guards(), NOW)
     with pytest.raises(ReplayError, match=r"at most 5.0%.*orders it is 60.0%.*--max-difference 0.600"):
         check_difference(
-            Kept(1, 2, NOW, {"orders": 0.6, "revenue": 0.9}), recorded, Guards(unexpected=True), NOW
+            Kept(1, 2, NOW, {"table orders": 0.6, "metric revenue": 0.9}),
+            recorded,
+            Guards(unexpected=True),
+            NOW,
         )
     check_difference(
-        Kept(1, 2, NOW, {"orders": 0.6}), recorded, Guards(most_differing=1.0, unexpected=True), NOW
+        Kept(1, 2, NOW, {"table orders": 0.6}), recorded, Guards(most_differing=1.0, unexpected=True), NOW
     )
 
 
@@ -262,7 +274,7 @@ def test_rows_of_days_that_nobody_meant_are_not_promoted():
     recorded = Recorded(generation(2), plan=week.as_json())
 
     def differing(*days: str) -> Kept:
-        return Kept(1, 2, NOW, {"revenue": 0.01}, {"revenue": days})
+        return Kept(1, 2, NOW, {"metric revenue": 0.01}, {"metric revenue": days})
 
     check_difference(differing(), recorded, Guards(), NOW)
     check_difference(differing("2026-03-01", "2026-03-07"), recorded, Guards(), NOW)
@@ -290,8 +302,11 @@ def test_what_is_kept_of_a_difference_has_the_days_of_the_rows_that_differ():
         *(differs("table", name, eighth) for name in ("customer_cohorts", "quarantine", "dim_products")),
     )
     kept = kept_of(Comparison(*sides, {}, "USD", relations, made_at=NOW))
-    assert kept.days == {"payments": ["", "2026-03-02", "2026-03-08"]}
-    assert kept.differing.keys() == {each.name for each in relations}
+    assert kept.days == {
+        "table payments": ["2026-03-02", "2026-03-08"],
+        "metric payments": ["", "2026-03-02"],
+    }
+    assert kept.differing.keys() == {f"{each.kind} {each.name}" for each in relations}
     assert set(kept.differing.values()) == {0.25}
 
 

@@ -69,13 +69,14 @@ class Two:
         one, two = (Keys.of(self.settings, name).fence for name in ("g1", "g2"))
         self.redis.hset(one, mapping=self.redis.hgetall(two))
 
-    def verified(self, exact: bool, **more: object) -> None:
+    def verified(self, exact: bool, generation: str = "g2", **more: object) -> None:
         now = time.time()
         found = Found(exact, now, live=True, whole_at=now if exact else None, **more)
-        self.redis.set(verified_key(self.settings, "g2"), found.to_json())
+        self.redis.set(verified_key(self.settings, generation), found.to_json())
 
-    def compared(self, **differing: float) -> None:
-        keep_difference(self.settings, Kept(1, 2, time.time(), differing))
+    def compared(self, **metrics: float) -> None:
+        shares = {f"metric {name}": share for name, share in metrics.items()}
+        keep_difference(self.settings, Kept(1, 2, time.time(), shares))
 
     def live(self) -> int | None:
         return read_generations(self.settings).live
@@ -107,7 +108,7 @@ def test_each_guard_is_asked_and_then_it_is_live_and_goes_back(two: Two) -> None
         two.verified(False, differences=[{"table": "orders"}])
     with two.refused(r"looked at the difference"):
         two.verified(True)
-    with two.refused(r"only where the plan has changes \(nowhere\).*some in revenue"):
+    with two.refused(r"only where the plan has changes \(nowhere\).*some in metric revenue"):
         two.compared(revenue=0.01)
     with two.refused(r"live job of g2 to have given verdicts"):
         two.compared()
@@ -147,3 +148,37 @@ def test_who_pauses_the_old_one_goes_back_when_that_has_caught_up(two: Two) -> N
     two.counts_as_second()
     rollback(two.settings, 5.0)
     assert two.live() == 1
+
+
+def test_nobody_goes_back_to_what_is_known_to_be_wrong_by_accident(two: Two) -> None:
+    for lake in two.lakes.values():
+        lake.write({"orders": []}, position=40)
+    two.count()
+    two.counts_as_second()
+    for generation in (two.second, read_generations(two.settings).of(1).generation):
+        two.judge(generation)
+    switch.switch(two.settings, 1, 2, False)
+    two.verified(False, "g1", differences=[{"table": "orders"}])
+    with pytest.raises(ReplayError, match=r"g1 to have been exact.* differs in orders.*--although-wrong"):
+        rollback(two.settings, 5.0)
+    assert two.live() == 2
+    rollback(two.settings, 5.0, although_wrong=True)
+    assert two.live() == 1
+
+
+def test_what_no_rollback_goes_back_to_any_more_stands_still(two: Two) -> None:
+    """It would follow for nobody, and be in the way of the next replay."""
+    switch.switch(two.settings, 1, 2, False)
+    run_plan(two.settings, plan_replay(two.settings, here(two.settings)))
+
+    def states() -> dict[int, State]:
+        return {number: each.state for number, each in read_generations(two.settings).known.items()}
+
+    assert states() == dict.fromkeys((1, 2, 3), State.RUNNING)
+    switch.switch(two.settings, 2, 3, False)
+    assert states() == {1: State.PAUSED, 2: State.RUNNING, 3: State.RUNNING}
+    # There and back again both may go on.
+    switch.switch(two.settings, 3, 2, False)
+    switch.switch(two.settings, 2, 3, False)
+    assert states() == {1: State.PAUSED, 2: State.RUNNING, 3: State.RUNNING}
+    assert plan_replay(two.settings, here(two.settings)).number == 4

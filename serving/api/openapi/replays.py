@@ -205,6 +205,10 @@ REPLAY_ROLLBACK_BODY = _body(
             "pattern": "^g[1-9][0-9]{0,8}$",
             "description": "Only if this generation is live: a request that is sent again then changes nothing more.",
         },
+        "although_wrong": {
+            "type": "boolean",
+            "description": "Also to one whose second computation differs: what it serves is known to be wrong.",
+        },
     }
 )
 REPLAY_ACT_PARAMETERS = {

@@ -46,9 +46,10 @@ def _document(settings: Settings, now: Generations, recorded: Recorded) -> dict[
         return found
     try:
         progress = read_progress(settings, generation)
-    except Unavailable:
-        raise
     except DataflowError as error:
+        # What is wrong with one that is not live, be it that its topics are no more, hides none of the others.
+        if isinstance(error, Unavailable) and generation.number == now.live:
+            raise
         return found | {"detail": str(error)}
     if failed := failing(settings.state_dir, generation.name):
         found["detail"] = f"{', '.join(failed)} failed, see the log"

@@ -26,11 +26,11 @@ MOST_BYTES = 16 * 1024 * 1024
 
 
 class Replays:
-    """Runs one command at a time that changes something; those that only read go beside it."""
+    """Runs one command at a time that changes something; beside it one that plans, and one that compares."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._changing = asyncio.Lock()
+        self._changing, self._comparing, self._reading = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._look: tuple[float, asyncio.Future[dict[str, Any]]] | None = None
 
     async def status(self) -> dict[str, Any]:
@@ -43,15 +43,30 @@ class Replays:
         return await asyncio.shield(self._look[1])
 
     async def read(self, *arguments: str) -> Any:
-        """What a command tells. Raises Problem."""
-        return await self._call(arguments, READ_SECONDS)
+        """What a command tells; who asks meanwhile waits. Raises Problem."""
+        try:
+            await asyncio.wait_for(self._reading.acquire(), READ_SECONDS)
+        except TimeoutError:
+            detail = f"others ask for the same, and it was not their turn to end within {READ_SECONDS:g} s"
+            raise Problem(503, "too-slow", detail, RETRY_SOON) from None
+        try:
+            return await self._call(arguments, READ_SECONDS)
+        finally:
+            self._reading.release()
 
     async def change(self, *arguments: str, seconds: float = CHANGE_SECONDS) -> Any:
         """The same of a command that changes something. Raises Problem, also while another one runs."""
-        if self._changing.locked():
-            detail = "expected one change at a time, and one is being made: wait until it is done"
+        return await self._alone(self._changing, "change", arguments, seconds)
+
+    async def compare(self, one: str, other: str) -> Any:
+        """The difference of two generations. Nobody who wants to go back waits for it. Raises Problem."""
+        return await self._alone(self._comparing, "difference", ("diff", one, other), CHANGE_SECONDS)
+
+    async def _alone(self, lock: asyncio.Lock, what: str, arguments: Sequence[str], seconds: float) -> Any:
+        if lock.locked():
+            detail = f"expected one {what} at a time, and one is being made: wait until it is done"
             raise Problem(409, "replay-busy", detail, RETRY_SOON)
-        async with self._changing:
+        async with lock:
             return await self._call(arguments, seconds)
 
     async def _call(self, arguments: Sequence[str], seconds: float) -> Any:

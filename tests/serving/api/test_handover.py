@@ -14,6 +14,7 @@ import pytest
 
 from infra.entry import EXIT_TERMINAL
 from infra.generation import current_generation
+from infra.generations import read_generations
 from infra.runtime.ports import HOST
 from infra.settings import Settings
 from serving.api.door import REQUEST_SECONDS
@@ -246,6 +247,11 @@ def test_a_process_whose_generation_is_not_live_is_ready_and_shows_it_on_a_port_
         assert (generation(both), generation(both, port=port)) == ("g1", "g2")
         assert "text/html" in answer(both, "/", port).headers["content-type"]
         assert two.status()["serves"] is False
+        # It would end with its generation, and leave the removal half done.
+        for act in ("cancel", "pause"):
+            refused = httpx.post(f"http://{HOST}:{port}/v1/replays/g2/{act}", timeout=60, trust_env=False)
+            assert (refused.status_code, "ask the live one's" in refused.text) == (409, True), refused.text
+        assert read_generations(both.settings).running() == [1, 2]
         both.point_to(2)
         wait_for(lambda: two.status()["serves"], what="the switch")
         assert (generation(both), generation(both, port=port)) == ("g2", "g2")

@@ -60,6 +60,8 @@ def test_a_body_that_is_none_is_refused_by_name(replays):
         ("", {"throttle": "fast"}, "throttle: expected a whole number"),
         ("", {"throttle": True}, "throttle: expected a whole number"),
         ("", {"pace": 1}, "expected one of throttle"),
+        ("", {"throttle": 10_000_001}, "throttle: expected records a second, 0 (for none) to 10000000"),
+        ("/rollback", {"although_wrong": 1}, "although_wrong: expected true or false"),
         ("", {"tables": "daily_sales"}, "tables: expected an array of names"),
         ("", {"metrics": [1]}, "metrics: expected names such as"),
         ("", {"tables": ["\u0000"]}, "tables: expected names such as"),

@@ -2,17 +2,21 @@
 
 import random
 from itertools import pairwise
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from deltalake import write_deltalake
 from polars.exceptions import PanicException
+from pyspark.errors import StreamingQueryException
 
 from schemas.errors import Transient
 from streams.lake.cuts import in_time
 from streams.lake.gold.sales import Sales
 from streams.lake.halfway import Unfinished
 from streams.lake.index import KeyIndex
+from streams.lake.job import LakeJob
+from streams.stop import StopRequest
 from tests.streams.lake.restless import events
 from tests.streams.lake.shop import judged_events
 from tests.streams.lake.test_batches import Driver, content, cut, expect_right
@@ -71,6 +75,30 @@ def test_a_driver_that_fails_behind_its_manifest_writes_no_more(tmp_path, where,
     for batch in batches[2:]:
         driver.run(batch)
     expect_right(driver.root, driver.manifest)
+
+
+def test_a_job_tells_how_often_its_query_has_failed_without_a_batch_between():
+    """Whoever waits for it would else wait for ever: code that fails on a record does so each time."""
+    told, numbers = [], iter([1, 1, 2, 2, 2])
+
+    class Failing(LakeJob):
+        def __init__(self) -> None:
+            self.stop, self.failures, self.failure = StopRequest(), 0, None
+            self.batches = SimpleNamespace(manifest=SimpleNamespace(number=1))
+
+        def run_query(self) -> None:
+            if (number := next(numbers, None)) is None:
+                self.stop.asked = True
+                return
+            if number > self.batches.manifest.number:
+                self.batches.manifest.number, self.failures = number, 0  # as a batch does
+            raise StreamingQueryException("no such column")
+
+        def wait(self, seconds: float) -> None:
+            told.append((self.failures, seconds))
+
+    Failing().run()
+    assert told == [(1, 1.0), (2, 2.0), (1, 0.5), (2, 1.0), (3, 2.0)]
 
 
 @pytest.mark.parametrize("seed", [12, 13])

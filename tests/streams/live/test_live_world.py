@@ -115,6 +115,7 @@ def test_an_output_too_large_for_the_broker_is_tried_until_it_fits(settings):
         feed.produce(300)
         job.wait_status("two trials in vain", lambda s: s["restarts"] >= 2 and s["state"] == "restarting")
         assert "RecordTooLarge" in job.status()["last_failure"]["reason"]
+        assert job.status()["failures"] >= 2
         set_limit(settings, judged, 1_048_588)
         account.settle()
         assert verdicts_of(account, "reviews", [large[1]])[0]["e"]["body"] == hardly_compressible
