@@ -48,26 +48,32 @@ class Facts:
         self._new_years: set[int] = set()
 
     def fold(self, changes: Changes) -> dict[str, pl.DataFrame]:
-        rows, days = {}, []
+        rows = {}
         for topic, table, columns in (
             ("orders", FCT_ORDERS, order_columns(self._tz)),
             ("order_items", FCT_ORDER_ITEMS, item_columns(self._tz)),
         ):
             if topic in changes:
                 rows[table.name] = self._facts(table, changes[topic], columns)
-                days.append(rows[table.name]["day"])
-        if "clickstream" in changes:
-            days.append(
-                changes["clickstream"].after.select(day_of("occurred_at", self._tz).alias("day"))["day"]
-            )
-        seen = {year for each in days for year in each.drop_nulls().dt.year().unique()}
-        self._new_years = seen - self._years
+        self._new_years = self._seen(changes) - self._years
         if self._new_years:
             rows[DIM_DATE.name] = upserts(DIM_DATE, calendar(sorted(self._new_years)))
         return rows
 
     def take_in(self) -> None:
         self._years |= self._new_years
+
+    def _seen(self, changes: Changes) -> set[int]:
+        """The years in which something happened, by every version that was accepted.
+
+        What stands after a batch would not do: which versions never stand depends on where batches end.
+        """
+        days = [
+            changes[topic].versions.select(day_of(column, self._tz)).to_series()
+            for topic, column in DATED.items()
+            if topic in changes
+        ]
+        return {year for each in days for year in each.drop_nulls().dt.year().unique()}
 
     def _facts(self, table: Table, change: Change, columns: list[pl.Expr]) -> pl.DataFrame:
         key = list(table.key)
