@@ -28,7 +28,7 @@ from streams.lake.halfway import AGAIN, Fenced, Unfinished, whole, written
 from streams.lake.lost import expect_all
 from streams.lake.manifest import Manifest, manifest_of, newest_manifest
 from streams.lake.place import MANIFESTS
-from streams.lake.table import create, manifest_rows, schema_of
+from streams.lake.table import create, manifest_rows, schema_of, unset
 from streams.lake.upkeep import Upkeep
 
 WRITERS = 4
@@ -63,6 +63,7 @@ class LakeStore:
     ) -> Manifest:
         """Make this the driver: found the lake if there is none, take back what no manifest names, add new columns.
 
+        Properties that tables lack, being older than these, are set.
         `topics` are the ids of the source topics: a lake is a function of these and no others. `definition` is what
         decides about a record (see `streams.lake.code`), `schemas` are those that the registry lists.
         Raises GenerationError, before anything is written, if it is the lake of another generation, of topics that were
@@ -91,8 +92,9 @@ class LakeStore:
         missing = {name: create(self._root, name) for name in (*TABLES, MANIFESTS) if name not in found}
         self._tables = found | missing
         moved = self._take_back(manifest)
-        # A table that is taken back has its old columns.
+        # A table that is taken back has its old columns and properties.
         self._add_columns(new)
+        moved |= self._set_properties()
         manifest = replace(
             manifest,
             topics=dict(topics or manifest.topics),
@@ -126,7 +128,7 @@ class LakeStore:
         Raises Fenced if another driver was faster, Unfinished if any of it failed. Then this store writes no more: what
         it would write next rests on what is not so. Without its manifest nothing of the batch counts.
         """
-        note = {"batch": str(manifest.number), "until": manifest.to_json()}
+        note = {"batch": str(manifest.number)}
         todo = [(name, frame) for name, frame in sorted(rows.items()) if frame.height]
         with self._whole(f"batch {manifest.number}"):
             for layer in ("bronze", "silver", "gold"):
@@ -240,6 +242,17 @@ class LakeStore:
             except CommitFailedError as error:
                 raise Fenced(f"somebody else has written to table {name}: one driver a lake") from error
             self.failpoints.hit("lake.after_new_column")
+
+    def _set_properties(self) -> bool:
+        """Set those that tables lack; returns whether there were any."""
+        behind = {name: found for name, table in self._tables.items() if (found := unset(table))}
+        for name, properties in behind.items():
+            told = once({"set": ", ".join(properties)})
+            try:
+                self._tables[name].alter.set_table_properties(properties, commit_properties=told)
+            except CommitFailedError as error:
+                raise Fenced(f"somebody else has written to table {name}: one driver a lake") from error
+        return bool(behind)
 
     def _refuse_if_known(self, topic: str, ids: Sequence[int], manifest: Manifest) -> None:
         """Raise GenerationError if records of these schemas are in: their rows would lack what they bring."""

@@ -2,7 +2,8 @@
 
 A keyed table is folded to one row a key when it has twice the rows that it had after the last time, so that what a row
 costs does not grow with the table. Everything is a commit like any other, and a manifest names what it leads to:
-readers of older manifests keep their files until these are older than KEPT_HOURS.
+readers of older manifests keep their files until these are older than KEPT_HOURS, and the log by which an older
+manifest's version is found stays for LOG_HOURS (see `streams.lake.table`).
 """
 
 import logging
@@ -24,6 +25,7 @@ EVERY_BATCHES = 20
 SMALL_FILES = 50
 FOLD_FROM_ROWS = 20_000
 KEPT_HOURS = 7 * 24
+SWEPT_COMMITS = 500  # to clean up takes a look at every file there is: 100 ms for 10,000
 TRIED_AGAIN = 1.1  # growth of a table after which what failed is tried again
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Upkeep:
     def __init__(self, failpoints: Failpoints, scratch: Path) -> None:
         self._failpoints, self._scratch = failpoints, scratch
         self._failed: dict[str, int] = {}  # rows of a table whose upkeep failed
+        self._sweep_at: dict[str, int] = {}  # version of a table from which on it is cleaned up again
 
     def due(self, batch: int) -> bool:
         return batch % EVERY_BATCHES == 0
@@ -77,12 +80,21 @@ class Upkeep:
     def _tidy(self, name: str, table: DeltaTable, rows: int, files: int, folded: dict[str, int]) -> bool:
         """Whether there was something to do."""
         declared = TABLES.get(name)
-        if declared and declared.is_keyed and rows > max(FOLD_FROM_ROWS, 2 * folded.get(name, 0)):
-            folded[name] = fold(table, declared, self._scratch)
-        elif files >= SMALL_FILES:
-            table.optimize.compact(commit_properties=once({"upkeep": "compact"}))
-        else:
+        folds = (
+            declared is not None and declared.is_keyed and rows > max(FOLD_FROM_ROWS, 2 * folded.get(name, 0))
+        )
+        if not folds and files < SMALL_FILES:
             return False
-        self._failpoints.hit("lake.before_vacuum")
-        table.vacuum(KEPT_HOURS, dry_run=False, commit_properties=once({"upkeep": "vacuum"}))
+        sweeps = table.version() >= self._sweep_at.get(name, 0)
+        if sweeps:
+            # Before anything is committed here: what the manifest names is the newest version, whose log stays.
+            table.cleanup_metadata()
+        if folds:
+            folded[name] = fold(table, declared, self._scratch)
+        else:
+            table.optimize.compact(commit_properties=once({"upkeep": "compact"}))
+        if sweeps:
+            self._failpoints.hit("lake.before_vacuum")
+            table.vacuum(KEPT_HOURS, dry_run=False, commit_properties=once({"upkeep": "vacuum"}))
+            self._sweep_at[name] = table.version() + SWEPT_COMMITS
         return True
