@@ -95,6 +95,8 @@ class Upkeep:
             table.optimize.compact(commit_properties=once({"upkeep": "compact"}))
         if sweeps:
             self._failpoints.hit("lake.before_vacuum")
-            table.vacuum(KEPT_HOURS, dry_run=False, commit_properties=once({"upkeep": "vacuum"}))
+            # Full: files that no commit has ever named, too, as a kill between a file and its commit leaves one.
+            told = once({"upkeep": "vacuum"})
+            table.vacuum(KEPT_HOURS, dry_run=False, full=True, commit_properties=told)
             self._sweep_at[name] = table.version() + SWEPT_COMMITS
         return True

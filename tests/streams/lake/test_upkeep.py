@@ -1,8 +1,11 @@
 """Upkeep of tables that are larger than its memory, that fails, or that a driver did before it ended."""
 
+import os
 import random
+import time
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,7 +16,7 @@ from schemas.tables import TABLES
 from streams.lake.frames import stored_schema
 from streams.lake.halfway import Unfinished
 from streams.lake.store import LakeStore
-from streams.lake.upkeep import Upkeep
+from streams.lake.upkeep import KEPT_HOURS, Upkeep
 from tests.streams.lake.restless import events
 from tests.streams.lake.shop import judged_events
 from tests.streams.lake.test_batches import Driver, content, cut, expect_right
@@ -151,3 +154,26 @@ def test_upkeep_that_fails_half_way_ends_the_driver(tmp_path, busy):
     for batch in batches[5:]:
         driver.run(batch)
     expect_right(driver.root, driver.manifest)
+
+
+def test_files_that_no_commit_has_named_are_removed_when_they_are_old(tmp_path, busy):
+    """A driver was killed behind a file and before its commit; another one is about to commit."""
+    driver = Driver(tmp_path)
+    for batch in batches_of(25)[:5]:
+        driver.run(batch)
+    older = driver.manifest
+    before = content(driver.root, older)
+    table, left, coming = (
+        Path(driver.root, "orders", name) for name in ("", "left.parquet", "coming.parquet")
+    )
+    # Whatever the age of a file, it stays as long as a commit of the last days has removed it.
+    then = time.time() - (KEPT_HOURS + 1) * 3_600
+    left.write_bytes(b"half")
+    for file in table.glob("*.parquet"):
+        os.utime(file, (then, then))
+    coming.write_bytes(b"half")
+    driver.manifest = upkeep_of(driver)
+    assert folds(driver, "orders") == 1
+    assert not left.exists()
+    assert coming.exists()
+    assert content(driver.root, driver.manifest) == content(driver.root, older) == before
