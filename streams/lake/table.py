@@ -16,6 +16,8 @@ LOG_HOURS = 24
 PROPERTIES = {
     "delta.logRetentionDuration": f"interval {LOG_HOURS} hours",
     "delta.enableExpiredLogCleanup": "false",  # with each commit; upkeep does it now and then
+    # Statistics of all columns. By default only the first 32 have some, and `_batch` stands behind those of a contract.
+    "delta.dataSkippingNumIndexedCols": "-1",
 }
 _MANIFEST = pa.schema([pa.field("number", pa.int64(), False), pa.field("manifest", pa.string(), False)])
 
