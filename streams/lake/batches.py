@@ -21,6 +21,7 @@ from streams.lake.code import digest
 from streams.lake.known import Known
 from streams.lake.manifest import Manifest
 from streams.lake.reading import Reading, Schemas, ahead, undecided
+from streams.lake.size import Size
 from streams.lake.stopwatch import Stopwatch
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
@@ -45,13 +46,14 @@ class Batches:
         manifest: Manifest,
         upkeep: Upkeep,
         stop: StopRequest,
+        size: Size,
     ) -> None:
         self.manifest = manifest
         self.records = 0  # of this process
         # Seconds by what they went into. The read of a batch is beside the others of the one before it.
         self.spent = dict.fromkeys(("read", "fold", "write", "upkeep"), 0.0)
         self._generation, self._world, self._store = generation, world, store
-        self._upkeep, self._stop = upkeep, stop
+        self._upkeep, self._stop, self._size = upkeep, stop, size
         self._throttle = Throttle(settings, world.is_live)
         self._most = settings.lake_batch_records
         self._tables = Known(store, manifest).tables(settings.shop_timezone)
@@ -60,6 +62,11 @@ class Batches:
     @property
     def most(self) -> int:
         """Records of one batch."""
+        return min(self._size.now, self.planned)
+
+    @property
+    def planned(self) -> int:
+        """The same where each could be read: what a query is planned by, which lives longer than a bad range."""
         return min(self._most, self._throttle.step) if self._throttle.holds else self._most
 
     def since(self) -> Offsets:
@@ -99,12 +106,14 @@ class Batches:
         One whose schema is unknown is judged by what the registry lists now.
         """
         (since, until), began = span, time.monotonic()
-        judged = self.reading.read(since, until)
-        topics = undecided(judged)
-        if topics and (schemas := self._world.schemas()) != self.reading.schemas:
-            self.reading.schemas = schemas
-            only = {place: offset if place[0] in topics else since[place] for place, offset in until.items()}
-            judged |= self.reading.read(since, only)
+        records = sum(until[place] - since[place] for place in until)
+        with self._size.tried(records, lambda: self._stop.asked):
+            judged = self.reading.read(since, until)
+            topics = undecided(judged)
+            if topics and (schemas := self._world.schemas()) != self.reading.schemas:
+                self.reading.schemas = schemas
+                only = {at: offset if at[0] in topics else since[at] for at, offset in until.items()}
+                judged |= self.reading.read(since, only)
         self.spent["read"] += time.monotonic() - began
         return judged, self.reading.schemas
 

@@ -36,6 +36,7 @@ class Checkpoint:
     def __init__(self, settings: Settings, generation: str) -> None:
         self._home = settings.state_dir / "checkpoints" / f"{generation}-lake"
         self.directory: Path = self._home / "query"
+        self.size: Path = self._home / "batch_records"  # see `streams.lake.size`
 
     @contextmanager
     def lock(self) -> Iterator[None]:

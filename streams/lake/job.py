@@ -31,6 +31,7 @@ from streams.lake.evolution import NEW_LAKE
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 from streams.lake.reading import Reading
+from streams.lake.size import Size
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
 from streams.rest import BESIDE, LIVE, LONGEST_SECONDS, rest, rest_after
@@ -87,7 +88,8 @@ class LakeJob:
             schemas = self.world.schemas()
             manifest = store.open(self.generation.name, topics, definition(settings), schemas)
             self.course(manifest)  # before Spark starts, which takes longer than to refuse
-            self.batches = Batches(settings, self.generation, self.world, store, manifest, upkeep, stop)
+            size = Size(self.checkpoint.size, settings.lake_batch_records)
+            self.batches = Batches(settings, self.generation, self.world, store, manifest, upkeep, stop, size)
             config = {"spark.sql.adaptive.enabled": "false", "spark.sql.streaming.stopTimeout": "10s"}
             self.spark = session(settings, "lake", SLOTS, config)
             stack.callback(end, self.spark)
@@ -195,7 +197,7 @@ class LakeJob:
             .option("startingOffsets", json.dumps(starting))
             .option("failOnDataLoss", "true")
             .option("kafka.isolation.level", "read_committed")
-            .option("maxOffsetsPerTrigger", PLANNED_BATCHES * self.batches.most)
+            .option("maxOffsetsPerTrigger", PLANNED_BATCHES * self.batches.planned)
             .load()
         )
         return (
