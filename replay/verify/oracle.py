@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from infra.kafka import Offsets
 from replay.verify.layout import BOTH, CALENDAR, Judged, create, dated, day_column, rows_of
+from replay.verify.reading import in_order
 from schemas.contract import CONTRACTS, Contract
 from schemas.tables import VERSIONED, bronze, silver, versions
 from serving.lake.views import quoted
 from streams.lake.frames import plain_schema
 from streams.plain_judge import PlainJudge
 
-READ_ROWS = 10_000
 MINUTE = 60_000_000  # µs
 REFUSED = pa.schema(
     {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "reasons": pa.list_(pa.string())}
@@ -31,8 +31,6 @@ REFUSED = pa.schema(
 MINUTES = pa.schema(
     {"topic": pa.string(), "minute": pa.int64(), "outcome": pa.string(), "records": pa.int64()}
 )
-# Between partitions, of which some may have been added, records are taken in the order of the broker's time.
-TAKEN = 'max(kafka_time) OVER (PARTITION BY partition ORDER BY "offset" ROWS UNBOUNDED PRECEDING)'
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 times without a zone are UTC, as in the views
 
 
@@ -55,7 +53,12 @@ class Oracle:
         """Take in the records from where it stands to before `until`, out of the bronze views of `lake`."""
         for contract in CONTRACTS.values():
             take = self._changes if contract.is_change else self._facts
-            for chunk in self._bronze(lake, contract, until):
+            ranges = {
+                p: (self.until.get((topic, p), 0), end)
+                for (topic, p), end in until.items()
+                if topic == contract.topic
+            }
+            for chunk in in_order(lake, bronze(contract), ranges):
                 take(contract, list(self._accepted(contract, chunk, judge)))
         self._note_minutes()
         self.until = {**self.until, **until}
@@ -67,23 +70,6 @@ class Oracle:
         self.database.execute("UPDATE _minutes SET recent = false WHERE recent")
 
     # --- reading and judging
-
-    def _bronze(
-        self, lake: duckdb.DuckDBPyConnection, contract: Contract, until: Offsets
-    ) -> Iterator[Sequence[tuple]]:
-        ranges = [
-            f'(partition = {p} AND "offset" >= {self.until.get((topic, p), 0)} AND "offset" < {end})'
-            for (topic, p), end in sorted(until.items())
-            if topic == contract.topic and end > self.until.get((topic, p), 0)
-        ]
-        if not ranges:
-            return
-        reader = lake.execute(
-            f'SELECT partition, "offset", epoch_us(kafka_time), key, value FROM {quoted(bronze(contract).name)} '
-            f'WHERE {" OR ".join(ranges)} ORDER BY {TAKEN}, partition, "offset"'
-        )
-        while rows := reader.fetchmany(READ_ROWS):
-            yield rows
 
     def _accepted(self, contract: Contract, chunk: Sequence[tuple], judge: PlainJudge) -> Iterator[Judged]:
         """What the judge accepts, in source order; what it refuses is noted."""

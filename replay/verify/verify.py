@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 import duckdb
 
@@ -35,7 +36,7 @@ from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 from streams.plain_judge import PlainJudge
 
-MEMORY = "1GB"
+MEMORY = "1GB"  # for each of two databases: the oracle's own, and the one that bronze is read with
 PATIENCE = 60.0  # seconds for the lake to reach a barrier
 
 
@@ -70,10 +71,9 @@ class Verifier:
         self._schemas = TopicSchemas(settings)
         self._barrier = Barrier(settings, generation.name, self.lake)
         self._closing = ExitStack()
-        # What does not fit into memory goes there.
         spill = self._closing.enter_context(scratch(settings, "verifier"))
-        config = {"memory_limit": MEMORY, "temp_directory": str(spill), "threads": 1}
-        self._database = duckdb.connect(config=config)
+        own, self._reading = (_bounds(spill / what) for what in ("oracle", "bronze"))
+        self._database = duckdb.connect(config=own)
         self.oracle = Oracle(settings.shop_timezone, self._database)
         self._completeness = Completeness(settings, generation, self._database)
         self.verified: Manifest | None = None  # everything up to it has been compared
@@ -112,7 +112,8 @@ class Verifier:
         since = None if whole else self.verified
         found: list[Difference] = []
         eras = self.lake.eras(self.verified.number if self.verified else 0, manifest)
-        with connect(self.lake.root, manifest, [bronze(contract) for contract in CONTRACTS.values()]) as lake:
+        raw = [bronze(contract) for contract in CONTRACTS.values()]
+        with connect(self.lake.root, manifest, raw, self._reading) as lake:
             left_out: Counter[str] = Counter()
             for each in seen:
                 if (why := self._out_of_reach(each.offsets, manifest)) is not None:
@@ -176,6 +177,11 @@ def verify(settings: Settings, *, with_live: bool = True, patience: float = PATI
             raise GenerationError(
                 f"expected a lake at {verifier.lake.root} and found none: run `dataflow up`, which fills it"
             ) from None
+
+
+def _bounds(spill: Path) -> dict[str, Any]:
+    """What a database may take; what does not fit into its memory goes to `spill`, which is its own."""
+    return {"memory_limit": MEMORY, "temp_directory": str(spill), "threads": 1}
 
 
 def newest_manifest(settings: Settings, generation: str) -> Manifest | None:

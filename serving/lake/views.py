@@ -5,7 +5,8 @@ keyed table there is one row a key: that of its newest batch, unless that says t
 stand on these tables, so they too are of that manifest.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import duckdb
 from deltalake import DeltaTable
@@ -16,19 +17,27 @@ from schemas.view import MACROS, Relation, View
 from streams.lake.files import late_columns, quoted, source, sql_type
 from streams.lake.manifest import Manifest
 
+# Else DuckDB spills into the current directory: rows as they are, personal data too, where nobody looks after them.
+NO_SPILL = {"temp_directory": ""}
+
 
 def connect(
-    root: str, manifest: Manifest, relations: Iterable[Relation] | None = None
+    root: str,
+    manifest: Manifest,
+    relations: Iterable[Relation] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A connection to an empty database in memory, with each table and view (default: all), and what views read.
 
     What the manifest does not know is left out: a table that was declared after it was written, a view that reads one.
+    `config` is what DuckDB may take; whoever names no directory for what does not fit into memory has none. No two
+    databases can share one: each takes the other's files for its own.
     """
     asked = tuple(RELATIONS.values() if relations is None else relations)
     views = [each for each in asked if isinstance(each, View)]
     tables = {each.name: each for each in asked if isinstance(each, Table)}
     tables |= {name: TABLES[name] for view in views for name in view.reads}
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={**NO_SPILL, **(config or {})})
     for name, table in tables.items():
         if name not in manifest.tables:
             continue

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import fastavro
 import pytest
@@ -14,6 +15,7 @@ from replay.verify.live import LiveNumbers, everything
 from replay.verify.report import documents
 from replay.verify.verify import Verifier
 from schemas.contract import CONTRACTS
+from serving.lake.views import connect
 from sources.codec import HEADER, MAGIC
 from streams.lake.place import lake_root
 from streams.plain_judge import PlainJudge
@@ -89,6 +91,27 @@ def test_answers_behind_what_was_verified_are_not_said_to_be_compared(environmen
     verdict = verifier.check(before, patience=PATIENCE)
     assert verdict.compared == 0
     assert "behind what was verified before" in verdict.live
+
+
+def test_bronze_is_read_within_bounds_and_what_does_not_fit_is_kept_from_others(
+    environment, lake, verifier, monkeypatch
+):
+    bounds = ("memory_limit", "threads", "temp_directory")
+    asked = "SELECT " + ", ".join(f"current_setting('{name}')" for name in bounds)
+    seen = []
+
+    def noting(*given):
+        connection = connect(*given)
+        seen.append(connection.execute(asked).fetchone())
+        return connection
+
+    monkeypatch.setattr("replay.verify.verify.connect", noting)
+    lake.write({}, position=0)
+    assert verifier.check(patience=PATIENCE).exact
+    [(*reading, place)], (*own, other) = seen, verifier.oracle.database.execute(asked).fetchone()
+    assert reading == own == [own[0], 1]
+    assert place != other, "two databases would take each other's files for their own"
+    assert all(Path(each).is_relative_to(environment.state_dir / "verifier") for each in (place, other))
 
 
 def judge_now(settings):

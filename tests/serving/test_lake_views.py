@@ -66,6 +66,16 @@ def look(writer: SmallLake, name: str) -> list[Row]:
         return read(sql, name)
 
 
+def test_who_names_no_directory_to_spill_into_has_none(writer: SmallLake, tmp_path: Path) -> None:
+    """DuckDB's own is `.tmp` in the current directory, where rows would lie in clear."""
+    settings = "SELECT current_setting('temp_directory'), current_setting('threads')"
+    with connect(writer.root, writer.manifest) as sql:
+        assert sql.execute(settings).fetchone()[0] == ""
+    given = {"temp_directory": str(tmp_path / "spill"), "threads": 1}
+    with connect(writer.root, writer.manifest, config=given) as sql:
+        assert sql.execute(settings).fetchone() == (given["temp_directory"], 1)
+
+
 # --- the same in plain Python
 
 
