@@ -14,6 +14,7 @@ from schemas.table import Table
 from schemas.tables import RELATIONS
 from schemas.view import Relation, View
 from serving.lake.reader import Gone, Lake
+from serving.lake.trouble import trouble
 from serving.lake.views import quoted
 from serving.read.reader import iso_micros
 from streams.lake.manifest import Manifest
@@ -121,5 +122,9 @@ class FactBook:
             with self._lake.open(manifest, table) as connection:
                 statement = f"SELECT count(*) FROM {quoted(table.name)}"
                 return limited(connection).execute(statement).fetchone()[0]
-        except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+        except duckdb.InterruptException:
+            return None
+        except duckdb.Error as error:
+            if trouble(error) is None:
+                raise
             return None

@@ -15,13 +15,13 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from schemas.errors import DataflowError, Terminal, Unavailable
 from schemas.table import Table
 from schemas.view import Relation, View
+from serving.lake.trouble import Trouble, trouble
 from serving.lake.views import connect
 from streams.lake.manifest import Manifest
 from streams.lake.numbers import ByNumber, NoSuchManifest
 from streams.lake.place import MANIFESTS
 
 LATEST = 16  # commits that are looked at for the newest manifest before all are
-MISSING_FILE = "No files found"
 
 
 class NoLake(Unavailable):
@@ -98,8 +98,8 @@ class Lake:
                 yield connection
         except DeltaError as error:
             raise gone(manifest, table) from error
-        except duckdb.IOException as error:
-            if MISSING_FILE not in str(error):
+        except duckdb.Error as error:
+            if trouble(error) is not Trouble.GONE:
                 raise
             raise gone(manifest, table) from error
 

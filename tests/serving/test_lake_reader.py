@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from schemas.tables import RELATIONS, TABLES
@@ -185,6 +186,24 @@ def test_a_version_whose_files_are_removed_is_gone_and_says_so(writer, lake):
         ask(lake, manifest, question(CUSTOMERS))
 
 
+def test_a_version_whose_files_are_removed_while_it_is_read_is_gone_too(writer, lake):
+    for first in (0, 5_000):
+        writer.write({"raw_orders": [raw_order(offset) for offset in range(first, first + 5_000)]})
+
+    def read():
+        with lake.open(lake.newest(), RAW) as connection:
+            # A file is opened when those before it have been read.
+            connection.execute("SET threads = 1; SET streaming_buffer_size = '1KB'")
+            rows = connection.execute("SELECT * FROM raw_orders")
+            rows.fetchone()
+            for file in (Path(writer.root) / "raw_orders").glob("*.parquet"):
+                file.unlink()
+            rows.fetchall()
+
+    with pytest.raises(Gone, match="raw_orders is no longer kept as it was at manifest 2"):
+        read()
+
+
 def test_facts_are_counted_once_a_version_and_say_what_could_not_be_counted(writer, lake):
     writer.write(
         {"daily_sales": [sales(1, 1), sales(1, 2)], "raw_orders": [raw_order(offset) for offset in range(4)]}
@@ -208,6 +227,16 @@ def test_facts_are_counted_once_a_version_and_say_what_could_not_be_counted(writ
     assert len(counted) == before
     empty = read()["payments"]
     assert (empty.rows, empty.bytes, empty.written_at) == (0, 0, None)
+
+
+def test_what_there_is_no_room_to_count_is_not_counted(writer, lake):
+    writer.write({"daily_sales": [sales(1, 1)], "raw_orders": [raw_order(0)]})
+
+    def full(_):
+        raise duckdb.IOException("IO Error: no room")
+
+    facts = FactBook(lake).read(lake.newest(), lambda: True, full)
+    assert (facts["daily_sales"].rows, facts["raw_orders"].rows) == (None, 1)
 
 
 def test_progress_counts_what_waits_and_is_fresh_when_nothing_does(writer, lake):

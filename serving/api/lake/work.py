@@ -4,6 +4,7 @@ Reads the lake of the live generation through DuckDB, which is told to stop when
 """
 
 import asyncio
+import logging
 import tempfile
 import threading
 import time
@@ -15,11 +16,13 @@ from typing import TypeVar
 import duckdb
 
 from infra.settings import Settings
+from schemas.extension import one_line
 from serving.api.lake.told import Told
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.threads import in_thread
 from serving.lake.facts import FactBook
 from serving.lake.reader import Gone, Lake, NoSuchManifest
+from serving.lake.trouble import Trouble, trouble
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 
@@ -31,6 +34,9 @@ AGAIN = (
 AT_MOST = 2
 FRESH = 0.5  # seconds for which a look at the manifests serves everybody who asks
 MEMORY, DISK = "512MB", "4GB"
+LATER = {"Retry-After": "10"}
+
+log = logging.getLogger("dataflow.api")
 
 Found = TypeVar("Found")
 
@@ -103,7 +109,10 @@ class LakeWork:
         if len(self._running) >= AT_MOST:
             detail = f"{AT_MOST} questions to the lake are being answered, and no more at once"
             raise Problem(503, "too-many-clients", detail, RETRY_SOON)
-        scratch = tempfile.TemporaryDirectory(prefix="dataflow-lake-", ignore_cleanup_errors=True)
+        try:
+            scratch = tempfile.TemporaryDirectory(prefix="dataflow-lake-", ignore_cleanup_errors=True)
+        except OSError as error:
+            raise no_disk(error) from error
         budget = Budget(self.seconds, Path(scratch.name))
         self._running.add(budget)
 
@@ -148,9 +157,16 @@ def _as_problems(work: Callable[[Budget], Found], budget: Budget) -> Found:
         raise Problem(410, "gone", str(error)) from error
     except duckdb.InterruptException as error:
         raise too_slow(budget.seconds) from error
-    except duckdb.OutOfMemoryException as error:
-        detail = f"the answer takes more than {MEMORY} of memory and {DISK} of disk. {_NARROWER}"
-        raise Problem(503, "too-costly", detail) from error
+    except duckdb.Error as error:
+        match trouble(error):
+            case Trouble.MEMORY:
+                detail = f"the answer takes more than {MEMORY} of memory and {DISK} of disk. {_NARROWER}"
+                raise Problem(503, "too-costly", detail) from error
+            case Trouble.DISK:
+                raise no_disk(error) from error
+        raise
+    except OSError as error:
+        raise no_disk(error) from error
 
 
 _NARROWER = (
@@ -158,6 +174,16 @@ _NARROWER = (
 )
 
 
+def no_disk(error: Exception) -> Problem:
+    log.error("the lake is not read: %s", one_line(error))
+    # Without the text, which names places of this machine: this is told to whoever asks over REST.
+    detail = (
+        "expected to read the lake's files, and to have room for what does not fit into memory, and a file could not "
+        "be read or written: see whether the disk is full, and the log of the API"
+    )
+    return Problem(503, "unavailable", detail, LATER)
+
+
 def too_slow(seconds: float) -> Problem:
     detail = f"the lake could not answer within {seconds:g} s. {_NARROWER}"
-    return Problem(503, "too-slow", detail, {"Retry-After": "10"})
+    return Problem(503, "too-slow", detail, LATER)
