@@ -5,8 +5,8 @@ all_<topic>       the latest version of each entity, deleted ones too; the view 
 <topic>_versions  every accepted version, of topics whose history gold keeps
 both_<topic>      rows that stood or stand, of what has changed since it was forgotten
 _refused, years   refused records with their reasons; the calendar's years
-_minutes          how many records of a topic and minute (start in s) had which outcome, as they were counted; `recent`:
-                  since it was forgotten what has changed
+_minutes          how many records of a topic and minute (start in s; `day` in the shop's time zone) had which outcome;
+                  `recent`: some of them since it was forgotten what has changed
 
 Topics' rows have a column `_day_<column>` for each time that something is grouped by: the day in the shop's time zone.
 """
@@ -73,7 +73,8 @@ def create(database: duckdb.DuckDBPyConnection) -> None:
     )
     database.execute("CREATE TABLE years (y INTEGER)")
     database.execute(
-        "CREATE TABLE _minutes (topic VARCHAR, minute BIGINT, outcome VARCHAR, records BIGINT, recent BOOLEAN)"
+        "CREATE TABLE _minutes (topic VARCHAR, minute BIGINT, outcome VARCHAR, records BIGINT, day DATE, "
+        "recent BOOLEAN, PRIMARY KEY (topic, minute, outcome))"
     )
 
 

@@ -42,9 +42,8 @@ class Oracle:
         self.until: Offsets = {}
         self.kafka_time = 0  # the broker's newest, µs
         self.counts: Counter[str] = Counter()  # records by topic/partition/outcome
-        # By topic, minute of the broker's clock (s), outcome.
-        self.minutes: Counter[tuple[str, int, str]] = Counter()
-        self._not_noted: Counter[tuple[str, int, str]] = Counter()  # those of them that `_minutes` lacks
+        # Records by topic, minute of the broker's clock (s) and outcome that `_minutes` lacks.
+        self._not_noted: Counter[tuple[str, int, str]] = Counter()
         self.records = 0
         self._years: set[int] = set()
         create(database)
@@ -60,7 +59,7 @@ class Oracle:
             }
             for chunk in in_order(lake, bronze(contract), ranges):
                 take(contract, list(self._accepted(contract, chunk, judge)))
-        self._note_minutes()
+                self._note_minutes()
         self.until = {**self.until, **until}
 
     def forget_changes(self) -> None:
@@ -87,16 +86,18 @@ class Oracle:
         self.records += 1
         self.kafka_time = max(self.kafka_time, kafka_time)
         self.counts[f"{topic}/{partition}/{outcome}"] += 1
-        minute = topic, kafka_time // MINUTE * 60, outcome
-        self.minutes[minute] += 1
-        self._not_noted[minute] += 1
+        self._not_noted[topic, kafka_time // MINUTE * 60, outcome] += 1
 
     def _note_minutes(self) -> None:
         rows = [(*minute, number) for minute, number in self._not_noted.items()]
         self._not_noted.clear()
         if rows:
-            with rows_of(self.database, MINUTES, rows, ()):
-                self.database.execute("INSERT INTO _minutes SELECT *, true FROM _chunk")
+            days = [self._day(EPOCH + timedelta(seconds=minute)) for _, minute, *_ in rows]
+            with rows_of(self.database, MINUTES, rows, [("day", days)]):
+                self.database.execute(
+                    "INSERT INTO _minutes SELECT *, true FROM _chunk "
+                    "ON CONFLICT DO UPDATE SET records = records + excluded.records, recent = true"
+                )
 
     def _refuse(self, refused: Sequence[tuple]) -> None:
         if refused:

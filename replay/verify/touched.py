@@ -10,6 +10,9 @@ from schemas.metrics import METRICS
 from serving.lake.views import quoted
 
 MINUTES = 240  # of those that changed, the newest; the others come in turn
+VERDICTS_MINUTES = (
+    3  # of the records' outcomes: they are counted by the broker's clock, in its newest minutes
+)
 IN_TURN = 64  # buckets of one metric and grain, each round
 
 Buckets = dict[tuple[str, str], set[int]]
@@ -50,9 +53,7 @@ class InTurn:
 def _minutes(oracle: Oracle, metric: AnyMetric, *, changed: bool, limit: int | None) -> list[int]:
     """The minutes (starts in seconds) in which a metric has something, or had before it changed; newest first."""
     if isinstance(metric, Verdicts):
-        found = {minute for _, minute, _ in oracle.minutes}
-        known = sorted(found, reverse=True)
-        return known[: 3 if changed else None]
+        return _newest(oracle, "minute", "_minutes", VERDICTS_MINUTES if changed else None)
     if not isinstance(metric, Metric | Funnel):
         return []
     source = f"{BOTH}{metric.of}" if changed else metric.of
@@ -60,7 +61,11 @@ def _minutes(oracle: Oracle, metric: AnyMetric, *, changed: bool, limit: int | N
         # An event that comes late moves its session from the bucket of another one.
         source = f"(SELECT * FROM {metric.of} SEMI JOIN {source} USING ({metric.key}))"
     minute = f"epoch_us({quoted(metric.at)}) // 60000000 * 60"
+    return _newest(oracle, minute, source, limit)
+
+
+def _newest(oracle: Oracle, minute: str, source: str, limit: int | None) -> list[int]:
     rows = oracle.database.execute(
         f"SELECT DISTINCT {minute} AS m FROM {source} ORDER BY m DESC" + (f" LIMIT {limit}" if limit else "")
     ).fetchall()
-    return [minute for (minute,) in rows]
+    return [found for (found,) in rows]
