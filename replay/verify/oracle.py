@@ -7,7 +7,7 @@ where it stands, so a verifier that runs all the time judges each record once.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -49,7 +49,10 @@ class Oracle:
         create(database)
 
     def advance(self, lake: duckdb.DuckDBPyConnection, until: Offsets, judge: PlainJudge) -> None:
-        """Take in the records from where it stands to before `until`, out of the bronze views of `lake`."""
+        """Take in the records from where it stands to before `until`, out of the bronze views of `lake`.
+
+        If something goes wrong, it stands behind the last ones that were taken in, and can go on from there.
+        """
         for contract in CONTRACTS.values():
             take = self._changes if contract.is_change else self._facts
             ranges = {
@@ -58,15 +61,33 @@ class Oracle:
                 if topic == contract.topic
             }
             for chunk in in_order(lake, bronze(contract), ranges):
-                take(contract, list(self._accepted(contract, chunk, judge)))
-                self._note_minutes()
+                with self._whole():
+                    take(contract, list(self._accepted(contract, chunk, judge)))
+                    self._note_minutes()
+                    self.until |= {(contract.topic, p): offset + 1 for p, offset, *_ in chunk}
         self.until = {**self.until, **until}
 
     def forget_changes(self) -> None:
         """What is touched from now on counts as touched since now."""
-        for topic in CONTRACTS:
-            self.database.execute(f"DELETE FROM {BOTH}{topic}")
-        self.database.execute("UPDATE _minutes SET recent = false WHERE recent")
+        with self._whole():
+            for topic in CONTRACTS:
+                self.database.execute(f"DELETE FROM {BOTH}{topic}")
+            self.database.execute("UPDATE _minutes SET recent = false WHERE recent")
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """All that is done in it stands or, if something goes wrong, nothing."""
+        kept = dict(self.until), self.kafka_time, Counter(self.counts), self.records, set(self._years)
+        self.database.begin()
+        try:
+            yield
+            self.database.commit()
+        except BaseException:
+            self.until, self.kafka_time, self.counts, self.records, self._years = kept
+            self._not_noted.clear()
+            with suppress(duckdb.Error):
+                self.database.rollback()
+            raise
 
     # --- reading and judging
 

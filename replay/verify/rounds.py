@@ -19,6 +19,7 @@ from infra.generations import Generation, read_generations
 from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
+from replay.verify.bounds import told
 from replay.verify.live import Buckets, LiveNumbers, Seen, everything
 from replay.verify.report import documents
 from replay.verify.touched import InTurn
@@ -43,7 +44,8 @@ class Rounds:
     def __init__(self, settings: Settings, generation: Generation, redis: Redis, stop: StopRequest) -> None:
         self._stop = stop
         self._settings, self._generation, self._redis = settings, generation, redis
-        self._verifier = Verifier(settings, generation)
+        with told(settings):
+            self._verifier = Verifier(settings, generation)
         self._touched: Buckets = {}
         self._in_turn = InTurn()
         self._patience = PATIENCE
@@ -60,10 +62,11 @@ class Rounds:
         # What was wrong and is not looked at again would seem to be right.
         whole = due or self._wrong is not None
         try:
-            seen, why = asyncio.run(self._seen(whole))
-            verdict = self._verifier.check(
-                seen, whole=whole, patience=self._patience, live=why, given_up=lambda: self._stop.asked
-            )
+            with told(self._settings):
+                seen, why = asyncio.run(self._seen(whole))
+                verdict = self._verifier.check(
+                    seen, whole=whole, patience=self._patience, live=why, given_up=lambda: self._stop.asked
+                )
         except DataflowError as error:
             if not isinstance(error, Transient):
                 raise

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import duckdb
 
@@ -21,6 +20,7 @@ from infra.registry import RegisteredSchema, TopicSchemas
 from infra.settings import Settings
 from replay.scratch import scratch
 from replay.verify.barrier import Barrier
+from replay.verify.bounds import SCRATCH, bounds, told
 from replay.verify.bronze import Completeness
 from replay.verify.compare import Difference, together
 from replay.verify.live import Buckets, LiveNumbers, Seen, check_live, everything
@@ -36,7 +36,6 @@ from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 from streams.plain_judge import PlainJudge
 
-MEMORY = "1GB"  # for each of two databases: the oracle's own, and the one that bronze is read with
 PATIENCE = 60.0  # seconds for the lake to reach a barrier
 
 
@@ -71,8 +70,8 @@ class Verifier:
         self._schemas = TopicSchemas(settings)
         self._barrier = Barrier(settings, generation.name, self.lake)
         self._closing = ExitStack()
-        spill = self._closing.enter_context(scratch(settings, "verifier"))
-        own, self._reading = (_bounds(spill / what) for what in ("oracle", "bronze"))
+        spill = self._closing.enter_context(scratch(settings, SCRATCH))
+        own, self._reading = (bounds(spill / what) for what in ("oracle", "bronze"))
         self._database = duckdb.connect(config=own)
         self.oracle = Oracle(settings.shop_timezone, self._database)
         self._completeness = Completeness(settings, generation, self._database)
@@ -131,9 +130,10 @@ class Verifier:
             *check_tables(self.oracle, self.lake.root, manifest, since),
             *_merged(found),
         ]
-        self.verified = manifest
-        self.touched = touched_buckets(self.oracle)
+        touched = touched_buckets(self.oracle)
         self.oracle.forget_changes()
+        # Last: what could not be told to the end is compared again.
+        self.verified, self.touched = manifest, touched
         compared = len(seen) - left_out.total()
         return Verdict(manifest, tuple(differences), live, at_barrier, len(seen), compared, complete.untold)
 
@@ -167,7 +167,7 @@ class Verifier:
 def verify(settings: Settings, *, with_live: bool = True, patience: float = PATIENCE) -> Verdict:
     """Everything, once. Raises GenerationError if there is no lake, Unavailable if a service does not answer."""
     generation = current_generation(settings)
-    with Verifier(settings, generation) as verifier:
+    with told(settings), Verifier(settings, generation) as verifier:
         try:
             seen, why = [], "not asked for"
             if with_live:
@@ -177,11 +177,6 @@ def verify(settings: Settings, *, with_live: bool = True, patience: float = PATI
             raise GenerationError(
                 f"expected a lake at {verifier.lake.root} and found none: run `dataflow up`, which fills it"
             ) from None
-
-
-def _bounds(spill: Path) -> dict[str, Any]:
-    """What a database may take; what does not fit into its memory goes to `spill`, which is its own."""
-    return {"memory_limit": MEMORY, "temp_directory": str(spill), "threads": 1}
 
 
 def newest_manifest(settings: Settings, generation: str) -> Manifest | None:

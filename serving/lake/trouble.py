@@ -12,6 +12,8 @@ import duckdb
 # A file that a version has was removed: before it was looked for, or between that and its turn.
 GONE = re.compile(r'No files found that match|Cannot open file "[^"]*\.parquet": No such file')
 
+LATER = "\nError: "  # what comes behind it is what happened while rows were fetched
+
 
 class Trouble(Enum):
     """Why rows could not be read."""
@@ -19,6 +21,11 @@ class Trouble(Enum):
     GONE = "files that this version of a table is read from were removed"
     MEMORY = "what the statement may take of memory, and of disk beside it, is used up"
     DISK = "a file could not be read or written"
+
+
+def said(error: Exception) -> str:
+    """The line of an error's text that says what happened: advice follows."""
+    return str(error).rpartition(LATER)[2].partition("\n")[0]
 
 
 def trouble(error: duckdb.Error) -> Trouble | None:
@@ -31,7 +38,7 @@ def trouble(error: duckdb.Error) -> Trouble | None:
         (duckdb.IOException, "IO Error: ", Trouble.DISK),
     ):
         if isinstance(error, kind) or (
-            isinstance(error, duckdb.InvalidInputException) and f"\nError: {start}" in text
+            isinstance(error, duckdb.InvalidInputException) and f"{LATER}{start}" in text
         ):
             return found
     return None

@@ -1,7 +1,9 @@
 """What a verification says of itself: exact is said of what was compared, and what was not is told."""
 
 import asyncio
+import errno
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from infra.generation import current_generation
 from infra.registry import Registry, TopicSchemas, subject
 from replay.verify.live import LiveNumbers, everything
 from replay.verify.report import documents
-from replay.verify.verify import Verifier
+from replay.verify.verify import Verifier, verify
 from schemas.contract import CONTRACTS
+from schemas.errors import Unavailable
 from serving.lake.views import connect
 from sources.codec import HEADER, MAGIC
 from streams.lake.place import lake_root
@@ -112,6 +115,15 @@ def test_bronze_is_read_within_bounds_and_what_does_not_fit_is_kept_from_others(
     assert reading == own == [own[0], 1]
     assert place != other, "two databases would take each other's files for their own"
     assert all(Path(each).is_relative_to(environment.state_dir / "verifier") for each in (place, other))
+
+
+def test_no_room_for_a_verifier_is_told_and_no_traceback(environment, lake, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("replay.verify.verify.scratch", full)
+    with pytest.raises(Unavailable, match="see whether the disk is full"):
+        verify(environment, with_live=False)
 
 
 def judge_now(settings):

@@ -16,13 +16,12 @@ from typing import TypeVar
 import duckdb
 
 from infra.settings import Settings
-from schemas.extension import one_line
 from serving.api.lake.told import Told
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.threads import in_thread
 from serving.lake.facts import FactBook
 from serving.lake.reader import Gone, Lake, NoSuchManifest
-from serving.lake.trouble import Trouble, trouble
+from serving.lake.trouble import Trouble, said, trouble
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
 
@@ -175,7 +174,7 @@ _NARROWER = (
 
 
 def no_disk(error: Exception) -> Problem:
-    log.error("the lake is not read: %s", one_line(error))
+    log.error("the lake is not read: %s", said(error))
     # Without the text, which names places of this machine: this is told to whoever asks over REST.
     detail = (
         "expected to read the lake's files, and to have room for what does not fit into memory, and a file could not "
