@@ -32,6 +32,9 @@ from streams.stop import StopRequest
 
 # Seconds for the lake to reach a barrier; more after rounds in which it did not, as on a machine that is busy.
 PATIENCE, LONGEST_PATIENCE = 30.0, 240.0
+# Of VERIFY_WHOLE_SECONDS, until a round over everything in which not everything could be compared is tried again:
+# sooner as long as none was ever whole, which is what a replay waits for.
+AGAIN, AGAIN_LATER = 1 / 15, 1 / 4
 TICK_SECONDS = 0.5
 TOLD = 10  # tables and metrics that differ are told of in full
 
@@ -50,6 +53,7 @@ class Rounds:
         self._in_turn = InTurn()
         self._patience = PATIENCE
         self._whole_at: float | None = None
+        self._tried_at = float("-inf")  # a monotonic time: when a round over everything ended last
         self._wrong = self._told_wrong()  # what differed, until everything is found equal again
 
     def close(self) -> None:
@@ -58,9 +62,8 @@ class Rounds:
     def once(self) -> Found:
         """Compare, and write what was found."""
         now = time.time()
-        due = self._whole_at is None or now - self._whole_at >= self._settings.verify_whole_seconds
         # What was wrong and is not looked at again would seem to be right.
-        whole = due or self._wrong is not None
+        whole = self._wrong is not None or self._is_due(now)
         try:
             with told(self._settings):
                 seen, why = asyncio.run(self._seen(whole))
@@ -77,10 +80,23 @@ class Rounds:
             if whole and verdict.exact and verdict.live is None:
                 self._whole_at = now
             found = _found(verdict, now, self._whole_at)
+        if whole and self._verifier.verified is not None:
+            self._tried_at = time.monotonic()
         found = upheld(found, self._wrong, whole)
         self._wrong = found if found.exact is False else None
         self._tell(found)
         return found
+
+    def _is_due(self, now: float) -> bool:
+        """Whether everything is to be compared.
+
+        Where not everything could be, it is tried again, but not in every round: that costs most where the lake is
+        behind.
+        """
+        every = self._settings.verify_whole_seconds
+        again = every * (AGAIN if self._whole_at is None else AGAIN_LATER)
+        is_old = self._whole_at is None or now - self._whole_at >= every
+        return is_old and time.monotonic() - self._tried_at >= again
 
     def _told_wrong(self) -> Found | None:
         """What a verifier before this one has found last, if something differed."""

@@ -7,6 +7,8 @@ from infra.bootstrap import bootstrap
 from infra.generation import current_generation
 from replay.verify.oracle import Oracle
 from replay.verify.rounds import Rounds
+from replay.verify.verify import Verdict
+from serving.lake.reader import NoLake
 from serving.store.store import connect
 from streams.lake.place import lake_root
 from streams.stop import StopRequest
@@ -51,3 +53,37 @@ def test_too_little_memory_is_told_and_the_next_round_goes_on(rounds, monkeypatc
     found = rounds.once()
     assert (found.exact, found.live) == (True, True)
     assert found.whole_at is not None
+
+
+def test_everything_is_tried_again_after_a_while_and_not_in_every_round(rounds, lake, monkeypatch):
+    asked = []
+
+    def once(live):
+        def check(seen, *, whole, **_):
+            asked.append(whole)
+            return Verdict(lake.manifest, (), live)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rounds._verifier, "check", check)
+            patched.setattr(rounds._verifier, "verified", lake.manifest)
+            return rounds.once()
+
+    for n in range(3):
+        found = once("the lake is behind")
+        assert (found.exact, found.live, found.whole_at) == (True, False, None), "none was whole"
+        assert asked == [True] + n * [False]
+    rounds._tried_at = float("-inf")
+    assert once(None).whole_at is not None
+    assert asked.pop() is True
+    assert once(None).whole_at is not None
+    assert asked.pop() is False
+
+
+def test_a_round_in_which_nothing_was_compared_is_no_try(rounds, lake, monkeypatch):
+    def behind(*_, **__):
+        raise NoLake("none yet")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rounds._verifier, "check", behind)
+        assert rounds.once().exact is None
+    assert rounds.once().whole_at is not None
