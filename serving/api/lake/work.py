@@ -31,6 +31,7 @@ AGAIN = (
     0.1  # seconds after which it is called again: a statement that begins after the first does not hear it
 )
 AT_MOST = 2
+LOOKS_AT_MOST = 2  # at the manifests, beside them: how far the lake is does not wait for slow questions
 FRESH = 0.5  # seconds for which a look at the manifests serves everybody who asks
 MEMORY, DISK = "512MB", "4GB"
 LATER = {"Retry-After": "10"}
@@ -80,6 +81,7 @@ class LakeWork:
         self.settings = settings
         self.seconds = SECONDS
         self._running: set[Budget] = set()
+        self._looking: set[Budget] = set()
         self._reapers: set[asyncio.Task] = set()
         self.told = Told()
         self._book: tuple[str, FactBook] | None = None
@@ -98,28 +100,32 @@ class LakeWork:
         """The last manifests, newest first. Every open page asks for them; one look at the log serves them all."""
         asked, now = (generation, limit), time.monotonic()
         if self._look is None or self._look[0] != asked or now - self._look[1] > FRESH:
-            task = asyncio.create_task(self.run(lambda _: self.lake(generation).recent(limit)))
+            look = self._run(lambda _: self.lake(generation).recent(limit), self._looking, LOOKS_AT_MOST)
+            task = asyncio.create_task(look)
             self._look = asked, now, task
         # Who goes away does not take the look from the others.
         return await asyncio.shield(self._look[2])
 
     async def run(self, work: Callable[[Budget], Found]) -> Found:
         """What `work` returns, which keeps within what it is given. Raises Problem, Unavailable."""
-        if len(self._running) >= AT_MOST:
-            detail = f"{AT_MOST} questions to the lake are being answered, and no more at once"
+        return await self._run(work, self._running, AT_MOST)
+
+    async def _run(self, work: Callable[[Budget], Found], running: set[Budget], at_most: int) -> Found:
+        if len(running) >= at_most:
+            detail = f"{at_most} questions to the lake are being answered, and no more at once"
             raise Problem(503, "too-many-clients", detail, RETRY_SOON)
         try:
             scratch = tempfile.TemporaryDirectory(prefix="dataflow-lake-", ignore_cleanup_errors=True)
         except OSError as error:
             raise no_disk(error) from error
         budget = Budget(self.seconds, Path(scratch.name))
-        self._running.add(budget)
+        running.add(budget)
 
         def answer() -> Found:
             with scratch:
                 return _as_problems(work, budget)
 
-        future = in_thread(answer, lambda: self._running.discard(budget), "lake")
+        future = in_thread(answer, lambda: running.discard(budget), "lake")
         try:
             done, _ = await asyncio.wait({future}, timeout=self.seconds)
             if not done:
@@ -135,7 +141,7 @@ class LakeWork:
                 reaper.add_done_callback(self._reapers.discard)
 
     def stop(self) -> None:
-        for budget in tuple(self._running):
+        for budget in (*self._running, *self._looking):
             budget.stop()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from serving.api.lake import work
 from serving.api.lake.work import Budget, LakeWork
 from serving.api.problems import Problem
+from streams.lake.place import lake_root
 from tests.helpers import isolated_settings
+from tests.serving.lake_kit import SmallLake
 
 SORTED = "SELECT md5(i::VARCHAR) AS x FROM range(500_000) AS _(i) ORDER BY x"
 
@@ -72,3 +75,23 @@ def test_a_question_that_takes_too_much_is_told(
     monkeypatch.setattr(work, "DISK", "1MB")
     found = problem_of(tmp_path, sort)
     assert (found.status, found.kind) == (503, "too-costly")
+
+
+def test_how_far_the_lake_is_does_not_wait_for_slow_questions(tmp_path: Path) -> None:
+    settings = isolated_settings(tmp_path)
+    lake = SmallLake(lake_root(settings, "g1"), settings)
+    lake.write({})
+    lake.close()
+    go_on = threading.Event()
+
+    async def both() -> None:
+        asked = LakeWork(settings)
+        slow = [asyncio.create_task(asked.run(lambda _: go_on.wait(20))) for _ in range(work.AT_MOST)]
+        await asyncio.sleep(0)
+        with pytest.raises(Problem, match="no more at once"):
+            await asked.run(lambda _: None)
+        assert [each.number for each in await asked.recent("g1", 5)] == [1]
+        go_on.set()
+        assert all(await asyncio.gather(*slow))
+
+    asyncio.run(both())
