@@ -8,6 +8,7 @@ and writes one Kafka topic.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -20,9 +21,13 @@ from schemas.topics import TOPICS, Topic
 from serving.lake.reader import Lake
 from serving.lake.views import quoted
 from streams.lake.manifest import Manifest
+from streams.windows import size_of, windows
 
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
-WINDOW = 20_000  # offsets that are read at a time
+# Offsets, and bytes, of which the records are in memory at a time.
+WINDOW, WINDOW_BYTES = 20_000, 32_000_000
+FETCH = 100  # rows
+BOUNDS = {"memory_limit": "1GB", "threads": 1}
 QUEUE_KIB = 65_536
 LARGEST_RECORD = 100_000_000  # bytes: what the broker takes decides, not the client
 FLUSH_SECONDS = 120.0
@@ -89,18 +94,24 @@ def rebuild_topic(settings: Settings, lake: Lake, manifest: Manifest, topic: str
 def _records(lake: Lake, manifest: Manifest, topic: str, partition: int) -> Iterator[Record]:
     """A partition's records in the order of their offsets."""
     table, until = bronze(CONTRACTS[topic]), manifest.until[topic, partition]
-    query = (
-        f"SELECT epoch_ms(kafka_time), key, value, headers FROM {quoted(table.name)} "
-        'WHERE partition = ? AND "offset" >= ? AND "offset" < ? ORDER BY "offset"'
-    )
-    with lake.open(manifest, table) as sql:
+    with lake.open(manifest, table, BOUNDS) as sql:
+
+        def read(first: int, end: int) -> Iterator[tuple]:
+            # DuckDB would hold all of them to put them in order.
+            rows = sql.execute(
+                f'SELECT "offset", epoch_ms(kafka_time), key, value, headers FROM {quoted(table.name)} '
+                'WHERE partition = ? AND "offset" >= ? AND "offset" < ?',
+                [partition, first, end],
+            )
+            while some := rows.fetchmany(FETCH):
+                yield from some
+
         [first] = sql.execute(
             f'SELECT min("offset") FROM {quoted(table.name)} WHERE partition = ?', [partition]
         ).fetchone()
-        for start in range(until if first is None else first, until, WINDOW):
-            for at, key, value, headers in sql.execute(
-                query, [partition, start, min(start + WINDOW, until)]
-            ).fetchall():
+        start = until if first is None else first
+        for rows in windows(read, size_of, start, until, offsets=WINDOW, at_most=WINDOW_BYTES):
+            for _, at, key, value, headers in sorted(rows, key=itemgetter(0)):
                 yield at, key, value, [(each["key"], each["value"]) for each in headers or ()]
 
 

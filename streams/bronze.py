@@ -5,7 +5,8 @@ an older one has, and its files are there longest: upkeep removes those of older
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Self
+from operator import itemgetter
+from typing import Any, Self
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 from deltalake import DeltaTable, QueryBuilder
@@ -20,12 +21,14 @@ from schemas.extension import one_line
 from schemas.tables import bronze
 from streams.lake.manifest import Manifest, newest_manifest
 from streams.lake.place import lake_root
+from streams.windows import size_of, windows
 
-if TYPE_CHECKING:
-    from arro3.core import Table
-
-WINDOW = 20_000  # offsets whose records are in memory at a time
+# Offsets, and bytes, of which the records are in memory at a time.
+WINDOW, WINDOW_BYTES = 20_000, 32_000_000
+BATCH = 512  # rows that are decoded together
 Ranges = Mapping[int, tuple[int, int]]  # by partition: from, to before
+# Offset, broker's time (µs), key, value, headers as {"key": …, "value": …}.
+Record = tuple[int, int, bytes | None, bytes | None, list[dict[str, Any]] | None]
 
 
 class Bronze:
@@ -63,16 +66,29 @@ class Bronze:
 
     def offsets(self, topic: str, partition: int, since: int, until: int) -> list[int]:
         """The offsets from `since` to before `until` that are records'; those of transactions' markers are not."""
-        rows = self._rows(topic, partition, since, until, '"offset"')
-        return rows["offset"].to_pylist()
+        table, where = self._table(topic), _within(partition, since, until)
+        try:
+            rows = (
+                QueryBuilder()
+                .register("records", table)
+                .execute(f'SELECT "offset" FROM records WHERE {where} ORDER BY "offset"')
+                .read_all()
+            )
+            return rows["offset"].to_pylist()
+        except Exception as error:
+            raise self._unavailable(topic, error) from error
 
     def messages(self, topic: str, partition: int, since: int, until: int) -> Iterator[Message]:
         """The records from `since` to before `until`, as a consumer gives them. Raises Unavailable."""
-        columns = '"offset", CAST("kafka_time" AS BIGINT) AS at, "key", "value", "headers"'
-        for start in range(since, until, WINDOW):
-            rows = self._rows(topic, partition, start, min(start + WINDOW, until), columns)
-            named = (rows[name].to_pylist() for name in ("offset", "at", "key", "value", "headers"))
-            for offset, at, key, value, headers in zip(*named, strict=True):
+        for rows in windows(
+            lambda first, end: self._records(topic, partition, first, end),
+            size_of,
+            since,
+            until,
+            offsets=WINDOW,
+            at_most=WINDOW_BYTES,
+        ):
+            for offset, at, key, value, headers in sorted(rows, key=itemgetter(0)):
                 yield Message(
                     topic=self._prefix + topic,
                     partition=partition,
@@ -83,18 +99,19 @@ class Bronze:
                     timestamp=(TIMESTAMP_LOG_APPEND_TIME, at // 1000),
                 )
 
-    def _rows(self, topic: str, partition: int, since: int, until: int, columns: str) -> "Table":
-        table = self._table(topic)
+    def _records(self, topic: str, partition: int, since: int, until: int) -> Iterator[Record]:
+        """In no order: to put them into one takes to hold them all."""
+        table, where = self._table(topic), _within(partition, since, until)
         try:
-            return (
-                QueryBuilder()
+            for batch in (
+                QueryBuilder({"datafusion.execution.batch_size": str(BATCH)})
                 .register("records", table)
                 .execute(
-                    f'SELECT {columns} FROM records WHERE "partition" = {partition} '
-                    f'AND "offset" >= {since} AND "offset" < {until} ORDER BY "offset"'
+                    'SELECT "offset", CAST("kafka_time" AS BIGINT) AS at, "key", "value", "headers" FROM records '
+                    f"WHERE {where}"
                 )
-                .read_all()
-            )
+            ):
+                yield from zip(*(batch.column(n).to_pylist() for n in range(batch.num_columns)), strict=True)
         except Exception as error:
             raise self._unavailable(topic, error) from error
 
@@ -113,6 +130,10 @@ class Bronze:
             f"bronze of {self.name} cannot be read for topic {topic}, at manifest {self.manifest.number}: "
             f"{one_line(error)}"
         )
+
+
+def _within(partition: int, since: int, until: int) -> str:
+    return f'"partition" = {partition} AND "offset" >= {since} AND "offset" < {until}'
 
 
 def _may_hold(low: int, high: int, first: int, last: int, ranges: Ranges) -> bool:

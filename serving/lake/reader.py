@@ -4,9 +4,10 @@ Reads the Delta table `_manifests`; which one of a number stands, see `streams.l
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import duckdb
 from deltalake import DeltaTable
@@ -90,11 +91,16 @@ class Lake:
         return [*map(numbers.read, numbers.last_of_schemas(after, last.number)), last]
 
     @contextmanager
-    def open(self, manifest: Manifest, table: Relation) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection with one table or view as the manifest has it. Raises Gone, also for what is read in it."""
+    def open(
+        self, manifest: Manifest, table: Relation, config: Mapping[str, Any] | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with one table or view as the manifest has it; `config` as of `serving.lake.views.connect`.
+
+        Raises Gone, also for what is read in it.
+        """
         try:
             reads = table.reads if isinstance(table, View) else (table.name,)
-            with connect(self.root, _named(manifest, reads), [table]) as connection:
+            with connect(self.root, _named(manifest, reads), [table], config) as connection:
                 yield connection
         except DeltaError as error:
             raise gone(manifest, table) from error
