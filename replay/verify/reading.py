@@ -15,7 +15,9 @@ import duckdb
 from schemas.table import Table
 from serving.lake.views import quoted
 
-READ_ROWS = 4_000  # offsets that are read at once, of all partitions together
+# Offsets that are read at once, of all partitions together, and bytes of the records there.
+READ_ROWS, READ_BYTES = 10_000, 64_000_000
+FETCH = 100  # rows
 
 Record = tuple[int, int, int, bytes | None, bytes | None]  # partition, offset, broker's time (µs), key, value
 Ranges = Mapping[int, tuple[int, int]]  # by partition: from, to before
@@ -45,16 +47,21 @@ class _Partition:
 
 
 def in_order(
-    lake: duckdb.DuckDBPyConnection, table: Table, ranges: Ranges, at_once: int = READ_ROWS
+    lake: duckdb.DuckDBPyConnection,
+    table: Table,
+    ranges: Ranges,
+    at_once: int = READ_ROWS,
+    at_most: int = READ_BYTES,
 ) -> Iterator[list[Record]]:
-    """The records of these ranges out of the bronze view of `table`, about `at_once` at a time."""
+    """The records of these ranges out of the bronze view of `table`: about `at_once` at a time, or `at_most` bytes."""
     partitions = {p: _Partition(p, low, end) for p, (low, end) in ranges.items() if low < end}
-    share = max(1, at_once // max(1, len(partitions)))
+    reading = _Reading(lake, table, max(1, at_once // max(1, len(partitions))), at_most)
     waiting: list[tuple[int, int]] = []
     chunk: list[Record] = []
+    size = 0
     while True:
         empty = [each for each in partitions.values() if not each.rows]
-        _read(lake, table, [each for each in partitions.values() if 2 * len(each.rows) <= share], share)
+        reading.fill(list(partitions.values()))
         for each in empty:
             if each.rows:
                 heapq.heappush(waiting, each.place)
@@ -63,46 +70,73 @@ def in_order(
         while waiting:
             each = partitions[heapq.heappop(waiting)[1]]
             chunk.append(each.take())
+            size += _size(chunk[-1])
             if each.rows:
                 heapq.heappush(waiting, each.place)
             elif each.has_more:
                 # Its next record may come before those of the others.
                 break
-        if len(chunk) >= at_once:
+        if len(chunk) >= at_once or size >= at_most:
             yield chunk
-            chunk = []
+            chunk, size = [], 0
     if chunk:
         yield chunk
 
 
-def _read(lake: duckdb.DuckDBPyConnection, table: Table, partitions: list[_Partition], share: int) -> None:
-    """The next `share` offsets of each, or more of those in which there is nothing, until each has a record."""
-    while partitions := [each for each in partitions if each.has_more]:
-        spans = {each.number: (each.at, min(each.at + share, each.end)) for each in partitions}
-        rows = lake.execute(
-            f'SELECT partition, "offset", epoch_us(kafka_time), key, value FROM {quoted(table.name)} '
-            f"WHERE {_within(spans)}"
-        ).fetchall()
-        by_number = {each.number: each for each in partitions}
-        for row in sorted(rows, key=itemgetter(0, 1)):
-            by_number[row[0]].rows.append(row)
+class _Reading:
+    """Reads on in several partitions: of each `share` offsets, fewer where these have more than `at_most` bytes."""
+
+    def __init__(self, lake: duckdb.DuckDBPyConnection, table: Table, share: int, at_most: int) -> None:
+        self._lake, self._from = lake, quoted(table.name)
+        self._share, self._most, self._at_most = share, share, at_most
+
+    def fill(self, partitions: list[_Partition]) -> None:
+        """Those that have little left, until each has a record or its end is reached."""
+        little = [each for each in partitions if 2 * len(each.rows) <= self._share]
+        while little := [each for each in little if each.has_more]:
+            spans = {each.number: (each.at, min(each.at + self._share, each.end)) for each in little}
+            if (rows := self._rows(spans)) is None:
+                self._share = max(1, self._share // 2)
+                continue
+            by_number = {each.number: each for each in little}
+            for row in sorted(rows, key=itemgetter(0, 1)):
+                by_number[row[0]].rows.append(row)
+            for each in little:
+                each.at = spans[each.number][1]
+            if 2 * sum(map(_size, rows)) <= self._at_most:
+                self._share = min(2 * self._share, self._most)
+            little = [each for each in little if not each.rows]
+            self._skip([each for each in little if each.has_more])
+
+    def _rows(self, spans: Ranges) -> list[Record] | None:
+        """The records there, in no order; None if they are too many to hold."""
+        result = self._lake.execute(
+            f'SELECT partition, "offset", epoch_us(kafka_time), key, value FROM {self._from} WHERE {_within(spans)}'
+        )
+        rows, size = [], 0
+        while some := result.fetchmany(FETCH):
+            rows += some
+            size += sum(map(_size, some))
+            if size > self._at_most and self._share > 1:
+                return None
+        return rows
+
+    def _skip(self, partitions: list[_Partition]) -> None:
+        """Go on at the next record of each: what is before the first, or missing, may be long."""
+        if not (spans := {each.number: (each.at, each.end) for each in partitions}):
+            return
+        found = dict(
+            self._lake.execute(
+                f'SELECT partition, min("offset") FROM {self._from} WHERE {_within(spans)} GROUP BY partition'
+            ).fetchall()
+        )
         for each in partitions:
-            each.at = spans[each.number][1]
-        partitions = [each for each in partitions if not each.rows]
-        _skip(lake, table, partitions)
+            each.at = found.get(each.number, each.end)
 
 
-def _skip(lake: duckdb.DuckDBPyConnection, table: Table, partitions: list[_Partition]) -> None:
-    """Go on at the next record of each: what is before the first, or missing, may be long."""
-    if not (spans := {each.number: (each.at, each.end) for each in partitions if each.has_more}):
-        return
-    found = dict(
-        lake.execute(
-            f'SELECT partition, min("offset") FROM {quoted(table.name)} WHERE {_within(spans)} GROUP BY partition'
-        ).fetchall()
-    )
-    for each in partitions:
-        each.at = found.get(each.number, each.end)
+def _size(record: Record) -> int:
+    *_, key, value = record
+    return len(key or b"") + len(value or b"")
 
 
 def _within(spans: Ranges) -> str:

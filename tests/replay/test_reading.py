@@ -55,12 +55,12 @@ def clock(chance, records, since=0):
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("at_once", [1, 7, 40, 10_000])
-def test_the_order_is_that_of_the_brokers_newest_time(lake, seed, at_once):
+@pytest.mark.parametrize(("at_once", "at_most"), [(1, 99), (7, 10), (40, 10_000), (40, 90), (10_000, 10_000)])
+def test_the_order_is_that_of_the_brokers_newest_time(lake, seed, at_once, at_most):
     chance = random.Random(seed)
     sizes = {p: chance.choice((0, 1, 30, 150)) for p in range(chance.randint(1, 5))}
     ranges = fill(lake, {p: clock(chance, n, chance.choice((0, 200))) for p, n in sizes.items()} | {9: [5]})
-    found = [row for chunk in in_order(lake, RAW, ranges, at_once) for row in chunk]
+    found = [row for chunk in in_order(lake, RAW, ranges, at_once, at_most) for row in chunk]
     assert found == lake.execute(WHOLE).fetchall()
 
 
@@ -90,6 +90,18 @@ def test_a_topic_that_is_larger_than_the_memory_is_read_in_pieces(lake, tmp_path
     lake.execute(f"CREATE VIEW {quoted(RAW.name)} AS SELECT * FROM read_parquet('{file}')")
     with pytest.raises(duckdb.OutOfMemoryException):
         lake.execute(WHOLE).fetchall()
-    sizes = [len(chunk) for chunk in in_order(lake, RAW, {0: (0, 30_000), 1: (0, 30_000)})]
+    sizes = [len(chunk) for chunk in in_order(lake, RAW, {0: (0, 30_000), 1: (0, 30_000)}, 4_000)]
     assert sum(sizes) == 60_000
     assert max(sizes) < 10_000
+
+
+def test_of_large_records_fewer_are_held(lake):
+    """A few kilobytes here and there among small ones."""
+    fill(lake, {p: range(400) for p in (0, 1)})
+    lake.execute(
+        f"UPDATE {quoted(RAW.name)} SET value = repeat('x', 2_000)::BLOB WHERE \"offset\" BETWEEN 100 AND 200"
+    )
+    chunks = list(in_order(lake, RAW, {0: (0, 400), 1: (0, 400)}, at_once=300, at_most=10_000))
+    assert [row for chunk in chunks for row in chunk] == lake.execute(WHOLE).fetchall()
+    assert max(sum(len(value) for *_, value in chunk) for chunk in chunks) <= 20_000 + 2 * 2_000
+    assert len(chunks) < 100
