@@ -108,6 +108,9 @@ class Verifier:
         manifest, at_barrier = (
             (self.lake.newest(), False) if wanted is None else self._barrier.reach(wanted, patience, given_up)
         )
+        if any(offset > manifest.until.get(at, 0) for at, offset in self.oracle.until.items()):
+            # A barrier of offsets that the oracle is past: it does not go back.
+            manifest, at_barrier = self.lake.newest(), False
         since = None if whole else self.verified
         found: list[Difference] = []
         eras = self.lake.eras(self.verified.number if self.verified else 0, manifest)

@@ -94,6 +94,9 @@ def test_answers_behind_what_was_verified_are_not_said_to_be_compared(environmen
     verdict = verifier.check(before, patience=PATIENCE)
     assert verdict.compared == 0
     assert "behind what was verified before" in verdict.live
+    assert (verdict.manifest.number, verdict.at_barrier) == (2, False), (
+        "the tables are not compared at that one either"
+    )
 
 
 def test_bronze_is_read_within_bounds_and_what_does_not_fit_is_kept_from_others(
