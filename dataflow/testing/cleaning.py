@@ -10,7 +10,6 @@ from infra.kafka import TIMEOUT, admin
 from infra.settings import Settings
 from serving.store.store import connect
 
-
 TRIES = 4  # a registry on a busy machine cuts a connection now and then
 
 

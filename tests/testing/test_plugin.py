@@ -51,9 +51,10 @@ def suite(tmp_path: Path) -> Path:
 
 
 def names_on(services: Services) -> set[str]:
-    """Every topic, subject and Redis key on the services."""
+    """Every topic but Kafka's own, every subject and Redis key on the services."""
     settings, found = services.settings, set()
-    found |= set(admin(settings.kafka_bootstrap_servers).list_topics(timeout=15).topics)
+    topics = admin(settings.kafka_bootstrap_servers).list_topics(timeout=15).topics
+    found |= {name for name in topics if not name.startswith("__")}
     found |= set(httpx.get(f"{settings.kafka_schema_registry}/subjects", trust_env=False).json())
     redis = connect(settings)
     found |= {key.decode() for key in redis.scan_iter()}
