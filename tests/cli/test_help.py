@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataflow.main import COMMANDS, NOT_RUNNING, OK, USAGE
+from dataflow.main import COMMANDS, FAILED, NOT_RUNNING, OK, USAGE
 from tests.cli.kit import Shell
 
 GROUPS = {
@@ -65,3 +65,12 @@ def test_what_needs_a_running_platform_says_so_with_exit_code_3(
     assert shell.run(*arguments, "--env", "nowhere") == NOT_RUNNING
     assert "dataflow up --env nowhere" in shell.err
     assert shell.out == ""
+
+
+def test_a_disk_that_is_full_is_told_in_a_line(shell: Shell, monkeypatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device", "code/new")
+
+    monkeypatch.setattr("dataflow.main.cli.main", full)
+    assert shell.run("topics") == FAILED
+    assert shell.err == "Error: No space left on device: code/new\n"

@@ -85,6 +85,8 @@ def test_a_copy_that_is_not_here_is_said_to_be_missing(settings):
         ("streams/lake/gold/sales.py", '"""', '"""More is said. ', []),
         ("streams/lake/sessions.py", "minutes=30", "minutes=31", ["code lake"]),
         ("serving/fold/fold.py", "# ", "# another remark: ", []),
+        ("serving/lake/latest.py", "epoch_us(", "epoch_ms(", ["code lake"]),
+        ("serving/store/functions.lua", "local function apply", "local function take", ["code fold"]),
         ("dataflow/main.py", "INTERRUPTED = 0, 1, 2, 3, 130", "INTERRUPTED = 0, 1, 2, 3, 131", []),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ import threading
 import pytest
 from confluent_kafka import Producer
 
+from infra.generation import served_generation
 from infra.generations import (
     LIVE,
     Archive,
@@ -17,7 +18,7 @@ from infra.generations import (
 )
 from infra.kafka import TopicIdentity, admin, ensure_topics
 from infra.settings import Settings
-from schemas.errors import GenerationError
+from schemas.errors import GenerationError, Unavailable
 from schemas.topics import GENERATIONS, TOPICS
 
 ORDERS = {"orders": TopicIdentity("id-of-orders", 2)}
@@ -117,3 +118,10 @@ def test_a_log_from_before_there_was_more_than_one_is_read(log):
     now = read_generations(log)
     assert (now.live, now.before, now.running()) == (4, None, [4])
     assert now.live_generation == Generation(4, {"orders": TopicIdentity("x", 1)}, {"orders": [2]})
+
+
+def test_while_the_log_shows_none_that_is_live_a_process_is_told_to_try_again(log):
+    """Also one that is bound to its own: a broker that has just started may show none for a moment."""
+    for settings in (log, log.replace(dataflow_generation=1)):
+        with pytest.raises(Unavailable):
+            served_generation(settings, 0.1)
