@@ -11,8 +11,9 @@ from keyword import iskeyword
 
 import click
 
+from infra.entry import EXIT_TRANSIENT
 from infra.runtime.errors import NotRunning
-from schemas.errors import DataflowError
+from schemas.errors import DataflowError, Unavailable
 
 # Name → what `dataflow --help` says about it; the module is dataflow.commands.<name>.
 COMMANDS = {
@@ -34,7 +35,7 @@ COMMANDS = {
     "doctor": "What is missing on this machine, and what to do.",
 }
 
-OK, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, NOT_RUNNING, TRY_AGAIN, INTERRUPTED = 0, 1, 2, 3, EXIT_TRANSIENT, 130
 
 EPILOG = """\b
 Examples:
@@ -47,7 +48,7 @@ Examples:
   dataflow topics --json
 
 \b
-Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not running.
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not running, 75 a service does not answer now.
 Settings come from the environment and .env; .env.example explains each.
 Help for one command: dataflow COMMAND --help
 """
@@ -92,7 +93,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except DataflowError as error:
         click.echo(f"Error: {error}", err=True)
-        return NOT_RUNNING if isinstance(error, NotRunning) else FAILED
+        if isinstance(error, NotRunning):
+            return NOT_RUNNING
+        # Not its kinds: that there is no lake yet, or that two never met, is an answer.
+        return TRY_AGAIN if type(error) is Unavailable else FAILED
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain again when it flushes at exit.
         sys.stdout = None

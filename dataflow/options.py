@@ -18,6 +18,7 @@ import orjson
 
 from infra.settings import Settings
 
+PLACE = re.compile(r"([a-z][a-z0-9_]{0,99})/([0-9]{1,6}):([0-9]{1,18})", re.ASCII)
 UNITS = {
     "s": timedelta(seconds=1),
     "m": timedelta(minutes=1),
@@ -88,6 +89,22 @@ class Moment(click.ParamType):
                 param,
                 ctx,
             )
+
+
+class Beginning(Moment):
+    """Where to begin: a time, or the offset of a partition, `orders/0:1200`, as ((topic, partition), offset)."""
+
+    name = "beginning"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | tuple[tuple[str, int], int]:
+        found = isinstance(value, str) and PLACE.fullmatch(value)
+        if found:
+            return (found[1], int(found[2])), int(found[3])
+        if isinstance(value, str) and "/" in value:
+            self.fail(f"expected TOPIC/PARTITION:OFFSET such as orders/0:1200, saw {value!r}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class GenerationName(click.ParamType):

@@ -45,6 +45,8 @@ def plan_text(plan: Plan) -> str:
 
 
 def _what(plan: Plan) -> str:
+    if plan.trial:
+        return "some records, as a trial that cannot be promoted,"
     if plan.clone is None:
         return "all source topics"
     return f"a part, out of the lake of g{plan.clone.number},"

@@ -57,7 +57,8 @@ class Plan:
     kind: tables, views, metrics, routes. `throttle` is in records a second, 0 for none. `lake_first`: the live numbers
     begin where the lake has come to, and are filled out of it. `clone`: its lake begins as the base's is, so `spans`
     begin there; some tables are made anew. `days`: only rows of these, the first and the last, are meant to differ; of
-    other days a promote lets none (dates of the shop's time zone).
+    other days a promote lets none (dates of the shop's time zone). `trial`: its spans begin
+    behind the base's beginning, so it can never be promoted.
     """
 
     number: int
@@ -73,6 +74,7 @@ class Plan:
     lake_first: bool = False
     clone: Clone | None = None
     days: tuple[str, str] | None = None
+    trial: bool = False
 
     @property
     def name(self) -> str:
@@ -85,8 +87,10 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         body = {**asdict(self), "records": self.records}
-        if self.days is None:
-            del body["days"]  # code that knows nothing of days reads it, too
+        # Code that knows nothing of days and trials reads it, too.
+        for name in ("days", "trial"):
+            if not body[name]:
+                del body[name]
         return body
 
     @classmethod
@@ -146,11 +150,9 @@ def stages(plan: Plan) -> tuple[Stage, ...]:
     else:
         into = "into its verdicts, its numbers in Redis and its lake"
         found.append(Stage("judge", f"from the source topics, {into}", from_kafka))
+    end = f"cancel {plan.name}" if plan.trial else f"promote {plan.name}` or `cancel {plan.name}"
     found += [
         Stage("verify", "computed a second time, and compared, all the time"),
-        Stage(
-            "follow",
-            f"once caught up it keeps following, until `dataflow replay promote {plan.name}` or cancel",
-        ),
+        Stage("follow", f"once caught up it keeps following, until `dataflow replay {end}`"),
     ]
     return tuple(found)

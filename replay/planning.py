@@ -14,6 +14,8 @@ from infra.kafka import Offsets
 from infra.settings import Settings
 from replay.affected import affected
 from replay.errors import ReplayError
+from replay.origin import EVERYTHING as FROM_THE_BEGINNING
+from replay.origin import Origin, trial_starts
 from replay.plan import Estimate, Plan, Span, stages
 from replay.selection import Selection, affected_by, check_names, check_selection
 from schemas.errors import GenerationError
@@ -22,8 +24,8 @@ from streams.lake.clone import cloneable
 from streams.lake.manifest import Manifest, newest_manifest
 from streams.lake.place import lake_root
 
-# Measured, with nothing beside it on two cores: docs/benchmarks.md. A throttle is mostly lower.
-RECORDS_PER_SECOND = 30_000
+# Into lake and live numbers, measured on two cores with nothing beside it: docs/benchmarks.md. Throttles are lower.
+RECORDS_PER_SECOND = 10_000
 # Into Redis, out of the lake: the same, measured on the fold and its operations alone.
 ROWS_PER_SECOND = 30_000
 # Of a record's verdict and Redis state, where the lake's own size tells nothing yet.
@@ -40,13 +42,15 @@ def plan_replay(
     lake_first: bool = False,
     only: Selection = EVERYTHING,
     days: tuple[date, date] | None = None,
+    origin: Origin = FROM_THE_BEGINNING,
 ) -> Plan:
     """The plan of a replay by `code`, beside the live generation: of everything, or of what `only` selects.
 
     `days` are those, the first and the last, whose rows are meant to differ. `throttle` is in records a second, 0 for
     none. `lake_first` fills the live numbers out of its lake, if the live
-    generation has one. What the topics no longer hold comes from bronze of the live generation. Raises GenerationError
-    that names the ranges that are in neither; ReplayError, Unavailable.
+    generation has one. What the topics no longer hold comes from bronze of the live generation. With an `origin` it is
+    a trial, of the records from there on. Raises GenerationError that names the ranges that are in neither;
+    ReplayError, Unavailable.
     """
     if days is not None:
         check_days(days, datetime.now(UTC).astimezone(ZoneInfo(settings.shop_timezone)).date())
@@ -58,6 +62,11 @@ def plan_replay(
     first, ends = source_bounds(settings, topics)
     recorded = now.known[base.number].code
     differing = tuple(changed(recorded["declared"], code.declared)) if recorded else ()
+    if only and origin:
+        raise ReplayError(
+            "expected either a part (--table, --metric), which begins where the live lake is, or a trial (--from, "
+            "--topic), which begins there: leave one of them out"
+        )
     if only:
         check_names(only)
         if recorded is None:
@@ -67,12 +76,16 @@ def plan_replay(
             )
         part = plan_part(settings, base, topics, (first, ends), code, differing, throttle, only)
         return replace(part, days=told)
-    archive = archive_of(settings, base)
+    trial = trial_starts(settings, topics, base, (first, ends), origin) if origin else None
+    archive = None if trial else archive_of(settings, base)
     spans = []
     for at in topics.partitions():
         seam = archive.seam(*at) if archive else 0
-        spans.append(Span(*at, base.start(*at) if seam else first[at], seam, ends[at]))
+        start = trial[at] if trial else base.start(*at) if seam else first[at]
+        spans.append(Span(*at, start, seam, ends[at]))
     records = sum(span.archived + span.from_kafka for span in spans)
+    # Of the lake a trial needs what its records are of all.
+    share = records / max(1, sum(ends.values()) - sum(base.start(*at) for at in ends)) if trial else 1.0
     plan = Plan(
         topics.number,
         base.number,
@@ -82,9 +95,10 @@ def plan_replay(
         tuple(spans),
         archive,
         throttle,
-        estimate(settings, base, records, throttle),
+        estimate(settings, base, records, throttle, share),
         lake_first=lake_first and newest_manifest(lake_root(settings, base.name)) is not None,
         days=told,
+        trial=trial is not None,
     )
     return replace(plan, stages=stages(plan))
 
@@ -166,14 +180,16 @@ def refuse_second(now: Generations, number: int | None = None) -> None:
         )
 
 
-def estimate(settings: Settings, base: Generation, records: int, throttle: int) -> Estimate:
-    """By the size of the live lake, and by what was measured."""
+def estimate(
+    settings: Settings, base: Generation, records: int, throttle: int, share: float = 1.0
+) -> Estimate:
+    """By the size of the live lake, of which this is a `share`, and by what was measured."""
     rate = min(throttle or RECORDS_PER_SECOND, RECORDS_PER_SECOND)
     root = lake_root(settings, base.name)
     lake = Path(root)
     used = _size(lake)
     there = next(path for path in (lake, *lake.parents) if path.exists())
-    disk = int(SPARE * used + records * BYTES_A_RECORD)
+    disk = int(SPARE * min(1.0, share) * used + records * BYTES_A_RECORD)
     return Estimate(records / rate, disk, shutil.disk_usage(there).free)
 
 

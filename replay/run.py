@@ -9,7 +9,7 @@ from dataclasses import replace
 from infra.bootstrap import prepare
 from infra.code import keep
 from infra.failpoints import Failpoints
-from infra.generation import begin_generation
+from infra.generation import begin_generation, source_bounds
 from infra.generations import (
     Changes,
     Generation,
@@ -18,6 +18,7 @@ from infra.generations import (
     change_generations,
     read_generations,
 )
+from infra.kafka import Offsets
 from infra.settings import Settings
 from replay.errors import ReplayError
 from replay.plan import Plan
@@ -44,6 +45,10 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
         )
         # What begins as another lake has what that has, from where on that has it.
         starts = now.of(plan.clone.number).generation.starts if plan.clone else begun.starts
+        if plan.trial:
+            planned = {(span.topic, span.partition): span.start for span in plan.spans}
+            check_ends(planned, source_bounds(settings, begun)[1])
+            starts = begun.by_topic({at: planned.get(at, begun.start(*at)) for at in begun.partitions()})
         generation = replace(begun, starts=starts, lake_first=plan.lake_first, clone=plan.clone)
         failpoints.hit("replay.before_record")
         return {
@@ -75,7 +80,17 @@ def check_starts(plan: Plan, begun: Generation) -> None:
         if start > span.start:
             raise ReplayError(
                 f"expected {span.topic}/{span.partition} to be read from offset {span.start}, as planned, and the "
-                f"topic begins at {start} by now: plan again, so that bronze gives what the topic no longer has"
+                f"topic begins at {start} by now: plan again, with what the topic still has, or what bronze gives"
+            )
+
+
+def check_ends(planned: Offsets, ends: Offsets) -> None:
+    """Raise ReplayError if a trial would begin behind a topic's end: it was created again since."""
+    for (topic, partition), start in planned.items():
+        if start > (end := ends.get((topic, partition), 0)):
+            raise ReplayError(
+                f"expected {topic}/{partition} to go on from offset {start}, as planned, and it ends at {end} by "
+                "now: it was created again; plan again"
             )
 
 

@@ -34,6 +34,7 @@ from replay.guards import (
     check_running,
     check_verified,
 )
+from replay.origin import check_whole
 from replay.planning import live_of
 from replay.run import set_state
 from replay.verify.barrier import Barrier
@@ -53,6 +54,12 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
     base = live_of(now)
     if number == base.number:
         raise ReplayError(f"expected a generation that is not live yet, and g{number} is")
+    if (found.plan or {}).get("trial"):
+        raise ReplayError(
+            f"expected a generation of all records, and g{number} is a trial of some: replay without --from and "
+            "--topic, and promote that one"
+        )
+    check_whole(found.generation, base)
     check_running(found)
     check_answering(settings, found.generation)
     progress = read_progress(settings, found.generation)

@@ -32,7 +32,8 @@ PROGRESS_SECONDS_LOG = 10.0  # elsewhere, where every line stays
         "dataflow import --env retail 20*.csv.gz --mapping examples/online-retail/mapping.yaml",
         "dataflow dlq list --env retail        the lines that were refused",
     )
-    + "\n\n\b\nExit codes: 0 every line has an outcome (refused ones included), 1 an error, 2 usage, 3 not running.\n"
+    + "\n\n\b\nExit codes: 0 every line has an outcome (refused ones included), 1 an error, 2 usage, 3 not running,\n"
+    "75 a service does not answer now.\n"
     "Importing the same files again changes nothing. docs/importing.md explains mappings.",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))

@@ -72,7 +72,8 @@ class Span(click.ParamType):
     )
     + "\n\n\b\nDials (0 to 1, per event): duplicates, late, out_of_order, malformed, rule_breaking, conflicts.\n"
     "The same --seed, --start, --span, --count and dials give the same records, byte for byte.\n"
-    "Exit codes: 0 done, 1 an error, 2 usage, 3 not running, 130 stopped before --count was reached."
+    "Exit codes: 0 done, 1 an error, 2 usage, 3 not running, 75 a service does not answer now,\n"
+    "130 stopped before --count was reached."
 )
 @click.option(
     "--rate", type=click.FloatRange(min=0), help=f"Records a second; 0: as fast as possible. [{RATE:g}]"

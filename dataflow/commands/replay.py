@@ -5,13 +5,16 @@
 
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
+from functools import wraps
+from typing import Any
 
 import click
 
 from dataflow.commands.replay_acts import ACTS
 from dataflow.commands.replay_diff import diff
 from dataflow.options import (
+    Beginning,
     DayRange,
     examples,
     json_option,
@@ -29,6 +32,7 @@ from infra.runtime.run_state import failing, read_run, running_settings
 from infra.settings import FASTEST, Settings
 from replay.errors import ReplayError
 from replay.guards import NUMBERS_BEHIND
+from replay.origin import Origin
 from replay.plan import Plan
 from replay.planning import check_room, plan_replay
 from replay.run import run_plan
@@ -81,6 +85,39 @@ def only_options(command: Callable) -> Callable:
     return table(metric(day(command)))
 
 
+def origin_options(command: Callable) -> Callable:
+    """Of which records it is a trial, if not of all; hands in `origin`."""
+
+    @click.option(
+        "--from",
+        "begins",
+        type=Beginning(),
+        multiple=True,
+        metavar="TIME|PLACE",
+        help="A trial, of what the broker took from then on (2h: two hours ago), or of a partition from an offset on: "
+        "orders/0:1200 (several may be named). It cannot be promoted.",
+    )
+    @click.option(
+        "--topic",
+        "topics",
+        multiple=True,
+        metavar="NAME",
+        help="A trial, of this source topic; of others only what is new.",
+    )
+    @wraps(command)
+    def wrapper(*args: Any, begins: tuple[Any, ...], topics: tuple[str, ...], **kwargs: Any) -> Any:
+        times = [each for each in begins if isinstance(each, datetime)]
+        places = [each for each in begins if not isinstance(each, datetime)]
+        offsets = dict(places)
+        if len(times) > 1 or len(offsets) < len(places):
+            raise click.BadParameter(
+                "expected one time at most, and each partition once", param_hint="--from"
+            )
+        return command(*args, origin=Origin(times[0] if times else None, offsets, topics), **kwargs)
+
+    return wrapper
+
+
 @click.group(
     epilog=examples(
         "dataflow replay plan",
@@ -100,12 +137,14 @@ def command() -> None:
         "dataflow replay plan",
         "dataflow replay plan --metric revenue",
         "dataflow replay plan --table daily_sales --day 2026-03-02",
+        "dataflow replay plan --from 2h --topic orders",
         "dataflow replay plan --json",
     ),
 )
 @throttle_option
 @lake_first_option
 @only_options
+@origin_options
 @json_option
 @settings_option
 def plan_command(
@@ -115,12 +154,15 @@ def plan_command(
     tables: tuple[str, ...],
     metrics: tuple[str, ...],
     days: tuple[date, date] | None,
+    origin: Origin,
     as_json: bool,
 ) -> None:
     """What a replay by the code that is here would do. Changes nothing."""
     settings = running_settings(settings, needs=NEEDS)
     only = Selection(tables, metrics)
-    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first, only=only, days=days)
+    plan = plan_replay(
+        settings, here(settings), throttle, lake_first=lake_first, only=only, days=days, origin=origin
+    )
     print_json(plan.as_json()) if as_json else click.echo(plan_text(plan))
     check_room(plan)
 
@@ -134,6 +176,7 @@ def plan_command(
 @throttle_option
 @lake_first_option
 @only_options
+@origin_options
 @click.option("--detach", is_flag=True, help="Do not wait until it has caught up.")
 @yes_option
 @json_option
@@ -145,6 +188,7 @@ def run_command(
     tables: tuple[str, ...],
     metrics: tuple[str, ...],
     days: tuple[date, date] | None,
+    origin: Origin,
     detach: bool,
     yes: bool,
     as_json: bool,
@@ -156,7 +200,9 @@ def run_command(
     settings = running_settings(settings, needs=NEEDS)
     check_supervised(settings)
     only = Selection(tables, metrics)
-    plan = plan_replay(settings, here(settings), throttle, lake_first=lake_first, only=only, days=days)
+    plan = plan_replay(
+        settings, here(settings), throttle, lake_first=lake_first, only=only, days=days, origin=origin
+    )
     if not as_json:
         click.echo(plan_text(plan) + "\n")
     if not yes:
@@ -169,7 +215,8 @@ def run_command(
         print_json({"plan": plan.as_json(), "progress": progress.as_json()})
     else:
         click.echo(
-            f"`dataflow replay diff` shows the difference, `dataflow replay promote {plan.name}` cuts over"
+            "`dataflow replay diff` shows the difference, `dataflow replay "
+            + (f"cancel {plan.name}` removes the trial" if plan.trial else f"promote {plan.name}` cuts over")
         )
 
 
@@ -198,6 +245,7 @@ def status_command(settings: Settings, as_json: bool) -> None:
                 row["detail"] = str(error)
             plan = each.plan and Plan.from_json(each.plan)
             row["changed"] = list(plan.changed) if plan else []
+            row["trial"] = bool(plan and plan.trial)
             row["failing"] = failing(settings.state_dir, each.generation.name)
         rows.append(row)
     if as_json:
@@ -222,7 +270,7 @@ def status_command(settings: Settings, as_json: bool) -> None:
                 row.get("lake_behind"),
                 row.get("manifest"),
                 verdicts[row["verified"]] if "verified" in row else None,
-                ", ".join(row.get("changed", ())),
+                ", ".join((*(["trial"] if row.get("trial") else []), *row.get("changed", ()))),
             )
             for row in rows
         ),

@@ -18,6 +18,7 @@ NOT_EXACT, NOT_COMPARED = 1, 2
         "dataflow verify",
         "dataflow verify --generation g2",
         "dataflow verify --lake-only",
+        "dataflow verify --every-byte",
         "dataflow verify --json | jq '.tables[] | select(.equal | not)'",
     )
     + "\n\nExit code 0: every row is as it should be; 1: not, and which; 2: what was compared is, but the live numbers "
@@ -27,6 +28,11 @@ NOT_EXACT, NOT_COMPARED = 1, 2
 )
 @click.option("--generation", type=GenerationName(), help="Which one; the live one by default.")
 @click.option("--lake-only", is_flag=True, help="Leave the live numbers alone.")
+@click.option(
+    "--every-byte",
+    is_flag=True,
+    help="Compare bronze with all that the topics still have, byte for byte, and not some records of each partition.",
+)
 @click.option(
     "--patience",
     type=click.FloatRange(0),
@@ -43,6 +49,7 @@ def command(
     settings: Settings,
     generation: int | None,
     lake_only: bool,
+    every_byte: bool,
     patience: float,
     as_json: bool,
 ) -> None:
@@ -50,7 +57,7 @@ def command(
     settings = running_settings(settings, needs=("kafka_bootstrap_servers", "kafka_schema_registry"))
     by_the_code_of(settings, generation)
     settings = settings.replace(dataflow_generation=generation)
-    found = verify(settings, with_live=not lake_only, patience=patience)
+    found = verify(settings, with_live=not lake_only, patience=patience, every_byte=every_byte)
     show(found, as_json)
     if not found.exact:
         ctx.exit(NOT_EXACT)

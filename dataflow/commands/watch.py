@@ -43,7 +43,7 @@ class Display(Protocol):
     )
     + "\n\n\b\nStates: live; stale (records wait, or the broker is silent); rebuilding; unavailable;\n"
     "disconnected (tried again, resuming with Last-Event-ID).\n"
-    "Exit codes: 0 ended by Ctrl-C, or once the numbers are shown; 1 with --once: nothing to show; 3 not running."
+    "Exit codes: 0 ended by Ctrl-C, or once the numbers are shown; 75 with --once: nothing to show now; 3 not running."
 )
 @click.option("--once", is_flag=True, help="Show the numbers once and end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line, for each change.")

@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ from dataflow.testing.questions import bucket_prefix, metric_called, questions
 from infra.code import here
 from infra.generation import current_generation, source_bounds
 from infra.settings import Settings
+from replay.origin import Origin
 from replay.planning import plan_replay
 from replay.run import run_plan
 from replay.selection import Selection
@@ -121,11 +123,13 @@ class Evaluating:
         return [row for rows in answer.rows for row in rows]
 
 
-def begin(settings: Settings, only: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Record a replay by this code, of everything or of the `tables` and `metrics` in `only`. Raises ReplayError."""
-    selection = Selection(**{kind: tuple(names) for kind, names in only.items()})
+def begin(settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Record a replay by this code, of everything or of what is `asked` for. Raises ReplayError."""
+    selection = Selection(tuple(asked["tables"]), tuple(asked["metrics"]))
+    since = asked["since"] and datetime.fromisoformat(asked["since"]).astimezone(UTC)
+    offsets = {(topic, partition): offset for topic, partition, offset in asked["offsets"]}
     code = here(settings)
-    plan = plan_replay(settings, code, only=selection)
+    plan = plan_replay(settings, code, only=selection, origin=Origin(since, offsets, tuple(asked["topics"])))
     return {"number": run_plan(settings, plan).number, "digest": code.digest, "affects": dict(plan.affects)}
 
 

@@ -205,18 +205,23 @@ class TimeMachine:
         *,
         tables: Sequence[str] = (),
         metrics: Sequence[str] = (),
+        since: datetime | None = None,
+        offsets: Mapping[tuple[str, int], int] | None = None,
+        topics: Sequence[str] = (),
     ) -> Evaluation:
         """A further generation by changed code, over the same records, to the same offsets.
 
         `contracts` is a directory of contracts and metrics as DATAFLOW_CONTRACTS names one, `tree` a changed copy of
         DataFlow itself. Neither: the code that runs here, as it is on disk now. `tables` and `metrics` select a part,
-        as `dataflow replay run --table --metric` does; AssertionError with the reason where that cannot be.
+        as `dataflow replay run --table --metric` does; `since`, `offsets` (the first, by topic and partition) and
+        `topics` make it a trial, as `--from` and `--topic` do. AssertionError with the reason where that cannot be.
         """
-        only = orjson.dumps({"tables": tables, "metrics": metrics}).decode()
+        first = [(topic, partition, offset) for (topic, partition), offset in (offsets or {}).items()]
+        asked = {"tables": tables, "metrics": metrics, "since": since, "offsets": first, "topics": topics}
         changed = {} if contracts is None else {"dataflow_contracts": contracts}
         environ = environment_of(self.settings.replace(**changed), {"PYTHONPATH": str(tree or ROOT)})
         done = subprocess.run(
-            [sys.executable, "-m", "dataflow.testing.evaluating", "begin", only],
+            [sys.executable, "-m", "dataflow.testing.evaluating", "begin", orjson.dumps(asked).decode()],
             env=environ,
             cwd=self.settings.state_dir,
             capture_output=True,

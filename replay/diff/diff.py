@@ -17,6 +17,7 @@ from replay.diff.extracting import EnvironmentOf, extract, own_code
 from replay.diff.meeting import Tell, meet
 from replay.diff.room import check_room
 from replay.diff.values import Comparison, Side
+from replay.origin import fewer
 from replay.scratch import scratch
 from schemas.errors import GenerationError
 
@@ -59,8 +60,8 @@ def diff(
         compared = compare(*found, home, asked)
     return replace(
         compared,
-        one=_side(compared.one, now, known[0]),
-        other=_side(compared.other, now, known[1]),
+        one=_side(compared.one, now, *known),
+        other=_side(compared.other, now, *reversed(known)),
         made_at=time.time(),
     )
 
@@ -107,6 +108,7 @@ def _names(asked: Asked) -> list[str]:
     ]
 
 
-def _side(side: Side, now: Generations, recorded: Recorded) -> Side:
+def _side(side: Side, now: Generations, recorded: Recorded, other: Recorded) -> Side:
     code = (recorded.code or {}).get("digest")
-    return replace(side, code=code, live=recorded.generation.number == now.live)
+    live = recorded.generation.number == now.live
+    return replace(side, code=code, live=live, fewer=fewer(recorded.generation, other.generation))

@@ -126,13 +126,17 @@ class Only:
 
 @dataclass(frozen=True)
 class Side:
-    """A generation: at which manifest, by which declarations (their digest), and by which pinned code, if it is."""
+    """A generation: at which manifest, by which declarations (their digest), and by which pinned code, if it is.
+
+    `fewer`: how many offsets it has not that the other one has; a trial begins behind them.
+    """
 
     generation: str
     manifest: int
     declarations: str
     code: str | None = None
     live: bool = False
+    fewer: int = 0
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,9 @@ def value(each: Any) -> str:
 
 def others(found: Comparison) -> Iterator[str]:
     """What else there is to know: settings that differ, and what was left out."""
+    for each in (found.one, found.other):
+        if each.fewer:
+            yield f"{each.generation} begins behind {counted(each.fewer, 'record')} of the other one"
     for name, a, b in found.settings:
         yield f"{name} is {a} in {found.one.generation}, {b} in {found.other.generation}"
     if found.left_out:

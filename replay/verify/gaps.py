@@ -1,4 +1,4 @@
-"""What the broker has where offsets are missing: records, or none, or it no longer knows. Reads a source topic."""
+"""What the broker has of a source topic: its records, and where offsets are missing whether there are any. Reads it."""
 
 import time
 from bisect import bisect_right
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from infra.kafka import TIMEOUT, admin, consumer, log_bounds
 from infra.settings import Settings
@@ -35,7 +35,8 @@ class SourceTopic:
     def __init__(self, settings: Settings, topic: str, partitions: Iterable[int]) -> None:
         self._name = settings.topic_prefix + topic
         places = [(self._name, partition) for partition in partitions]
-        self._first, self._end = log_bounds(admin(settings.kafka_bootstrap_servers), places)
+        self._client = admin(settings.kafka_bootstrap_servers)
+        self._first, self._end = log_bounds(self._client, places)
         self._consumer = consumer(
             settings.kafka_bootstrap_servers, GROUP, **{"enable.partition.eof": True, "log_level": 2}
         )
@@ -59,14 +60,21 @@ class SourceTopic:
             partition = near[0].gap[0]
             low, high = (bounds[self._name, partition] for bounds in (self._first, self._end))
             starts = [each.gap[1] for each in near]
-            for offset in self._offsets(partition, max(low, starts[0]), min(high, near[-1].gap[2])):
+            for record in self.records(partition, max(low, starts[0]), min(high, near[-1].gap[2])):
+                offset = record.offset()
                 at = bisect_right(starts, offset) - 1
                 if at >= 0 and offset < near[at].gap[2]:
                     near[at].records.append(offset)
         return told
 
-    def _offsets(self, partition: int, first: int, end: int) -> Iterator[int]:
-        """The offsets of the committed records from `first` to before `end`."""
+    def span(self, partition: int) -> tuple[int, int]:
+        """The first offset that it has now, and the one behind the last."""
+        place = self._name, partition
+        first, end = log_bounds(self._client, [place])
+        return first[place], end[place]
+
+    def records(self, partition: int, first: int, end: int) -> Iterator[Message]:
+        """The committed records from `first` to before `end`. Raises Unavailable."""
         self._consumer.assign([TopicPartition(self._name, partition, first)])
         heard = time.monotonic()
         while time.monotonic() - heard < TIMEOUT:
@@ -80,7 +88,7 @@ class SourceTopic:
                 elif message.offset() >= end:
                     return
                 else:
-                    yield message.offset()
+                    yield message
         raise Unavailable(
             f"expected {self._name}/{partition} from offset {first} to {end}, and the broker gave nothing for "
             f"{TIMEOUT:.0f} s: see whether it is overloaded"

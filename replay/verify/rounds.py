@@ -21,6 +21,7 @@ from infra.settings import Settings
 from infra.status import write_status
 from replay.verify.bounds import told
 from replay.verify.live import Buckets, LiveNumbers, Seen, everything
+from replay.verify.originals import AS_SENT
 from replay.verify.report import documents
 from replay.verify.touched import InTurn
 from replay.verify.verify import Verdict, Verifier
@@ -68,7 +69,13 @@ class Rounds:
             with told(self._settings):
                 seen, why = asyncio.run(self._seen(whole))
                 verdict = self._verifier.check(
-                    seen, whole=whole, patience=self._patience, live=why, given_up=lambda: self._stop.asked
+                    seen,
+                    whole=whole,
+                    patience=self._patience,
+                    live=why,
+                    given_up=lambda: self._stop.asked,
+                    # That some others are as they were sent makes those right in no way that were not.
+                    every_byte=self._wrong is not None and of_bytes(self._wrong),
                 )
         except DataflowError as error:
             if not isinstance(error, Transient):
@@ -156,6 +163,11 @@ def run(settings: Settings, stop: StopRequest) -> None:
         if rounds is not None:
             rounds.close()
         redis.close()
+
+
+def of_bytes(wrong: Found) -> bool:
+    """Whether bronze held other bytes than the topics."""
+    return any(each["table"].endswith(AS_SENT) for each in wrong.differences)
 
 
 def upheld(found: Found, wrong: Found | None, whole: bool) -> Found:

@@ -25,6 +25,7 @@ from replay.verify.bronze import Completeness
 from replay.verify.compare import Difference, together
 from replay.verify.live import Buckets, LiveNumbers, Seen, check_live, everything
 from replay.verify.oracle import Oracle
+from replay.verify.originals import Originals
 from replay.verify.tables import check_tables
 from replay.verify.touched import touched_buckets
 from schemas.contract import CONTRACTS
@@ -75,6 +76,7 @@ class Verifier:
         self._database = duckdb.connect(config=own)
         self.oracle = Oracle(settings.shop_timezone, self._database)
         self._completeness = Completeness(settings, generation, self._database)
+        self._originals = Originals(settings, generation)
         self.verified: Manifest | None = None  # everything up to it has been compared
         self.touched: Buckets = {}  # of the live numbers: what the last records that were compared changed
         self._judge: tuple[Mapping[str, tuple[int, ...]], PlainJudge] | None = None
@@ -98,11 +100,12 @@ class Verifier:
         patience: float = PATIENCE,
         live: str | None = None,
         given_up: Callable[[], bool] = lambda: False,
+        every_byte: bool = False,
     ) -> Verdict:
         """Compare the lake, and the answers in `seen`, which are in the order in which they were given.
 
-        `whole`: every row, else what has changed since the last time. `live` says why nothing was seen. Raises NoLake,
-        Unavailable.
+        `whole`: every row, else what has changed since the last time. `live` says why nothing was seen. `every_byte`:
+        of all records in bronze, not of some. Raises NoLake, Unavailable.
         """
         wanted = seen[-1].offsets if seen else None
         manifest, at_barrier = (
@@ -127,9 +130,11 @@ class Verifier:
                 reasons = "; ".join(f"{number} {why}" for why, number in left_out.items())
                 live = f"{left_out.total()} of {len(seen)} answers not compared: {reasons}"
             self._advance(lake, manifest.until, eras)
+            originals = self._originals.check(lake, manifest, all_of_them=every_byte) if whole else []
         complete = self._completeness.check(self.lake.root, manifest, since)
         differences = [
             *complete.differences,
+            *originals,
             *check_tables(self.oracle, self.lake.root, manifest, since),
             *_merged(found),
         ]
@@ -167,15 +172,20 @@ class Verifier:
         return self._judge[1]
 
 
-def verify(settings: Settings, *, with_live: bool = True, patience: float = PATIENCE) -> Verdict:
-    """Everything, once. Raises GenerationError if there is no lake, Unavailable if a service does not answer."""
+def verify(
+    settings: Settings, *, with_live: bool = True, patience: float = PATIENCE, every_byte: bool = False
+) -> Verdict:
+    """Everything, once; the bytes of all records that the topics still have (`every_byte`), or of some of them.
+
+    Raises GenerationError if there is no lake, Unavailable if a service does not answer.
+    """
     generation = current_generation(settings)
     with told(settings), Verifier(settings, generation) as verifier:
         try:
             seen, why = [], "not asked for"
             if with_live:
                 seen, why = asyncio.run(everything(LiveNumbers(settings, generation)))
-            return verifier.check(seen, patience=patience, live=why)
+            return verifier.check(seen, patience=patience, live=why, every_byte=every_byte)
         except NoLake:
             raise GenerationError(
                 f"expected a lake at {verifier.lake.root} and found none: run `dataflow up`, which fills it"

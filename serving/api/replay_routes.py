@@ -27,8 +27,20 @@ from serving.api.service import service_of
 BODY_AT_MOST = 4_096
 LONGEST = 200  # characters of a name
 THROTTLE = 2_000
-RUN = {"throttle": int, "lake_first": bool, "tables": list, "metrics": list, "days": str}
-ONLY = {"table": "tables", "metric": "metrics"}  # options of the command, by what a body has of them
+RUN = {
+    "throttle": int,
+    "lake_first": bool,
+    "tables": list,
+    "metrics": list,
+    "days": str,
+    "topics": list,
+    "from": list,
+}
+ONLY = {
+    "table": "tables",
+    "metric": "metrics",
+    "topic": "topics",
+}  # options of the command, by what a body has of them
 PROMOTE = {
     "pause_old": bool,
     "max_difference": float,
@@ -48,6 +60,9 @@ NAMES = {
 }
 GENERATION = re.compile(r"g[1-9][0-9]{0,8}")
 DAYS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?")
+BEGINNING = re.compile(
+    r"[0-9]{4}-[0-9][0-9T:.+-]{1,40}Z?|[0-9]{1,9}[smhd]|[a-z][a-z0-9_]{0,99}/[0-9]{1,6}:[0-9]{1,18}"
+)
 router = APIRouter(tags=["replays"])
 
 
@@ -67,14 +82,14 @@ async def replays(request: Request) -> Response:
 )
 async def plan(request: Request) -> Response:
     """By the code that is in the tree now. Changes nothing."""
-    given = named(request.query_params.multi_items(), ("throttle", "lake_first", "days", *ONLY))
+    given = named(request.query_params.multi_items(), ("throttle", "lake_first", "days", "from", *ONLY))
     throttle = whole_number(given, "throttle", THROTTLE, FASTEST, least=0)
     first = one_value(given, "lake_first")
     if first not in (None, "true", "false"):
         raise wrong("lake_first", f"expected true or false; saw {shown(first)}")
     arguments = ["plan", "--throttle", str(throttle), *(["--lake-first"] if first == "true" else [])]
     arguments += [part for option in ONLY for part in _named(option, option, given.get(option, ()))]
-    arguments += _days(one_value(given, "days"))
+    arguments += _days(one_value(given, "days")) + _beginnings(given.get("from", ()))
     return answer(await service_of(request).replays.read(*arguments))
 
 
@@ -91,7 +106,7 @@ async def run(request: Request) -> Response:
     arguments = ["run", "--yes", "--detach", "--throttle", str(throttle), *_flags(given, "lake_first")]
     for option, names in ONLY.items():
         arguments += _named(names, option, given.get(names, ()))
-    arguments += _days(given.get("days"))
+    arguments += _days(given.get("days")) + _beginnings(given.get("from", ()))
     document = await service_of(request).replays.change(*arguments)
     name = document["progress"]["generation"]
     return Json(
@@ -221,6 +236,18 @@ def _days(days: str | None) -> list[str]:
             "days", f"expected a day such as 2026-03-01, or 2026-03-01..2026-03-07; saw {shown(days)}"
         ) from None
     return [f"--day={days}"]
+
+
+def _beginnings(given: Sequence[Any]) -> list[str]:
+    """The command's options for where a trial begins. Raises Problem for what can be neither a time nor an offset."""
+    for each in given:
+        if not (isinstance(each, str) and BEGINNING.fullmatch(each)):
+            raise wrong(
+                "from",
+                "expected times such as 2026-03-01T08:00Z or 2h, or offsets such as orders/0:1200; saw "
+                + shown(str(each)),
+            )
+    return [f"--from={each}" for each in given]
 
 
 def _flags(given: Mapping[str, Any], *names: str) -> list[str]:

@@ -33,6 +33,7 @@ export function planParts(plan) {
       : `Changes: ${plan.changed.join(", ")}.`),
     ...affected.map(([kind, names]) => element("p", `Affects ${kind}: ${names.join(", ")}.`)),
     ...(plan.days ? [element("p", `Only rows of ${[...new Set(plan.days)].join("..")} are meant to differ.`)] : []),
+    ...(plan.trial ? [element("p", "A trial of some records: it can be compared, and never promoted.")] : []),
     element("p", `About ${count(Math.ceil(plan.estimate.seconds))} s and ${count(Math.ceil(plan.estimate.disk / 1e6))} MB.`),
     table(["Topic", "Records from Kafka", "Records from bronze"],
       [...topics].map(([topic, one]) => [topic, count(one.kafka), count(one.archived)])),
@@ -48,6 +49,9 @@ export function differenceParts(found) {
         [...Object.keys(each.changed_columns), ...each.declared.only_in_other.map((name) => `${name} (new)`)].join(", ") || NONE,
       ])),
   ];
+  for (const side of [found.one, found.other].filter(({ fewer }) => fewer > 0)) {
+    parts.push(element("p", `${side.generation} begins behind ${count(side.fewer)} records of the other one.`));
+  }
   for (const only of found.only_in_other) {
     parts.push(element("p", `Only in ${found.other.generation}: ${only.kind} ${only.title}, ${count(only.rows)} rows.`));
   }

@@ -47,7 +47,7 @@ function draw({ live, before, generations }) {
         each.state,
         progress === null ? NONE : `${numbers(progress)}, ${count(progress.lake_behind)} lake`,
         progress === null ? NONE : VERIFIED[verified === null ? null : verified.exact],
-        each.changed.join(", ") || NONE,
+        [...(each.trial ? ["trial"] : []), ...each.changed].join(", ") || NONE,
       ],
       aside: each.generation === live ? "live" : each.generation === before ? "before" : "",
       share: progress === null || progress.records === 0 ? undefined
@@ -131,12 +131,15 @@ function planQuery() {
   const query = new URLSearchParams({ throttle: throttle() });
   for (const name of names("only-tables")) query.append("table", name);
   for (const name of names("only-metrics")) query.append("metric", name);
+  for (const name of names("only-topics")) query.append("topic", name);
+  for (const place of names("from")) query.append("from", place);
   if (days() !== "") query.append("days", days());
   return query;
 }
 const ACTS = {
   run: () => post("/v1/replays", {
     throttle: throttle(), tables: names("only-tables"), metrics: names("only-metrics"), days: days() || null,
+    topics: names("only-topics"), from: names("from"),
   })
     .then(({ plan }) => tell(`Generation g${plan.number} has begun`, "It goes on by itself; the list tells how far it is.", planParts(plan))),
   plan: () => ask(`/v1/replays/plan?${planQuery()}`, headers(), { seconds: PATIENCE_S })

@@ -1,4 +1,4 @@
-"""Run by tests: `python -m tests.chaos.hold HOME` holds a whole platform until it is killed."""
+"""Run by tests: `python -m tests.chaos.hold HOME [PROCESS …]` holds a whole platform until it is killed."""
 
 import signal
 import sys
@@ -17,7 +17,7 @@ def settings_at(home: Path) -> Settings:
 def main() -> None:
     """Say `ready` and wait."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with Platform(settings_at(Path(sys.argv[1])), LIVE, preferred_ports=False):
+    with Platform(settings_at(Path(sys.argv[1])), sys.argv[2:] or LIVE, preferred_ports=False):
         print("ready", flush=True)
         signal.pause()
 

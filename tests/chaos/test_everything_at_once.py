@@ -29,13 +29,13 @@ ROUNDS = ((True, (1, 6)), (False, (2, 18)), (True, (0, 3)), (False, (5, 25)))
 class Held:
     """The platform in a process of its own, started again and again over one state directory."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.settings = home, settings_at(home)
+    def __init__(self, home: Path, *processes: str) -> None:
+        self.home, self.settings, self.processes = home, settings_at(home), processes
         self.process: subprocess.Popen | None = None
         self.kills = 0
 
     def launch(self) -> None:
-        command = [sys.executable, "-m", "tests.chaos.hold", str(self.home)]
+        command = [sys.executable, "-m", "tests.chaos.hold", str(self.home), *self.processes]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def wait_ready(self) -> None:

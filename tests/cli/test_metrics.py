@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dataflow.main import FAILED, NOT_RUNNING, OK, USAGE
+from dataflow.main import FAILED, NOT_RUNNING, OK, TRY_AGAIN, USAGE
 from infra.settings import Settings
 from schemas.metrics import METRICS
 from tests.cli.kit import Shell
@@ -92,7 +92,7 @@ def test_a_state_that_is_being_rebuilt_is_an_error_that_says_so(
     shell: Shell, api: Running, state: State
 ) -> None:
     state.redis.unlink(*state.redis.keys(f"{state.keys.space}*"))
-    assert shell.run("metrics", "revenue") == FAILED
+    assert shell.run("metrics", "revenue") == TRY_AGAIN
     assert "503" in shell.err
     assert "filled again" in shell.err
 

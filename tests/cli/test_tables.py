@@ -11,7 +11,7 @@ import pytest
 from dataflow.commands.verify import NOT_COMPARED
 from dataflow.difference_text import lines
 from dataflow.lake_state import lake_text
-from dataflow.main import FAILED, OK, USAGE
+from dataflow.main import FAILED, OK, TRY_AGAIN, USAGE
 from infra.runtime.birth import birth
 from infra.runtime.run_state import ADDRESSES, Run, write_run
 from infra.settings import Settings
@@ -100,7 +100,7 @@ def test_without_a_lake_the_list_says_so(shell: Shell, api: Running) -> None:
     assert shell.run("tables") == OK, shell.err
     assert "daily_sales" in shell.out
     assert "found none with a finished batch" in shell.out
-    assert shell.run("tables", "orders", "--rows", "3") == FAILED
+    assert shell.run("tables", "orders", "--rows", "3") == TRY_AGAIN
     assert "found none with a finished batch" in shell.err
 
 

@@ -14,7 +14,7 @@ from threading import Thread
 
 import pytest
 
-from dataflow.main import FAILED, OK
+from dataflow.main import FAILED, OK, TRY_AGAIN
 from infra.settings import Settings
 from tests.cli.kit import Shell
 from tests.helpers import wait_for
@@ -88,7 +88,7 @@ def test_once_shows_the_numbers_and_ends(shell: Shell, api: Running, state: Stat
 
 def test_once_without_numbers_fails_and_says_why(shell: Shell, api: Running, state: State) -> None:
     state.redis.unlink(*state.redis.keys(f"{state.keys.space}*"))
-    assert shell.run("watch", "--once") == FAILED
+    assert shell.run("watch", "--once") == TRY_AGAIN
     assert "rebuilding" in shell.err
 
 

@@ -39,7 +39,9 @@ def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
     assert main(["--help"]) == OK
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in COMMANDS)
-    assert "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not running." in out
+    assert (
+        "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not running, 75 a service does not answer now." in out
+    )
 
 
 @pytest.mark.parametrize("arguments", [["bogus"], ["status", "--bogus"], ["--bogus", "status"]])

@@ -48,7 +48,7 @@ def records(shop: Shop) -> None:
     assert producer.flush(30) == 0
 
 
-def test_the_generations_are_told_and_follow_without_a_reload(page, beside):
+def test_the_generations_are_told_and_follow_without_a_reload(page, beside, shop):
     page.wait("document.querySelectorAll('#generations tr').length >= 2", ANSWERS)
     [live, other] = [row for row in rows(page) if row[0].split()[0] in ("g1", "g2")]
     assert live[0] == "g1 live"
@@ -56,6 +56,8 @@ def test_the_generations_are_told_and_follow_without_a_reload(page, beside):
     assert "numbers" in live[2]
     assert other[0] == "g2"
     assert other[4] == "metric x"
+    change_generations(shop.settings, lambda _: {"g2/plan": {"changed": ["metric x"], "trial": True}})
+    page.wait("document.querySelector('#generations').textContent.includes('trial, metric x')", ANSWERS)
 
 
 def test_a_promote_is_asked_about_first_and_a_refusal_is_told_in_full(page, beside, shop):
@@ -96,6 +98,17 @@ def test_days_that_are_meant_to_differ_go_with_the_plan_and_what_is_none_is_poin
     page.js("document.querySelector('#plan').click()")
     page.wait("document.querySelector('#told-title').textContent.startsWith('What a replay into g')", 90)
     assert "Only rows of 2026-03-01..2026-03-07 are meant to differ." in page.text("#told-more")
+
+
+def test_where_a_trial_begins_goes_with_the_plan_and_what_cannot_be_is_told(page):
+    page.wait("!document.querySelector('#acts').hidden", ANSWERS)
+    page.outage = True
+    page.js("document.querySelector('#from').value = '2h, orders/0:999999'")
+    page.js("document.querySelector('#only-topics').value = 'orders'")
+    page.js("document.querySelector('#plan').click()")
+    page.wait("document.querySelector('#told-title').textContent === 'Not done'", 90)
+    assert "an offset of orders/0 that it has" in page.text("#told-text")
+    assert "saw 999999" in page.text("#told-text")
 
 
 def test_it_can_be_used_by_keyboard_alone(page):

@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +28,16 @@ from replay.guards import (
     check_verified,
 )
 from replay.plan import Estimate, Plan, Span, stages
-from replay.planning import check_days, check_room, live_of, refuse_second
+from replay.planning import (
+    BYTES_A_RECORD,
+    RECORDS_PER_SECOND,
+    SPARE,
+    check_days,
+    check_room,
+    estimate,
+    live_of,
+    refuse_second,
+)
 from replay.selection import Selection, affected_by, check_selection
 from replay.verify.rounds import upheld
 from schemas.metrics import METRICS
@@ -35,6 +45,7 @@ from schemas.tables import TABLES
 from schemas.views import VIEWS
 from serving.generation_progress import Progress
 from serving.verified import Found
+from streams.lake.place import lake_root
 from tests.helpers import isolated_settings
 
 SPANS = (Span("orders", 0, 0, 40, 100), Span("orders", 1, 5, 0, 25), Span("reviews", 0, 0, 0, 0))
@@ -398,3 +409,19 @@ def test_a_plan_of_a_part_says_what_it_takes_over_and_reads_back():
     assert "Replay of a part, out of the lake of g1, into generation g2" in told
     assert "made anew out of its silver: daily_sales" in told
     assert [stage.name for stage in plan.stages][3:6] == ["clone", "lake", "numbers"]
+
+
+def test_room_and_time_follow_the_records_and_a_trial_needs_a_share_of_the_lake(tmp_path):
+    settings = isolated_settings(tmp_path)
+    table = Path(lake_root(settings, "g1"), "orders")
+    table.mkdir(parents=True)
+    (table / "rows.parquet").write_bytes(bytes(1_000_000))
+    whole = estimate(settings, generation(1), 50_000, 0)
+    assert whole.disk == SPARE * 1_000_000 + 50_000 * BYTES_A_RECORD
+    assert whole.seconds == 50_000 / RECORDS_PER_SECOND
+    assert whole.free > 0
+    trial = estimate(settings, generation(1), 5_000, 100, 0.1)
+    assert trial.disk == SPARE * 100_000 + 5_000 * BYTES_A_RECORD
+    assert trial.seconds == 50
+    # A lake that is not there yet has no size, and the disk that it would be on has room.
+    assert estimate(settings, generation(7), 10, 0).disk == 10 * BYTES_A_RECORD

@@ -1,10 +1,13 @@
 """Rounds of the continuous verifier: what goes wrong in one is told, and the next goes on."""
 
+from dataclasses import replace
+
 import duckdb
 import pytest
 
 from infra.bootstrap import bootstrap
 from infra.generation import current_generation
+from replay.verify.compare import Difference
 from replay.verify.oracle import Oracle
 from replay.verify.rounds import Rounds
 from replay.verify.verify import Verdict
@@ -87,3 +90,27 @@ def test_a_round_in_which_nothing_was_compared_is_no_try(rounds, lake, monkeypat
         patched.setattr(rounds._verifier, "check", behind)
         assert rounds.once().exact is None
     assert rounds.once().whole_at is not None
+
+
+def test_what_bronze_held_otherwise_is_right_again_only_when_all_of_it_was_compared(
+    rounds, lake, monkeypatch
+):
+    asked = []
+
+    def once(*differences):
+        def check(seen, *, every_byte, **_):
+            asked.append(every_byte)
+            return Verdict(lake.manifest, differences)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rounds._verifier, "check", check)
+            return rounds.once()
+
+    wrong = Difference(
+        "raw_orders as sent", 1, 1, ((0, 4, 1),), ((0, 4, 2),), ("partition", "offset", "key"), 2, 1, 1
+    )
+    assert once(wrong).exact is False
+    assert once(replace(wrong, missing=(), missing_rows=0)).exact is False
+    assert once().exact is True
+    assert once().exact is True
+    assert asked == [False, True, True, False]

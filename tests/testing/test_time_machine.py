@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 from dataflow.testing import Services, TimeMachine
+from dataflow.testing.clock import START
 from infra.code import PACKAGES
 from infra.runtime.platform import ROOT
+from replay.diff import words
+from replay.errors import ReplayError
+from replay.guards import Guards
+from replay.switch import promote
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -137,3 +142,49 @@ def test_time_goes_forth_and_a_kill_that_kills_nothing_is_none(time_machine):
         machine.to(10)
     with pytest.raises(AssertionError, match=r"nothing came to failpoint lake\.nowhere"):
         machine.to(30, "lake.nowhere")
+
+
+def test_a_trial_is_of_the_records_from_there_on_and_never_becomes_live(time_machine):
+    """Offsets of one partition and a time for the others, then one topic by itself: exact, told, and refused."""
+    machine = time_machine(seed=9, records=600)
+    machine.to(300)
+    middle = machine.offsets
+    machine.to(500)
+    with pytest.raises(AssertionError, match=r"expected source topics: .*; saw refunds"):
+        machine.replay(topics=["refunds"])
+    with pytest.raises(AssertionError, match=r"leave one of them out"):
+        machine.replay(topics=["orders"], metrics=["revenue"])
+
+    # The broker's times are the machine's: record n is n steps of 72 s behind START.
+    place = ("orders", 0)
+    trial = machine.replay(since=START + timedelta(seconds=72 * 300), offsets={place: middle[place] - 1})
+    assert trial.differences() == []
+    machine.to(600, "materializer.after_commit")
+    assert trial.differences() == []
+    wanted = {at: end - middle[at] + (at == place) for at, end in machine.offsets.items()}
+    counted: dict[str, int] = defaultdict(int)
+    for (topic, _), records in wanted.items():
+        counted[topic] += records
+    assert {row["topic"]: row["records"] for row in trial.rows("events", by="topic")} == {
+        topic: records for topic, records in counted.items() if records
+    }
+    later = [
+        row for row in machine[1].table("orders") if row["_offset"] >= middle["orders", row["_partition"]]
+    ]
+    seen_by_both = {(row["_partition"], row["_offset"]) for row in trial.table("orders")}
+    assert later
+    assert {(row["_partition"], row["_offset"]) for row in later} <= seen_by_both
+    found = machine.diff()
+    assert (found.one.fewer, found.other.fewer) == (0, sum(middle.values()) - 1)
+    assert f"g2 begins behind {sum(middle.values()) - 1:,} records of the other one" in " ".join(
+        words.others(found)
+    )
+    with pytest.raises(ReplayError, match="g2 is a trial of some"):
+        promote(machine.settings, 2, Guards(True, 1.0, True, True))
+
+    machine.cancel(2)
+    alone = machine.replay(topics=["customers"])
+    assert alone.differences() == []
+    assert {row["topic"] for row in alone.rows("events", by="topic")} == {"customers"}
+    assert alone.table("customers") == machine[1].table("customers")
+    assert alone.table("orders") == []

@@ -26,6 +26,18 @@ _DAYS: Schema = {
 _MEANT = (
     "Only rows of this day, or of the first to the last, are meant to differ: a promote of others is refused."
 )
+_BEGINNINGS: Schema = {
+    "type": "array",
+    "items": {
+        "type": "string",
+        "pattern": r"^([0-9]{4}-[0-9][0-9T:.+-]{1,40}Z?|[0-9]{1,9}[smhd]|[a-z][a-z0-9_]{0,99}/[0-9]{1,6}:[0-9]{1,18})$",
+        "examples": ["2026-03-01T08:00Z", "orders/0:1200"],
+    },
+}
+_TRIAL = (
+    "A trial, of what the broker took from this time on, or of partitions from an offset on; never promoted."
+)
+_TOPICS = "A trial, of these source topics; of others only what is new."
 _GENERATION = objects(
     {
         "generation": STRING,
@@ -44,6 +56,7 @@ _GENERATION = objects(
             **or_null(_NAMES),
             "description": "The first and the last day whose rows are meant to differ.",
         },
+        "trial": {**BOOLEAN, "description": "It has some records only, so it cannot be promoted."},
         "progress": or_null(
             objects(
                 {
@@ -112,6 +125,8 @@ REPLAY_PLAN_PARAMETERS = {
         },
         {"name": "lake_first", "in": "query", "required": False, "schema": BOOLEAN},
         {"name": "days", "in": "query", "required": False, "schema": _DAYS, "description": _MEANT},
+        {"name": "from", "in": "query", "required": False, "schema": _BEGINNINGS, "description": _TRIAL},
+        {"name": "topic", "in": "query", "required": False, "schema": _NAMES, "description": _TOPICS},
         *(
             {
                 "name": each,
@@ -182,6 +197,8 @@ REPLAY_RUN_BODY = _body(
         "tables": {**_NAMES, "description": "Only these tables, out of the live generation's silver."},
         "metrics": {**_NAMES, "description": "Only these metrics, out of the live generation's lake."},
         "days": {**_DAYS, "description": _MEANT},
+        "from": {**_BEGINNINGS, "description": _TRIAL},
+        "topics": {**_NAMES, "description": _TOPICS},
     }
 )
 REPLAY_PROMOTE_BODY = {

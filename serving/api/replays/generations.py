@@ -38,6 +38,7 @@ def _document(settings: Settings, now: Generations, recorded: Recorded) -> dict[
         "affects": {kind: list(names) for kind, names in plan.get("affects", {}).items()},
         "throttle": plan.get("throttle"),
         "days": plan.get("days"),
+        "trial": plan.get("trial", False),
         "progress": None,
         "verified": None,
         "detail": None,

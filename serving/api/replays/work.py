@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from infra.entry import EXIT_TRANSIENT
 from infra.settings import Settings
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.replays.generations import generations_document
@@ -21,7 +22,7 @@ from serving.api.threads import in_thread
 FRESH = 1.0  # seconds
 READ_SECONDS = 60.0
 CHANGE_SECONDS = 600.0
-NOT_RUNNING, USAGE = 3, 2  # exit statuses of `dataflow`
+NOT_RUNNING, USAGE = 3, 2  # exit statuses of `dataflow`, and that of what may be tried again (`infra.entry`)
 MOST_BYTES = 16 * 1024 * 1024
 
 
@@ -96,7 +97,7 @@ class Replays:
             return orjson.loads(out)
         detail = told.decode("utf-8", "replace").strip()
         detail = detail[detail.rfind("Error: ") :].removeprefix("Error: ") or "the command says nothing"
-        if status == NOT_RUNNING:
+        if status in (NOT_RUNNING, EXIT_TRANSIENT):
             raise Problem(503, "unavailable", detail, RETRY_SOON)
         if status == USAGE:
             raise Problem(400, "bad-query", detail)

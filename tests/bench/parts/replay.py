@@ -1,4 +1,4 @@
-"""How fast a replay is when nothing else runs, and what one that is held back takes from the live numbers beside it."""
+"""How fast a replay is when nothing else runs."""
 
 import time
 
@@ -7,57 +7,53 @@ from infra.generation import current_generation
 from infra.generations import Generation
 from infra.runtime.platform import ALL, Platform
 from infra.settings import Settings
-from replay.collect import collect
 from replay.planning import plan_replay
 from replay.run import run_plan
 from serving.generation_progress import read_progress
 from streams.lake.place import lake_root
 from tests.bench.load import prepare, produce
 from tests.bench.parts.lake import manifests
-from tests.bench.parts.latency import run as latencies
 from tests.bench.parts.part import Figures, Part
-from tests.bench.render import SPREAD, Table, spread_rows
+from tests.bench.render import Table
 from tests.bench.stage import Bench, Stage
 from tests.bench.workers import Worker, wait_until
 
-SEED, RATE = 61, 1_000
+SEED = 61
 LINGER_MS = 5
-THROTTLE = 2_000  # the default of `dataflow replay run`
-METHOD = f"""The demo mix is in the topics, and generation g1 has all of it: live numbers and lake. Then `dataflow
+METHOD = """The demo mix is in the topics, and generation g1 has all of it: live numbers and lake. Then `dataflow
 replay run --lake-first --throttle 0` is what happens: g2 begins, its lake takes in the topics, its live numbers are
 filled out of the lake. Nothing is produced meanwhile; g1's processes are idle beside it. The rate into gold is that
 from the end of the first batch, which a cold JVM takes long for, to the end of the last, by the times of the
-manifests; both rates with the start count from the moment at which g2 was recorded. After that a replay at
-{THROTTLE:,} records a second, the default, runs beside {RATE:,} records a second of live load; the latencies
-are taken as in the part `latency`, before it and while it runs, one after the other on the same platform."""
+manifests; both rates with the start count from the moment at which g2 was recorded."""
 
 
 def measure(bench: Bench) -> Figures:
     count = bench.pick(5_000_000, 60_000)
     with Platform(bench.settings("replay"), ALL, preferred_ports=False) as platform, Stage(platform) as stage:
         settings = stage.settings
-        for name in ("live", "materializer", "verifier", "lake"):
-            platform.stop_process(name)
-        file = prepare(settings, stage.directory / "load", count, 1_000, SEED)
-        with Worker(produce, settings, file, 0, LINGER_MS, False) as load:
-            load.result(600)
+        wait_with(platform, stage, count, SEED)
         bench.say(f"{count:,} records wait; g1 takes them in")
-        for name in ("live", "materializer", "lake"):
-            platform.start_process(name)
-        first = current_generation(settings)
-        wait_until(lambda: read_progress(settings, first).behind == 0, 1_800, "g1's numbers and lake")
+        await_first(platform, settings)
         bench.say("a replay, as fast as it goes")
         free = replayed(stage, 0)
-        collect(settings, [free.pop("number")])
-        warm, window = bench.pick(60, 5), bench.pick(60, 10)
-        bench.say("live numbers without a replay")
-        alone = latencies(stage, RATE, warm, window, SEED + 1)
-        bench.say(f"live numbers beside one at {THROTTLE:,} records/s")
-        begun = begin(settings, THROTTLE)
-        wait_until(lambda: read_progress(settings, begun).manifest is not None, 300, "g3's first batch")
-        beside = latencies(stage, RATE, warm, window, SEED + 2)
-        still = read_progress(settings, begun).lake_behind
-    return {"records": count, **free, "alone": alone, "beside": beside, "left_afterwards": still}
+    return {"records": count, **free}
+
+
+def wait_with(platform: Platform, stage: Stage, count: int, seed: int) -> None:
+    """So many records wait in the topics; what would take them in stands still."""
+    for name in ("live", "materializer", "verifier", "lake"):
+        platform.stop_process(name)
+    file = prepare(stage.settings, stage.directory / "load", count, 1_000, seed)
+    with Worker(produce, stage.settings, file, 0, LINGER_MS, False) as load:
+        load.result(600)
+
+
+def await_first(platform: Platform, settings: Settings) -> None:
+    """The first generation takes in what waits."""
+    for name in ("live", "materializer", "lake"):
+        platform.start_process(name)
+    first = current_generation(settings)
+    wait_until(lambda: read_progress(settings, first).behind == 0, 1_800, "g1's numbers and lake")
 
 
 def begin(settings: Settings, throttle: int) -> Generation:
@@ -77,7 +73,6 @@ def replayed(stage: Stage, throttle: int) -> Figures:
     (first, at_first), (last, at_last) = batches[0], batches[-1]
     records = at_last
     return {
-        "number": generation.number,
         "gold_per_second": round((at_last - at_first) / (last - first)) if last > first else None,
         "gold_per_second_with_start": round(records / (in_gold - began)),
         "all_per_second_with_start": round(records / (ended - began)),
@@ -97,20 +92,7 @@ def tables(figures: Figures) -> list[Table]:
         ["seconds until all is in gold", figures["seconds_to_gold"]],
         ["seconds from there until all is counted", figures["seconds_to_numbers"]],
     ]
-    beside = {
-        "produced → pushed, no replay": figures["alone"]["pushed"],
-        f"produced → pushed, beside a replay at {THROTTLE:,}/s": figures["beside"]["pushed"],
-    }
-    notes = [
-        f"the replay had {figures['left_afterwards']:,} records to go when the window ended"
-        if figures["left_afterwards"]
-        else "the replay caught up before the window ended: its last part ran beside one that only follows"
-    ]
-    caption = f"Live numbers at {RATE:,} records/s, in ms"
-    return [
-        Table("", ("", "figure"), rows),
-        Table(caption, ("", *SPREAD), spread_rows(beside), notes),
-    ]
+    return [Table("", ("", "figure"), rows)]
 
 
 PART = Part("replay", "Replay", METHOD, measure, tables)

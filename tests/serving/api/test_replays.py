@@ -1,7 +1,9 @@
 """Replays over REST: read by everybody who may read, changed by who may administer; each act is the command's own."""
 
 import pytest
+from confluent_kafka import Producer
 
+from infra.generation import source_bounds
 from infra.generations import State, read_generations
 from infra.kafka import admin, identities
 from serving.api.problems import Problem
@@ -66,6 +68,9 @@ def test_a_body_that_is_none_is_refused_by_name(replays):
         ("", {"metrics": [1]}, "metrics: expected names such as"),
         ("", {"tables": ["\u0000"]}, "tables: expected names such as"),
         ("", {"lake_first": 1}, "lake_first: expected true or false"),
+        ("", {"from": ["yesterday"]}, "from: expected times such as"),
+        ("", {"from": "2h"}, "from: expected an array"),
+        ("", {"topics": ["../x"]}, "topics: expected names such as"),
         ("", {"days": 1}, "days: expected text"),
         ("", {"days": "2026-03-07..2026-03-01"}, "days: expected a day such as"),
         ("/rollback", {"patience": -1}, "patience: expected seconds"),
@@ -83,20 +88,35 @@ def test_a_body_that_is_none_is_refused_by_name(replays):
         {"lake_first": "perhaps"},
         {"tables": "daily_sales"},
         {"table": "\0"},
+        {"from": "orders/0"},
+        {"from": "--yes"},
     ):
         assert_problem(replays.http.get("/v1/replays/plan", params=params), 400, "bad-query")
 
 
 def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays):
     settings = replays.settings
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    for topic in ("orders", "reviews"):
+        producer.produce(settings.topic_prefix + topic, b"none", b"key", 0)
+    assert producer.flush(30) == 0
     plan = replays.http.get("/v1/replays/plan", timeout=120).json()
     assert (plan["number"], plan["base"], plan["changed"]) == (2, 1, [])
+    _, ends = source_bounds(settings, read_generations(settings).of(1).generation)
+    end = ends["orders", 0]
     day = replays.http.get("/v1/replays/plan", params={"days": "2026-03-01"}, timeout=120).json()
     assert day["days"] == ["2026-03-01", "2026-03-01"]
+    trial = replays.http.get("/v1/replays/plan", params={"topic": "reviews"}, timeout=120).json()
+    assert trial["trial"]
+    assert trial["records"] == sum(o for (topic, _), o in ends.items() if topic == "reviews")
+    assert "trial" not in plan
     for params, why in (
         ({"days": "9999-03-01"}, "9999-03-01 is still to come"),
         ({"metric": ["revenue", "profit"]}, "saw profit"),
         ({"table": "daily_sales"}, "to be recorded by which code g1 was made"),
+        ({"from": f"orders/0:{end + 9}"}, f"(where it ends); saw {end + 9}"),
+        ({"from": "9999-03-01T08:00Z"}, "expected a time that has come"),
+        ({"from": [f"{t}/{p}:{o}" for (t, p), o in ends.items()]}, "and there is none from there on"),
     ):
         found = replays.http.get("/v1/replays/plan", params=params, timeout=120)
         assert why in assert_problem(found, 409, "replay-refused")["detail"]
