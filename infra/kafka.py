@@ -6,6 +6,7 @@ Reads topic metadata and offsets; writes topics only in `ensure_topics` and `gro
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from confluent_kafka import (
     Consumer,
@@ -34,6 +35,8 @@ OUTDATED = (
 )
 
 Offsets = dict[tuple[str, int], int]
+
+_connected: WeakSet[AdminClient] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def _listed(client: AdminClient, partitions: Iterable[tuple[str, int]], *specs: 
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
+            _connect(client)
             return [_list_offsets(client, wanted, spec) for spec in specs]
         except TimeoutError as error:
             raise Unavailable(f"the broker does not list offsets within {TIMEOUT:.0f} s") from error
@@ -186,6 +190,17 @@ def _listed(client: AdminClient, partitions: Iterable[tuple[str, int]], *specs: 
         except KafkaException as error:
             raise Unavailable(f"the broker does not answer: {error.args[0].str()}") from error
         time.sleep(0.1)
+
+
+def _connect(client: AdminClient) -> None:
+    """Have it know a broker before it looks for leaders.
+
+    librdkafka looks for these in what it knows, and asks for the rest. Once in thirty a new client asks too early to
+    hear the answer, and looks again after three seconds.
+    """
+    if client not in _connected:
+        client.describe_cluster(request_timeout=TIMEOUT).result(TIMEOUT)
+        _connected.add(client)
 
 
 def _list_offsets(client: AdminClient, wanted: list[TopicPartition], spec: OffsetSpec) -> Offsets:
