@@ -3,12 +3,13 @@
 Reads the generations topic, topic metadata and the registry, with clients that it keeps: a look is nine requests.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from infra.generation import GenerationWatch, compare
 from infra.generations import Generation
 from infra.kafka import CONFIRM_SECONDS, admin, identities
-from infra.registry import TopicSchemas
+from infra.registry import RegisteredSchema, TopicSchemas
 from infra.settings import Settings
 from schemas.errors import ContractError, DataflowError, Transient
 
@@ -42,6 +43,10 @@ class World:
                 f"no schema is registered for {', '.join(empty)}: run `python -m infra.bootstrap`"
             )
         return found
+
+    def schemas_of(self, topic: str) -> Sequence[RegisteredSchema]:
+        """Those of one topic; none if the registry says that it has none. Raises Unavailable."""
+        return self._schemas.of(topic)
 
     def is_live(self) -> bool:
         """Whether the generation was the live one when `check` looked last."""

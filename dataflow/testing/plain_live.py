@@ -128,7 +128,7 @@ class PlainLive:
         found = self._judge.verdict(message, topic)
         if found.kind == "undecided" and HEADER.unpack_from(message.value())[1] not in self._looked_for:
             self._looked_for.add(HEADER.unpack_from(message.value())[1])
-            self._learn(keep=True)
+            self._learn_of(topic)
             found = self._judge.verdict(message, topic)
         return found
 
@@ -141,11 +141,20 @@ class PlainLive:
         self.control.close()
         self.world.close()
 
-    def _learn(self, *, keep: bool = False) -> None:
-        """Take in the schemas that the registry lists; `keep` remembers which others were looked for in vain."""
-        limit = self.settings.max_event_bytes
-        self._judge = Judge(self.world.schemas(), self._ids, max_bytes=limit)
-        self._looked_for: set[int] = self._looked_for if keep else set()
+    def _learn(self) -> None:
+        """Take in the schemas that the registry lists."""
+        self._known = dict(self.world.schemas())
+        self._looked_for: set[int] = set()
+        self._judge_anew()
+
+    def _learn_of(self, topic: str) -> None:
+        """The same of one topic, whose records' schemas are looked for."""
+        if len(listed := self.world.schemas_of(topic)) > len(self._known[topic]):
+            self._known[topic] = listed
+            self._judge_anew()
+
+    def _judge_anew(self) -> None:
+        self._judge = Judge(self._known, self._ids, max_bytes=self.settings.max_event_bytes)
 
     def _begin(self, wanted: Offsets) -> None:
         first, end = source_bounds(self.settings, self.generation)

@@ -130,6 +130,7 @@ def test_a_generation_completed_from_bronze_counts_everything_once(aged):
     assert below > 5
 
 
+@pytest.mark.longhaul
 def test_its_own_bronze_serves_when_the_base_is_gone(aged):
     age_out(aged.settings, cuts(aged.until, 2))
     generation = begin(aged.settings, aged.base)

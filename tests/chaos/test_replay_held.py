@@ -34,10 +34,17 @@ class Replayed(Held):
         self.wait_ready()
         assert read_run(self.settings.state_dir).addresses == addresses
 
-    def command(self, *arguments: str) -> dict:
+    def command(self, *arguments: str, until: float = 0.0) -> dict:
+        """What it tells; one that is told to try again is tried again for `until` seconds."""
         line = [sys.executable, "-m", "dataflow", "replay", *arguments, "--json"]
         env = {**os.environ, **self.settings.environ(), "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(line, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        deadline = time.monotonic() + until
+        while True:
+            done = subprocess.run(
+                line, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
+            )
+            if not done.returncode or "try again" not in done.stderr or time.monotonic() > deadline:
+                break
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
@@ -75,10 +82,10 @@ def test_everything_dies_in_a_replay_and_around_its_switches_and_the_next_start_
                     held.again()
                 wait_for(lambda: behind() < 500, PATIENCE, "g2, caught up")
                 assert held.command("diff", "--patience", "300")["equal"]
-                held.command("promote", "g2", "--unverified")
+                held.command("promote", "g2", "--unverified", until=PATIENCE)
                 held.again()
                 wait_for(lambda: served() == "g2", PATIENCE, "answers of g2")
-                held.command("rollback", "--patience", "400")
+                held.command("rollback", "--patience", "400", until=PATIENCE)
                 held.again()
                 wait_for(lambda: served() == "g1", PATIENCE, "answers of g1")
                 answers = len(reader.answers)

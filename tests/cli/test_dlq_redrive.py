@@ -208,7 +208,11 @@ def test_a_letter_that_keeps_only_a_beginning_is_taken_whole_from_its_source(
 
 @pytest.mark.chaos
 @pytest.mark.parametrize(
-    ("failpoint", "generation"), [("redrive.before_commit:2", 1), ("redrive.after_commit:2", 2)]
+    ("failpoint", "generation"),
+    [
+        pytest.param("redrive.before_commit:2", 1, marks=pytest.mark.longhaul),
+        ("redrive.after_commit:2", 2),
+    ],
 )
 def test_a_re_drive_that_is_killed_goes_on_where_it_was(
     shell: Shell,

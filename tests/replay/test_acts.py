@@ -82,7 +82,11 @@ def outputs(settings, generation) -> set[str]:
 
 @pytest.mark.parametrize(
     ("failpoint", "recorded"),
-    [("replay.before_begin", False), ("replay.before_record", False), ("replay.after_record", True)],
+    [
+        pytest.param("replay.before_begin", False, marks=pytest.mark.longhaul),
+        ("replay.before_record", False),
+        pytest.param("replay.after_record", True, marks=pytest.mark.longhaul),
+    ],
 )
 def test_a_run_that_is_killed_has_begun_a_generation_or_none(world, failpoint, recorded):
     killed(world, failpoint, "run", "--yes", "--detach", "--throttle", "0")
@@ -309,7 +313,13 @@ def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
     assert fleet.env_of(1)["REPLAY_RECORDS_PER_SECOND"] == "0"
 
 
-@pytest.mark.parametrize("failpoint", ["replay.after_gone", "replay.after_keys", "replay.after_topics"])
+@pytest.mark.parametrize(
+    "failpoint",
+    [
+        *(pytest.param(f"replay.after_{each}", marks=pytest.mark.longhaul) for each in ("gone", "keys")),
+        "replay.after_topics",
+    ],
+)
 def test_a_removal_that_is_killed_is_finished_by_the_next(world, failpoint):
     generation = begun(world)
     redis = connect(world)

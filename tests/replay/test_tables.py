@@ -99,7 +99,15 @@ def test_a_row_that_nothing_justifies_is_found_by_the_batch_that_wrote_it(filled
 
 @pytest.mark.parametrize(
     "table",
-    ["orders", "fct_orders", "daily_sales", "dim_products", "conversion_funnel", "sessions", "clickstream"],
+    [
+        "fct_orders",
+        "dim_products",
+        "sessions",
+        *(
+            pytest.param(each, marks=pytest.mark.longhaul)
+            for each in ("orders", "daily_sales", "conversion_funnel", "clickstream")
+        ),
+    ],
 )
 def test_rows_that_were_not_written_are_missed(filled, table, monkeypatch):
     write = LakeStore.write
@@ -128,7 +136,17 @@ def test_in_slices_the_same_is_found(filled, monkeypatch):
         }
 
 
-@pytest.mark.parametrize("column", ["key", "value", "headers", "kafka_time", "schema_id", "reasons"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "headers",
+        "reasons",
+        *(
+            pytest.param(each, marks=pytest.mark.longhaul)
+            for each in ("key", "value", "kafka_time", "schema_id")
+        ),
+    ],
+)
 def test_a_refused_record_that_is_kept_otherwise_than_it_came_is_found(filled, column, monkeypatch):
     write = LakeStore.write
     other = {

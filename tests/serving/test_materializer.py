@@ -175,7 +175,7 @@ def test_every_number_is_exact_at_the_end_of_the_topics(scene):
         pytest.param("materializer.after_commit:3", marks=pytest.mark.longhaul),
         pytest.param("materializer.before_dead_letters:2", marks=pytest.mark.longhaul),
         pytest.param("materializer.after_dead_letters:2", marks=pytest.mark.longhaul),
-        "materializer.after_claim",
+        pytest.param("materializer.after_claim", marks=pytest.mark.longhaul),
         pytest.param("materializer.after_founding", marks=pytest.mark.longhaul),
     ],
 )
@@ -355,7 +355,8 @@ def claimed_server(scene):
         return None
 
 
-def test_topics_that_end_before_the_fences_are_refused(scene):
+def test_topics_that_end_before_the_fences_are_refused(scene, monkeypatch):
+    monkeypatch.setattr("serving.materializer.takeover.SETTLING", 1.0)
     scene.produce(scene.emissions)
     scene.live.judge()
     with materializer(scene.settings):

@@ -109,7 +109,11 @@ def test_switches_in_quick_succession_end_at_the_last_one(both):
 
 @pytest.mark.parametrize(
     ("victim", "failpoint"),
-    [(1, "handover.before_close"), (1, "handover.before_release"), (2, "handover.after_lock")],
+    [
+        (1, "handover.before_release"),
+        pytest.param(1, "handover.before_close", marks=pytest.mark.longhaul),
+        pytest.param(2, "handover.after_lock", marks=pytest.mark.longhaul),
+    ],
 )
 def test_a_process_that_is_killed_during_the_switch_is_no_reason_to_refuse_anybody(both, victim, failpoint):
     changes = {n: {"dataflow_failpoint": failpoint} if n == victim else {} for n in (1, 2)}

@@ -168,7 +168,14 @@ def test_of_two_drivers_one_is_fenced_off_and_nothing_of_it_counts(tmp_path):
     expect_right(third.root, third.manifest)
 
 
-@pytest.mark.parametrize("table", ["raw_orders", "orders", "quarantine", "fct_orders", MANIFESTS])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "fct_orders",
+        MANIFESTS,
+        *(pytest.param(each, marks=pytest.mark.longhaul) for each in ("raw_orders", "orders", "quarantine")),
+    ],
+)
 def test_a_batch_that_dies_before_its_manifest_is_taken_back(tmp_path, table, monkeypatch):
     batches = list(cut(judged_history(900, 7), random.Random(7), 80))
     driver = Driver(tmp_path)

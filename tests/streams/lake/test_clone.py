@@ -81,7 +81,9 @@ def base(once: tuple[Path, list, int], tmp_path: Path) -> Base:
 
 
 @pytest.mark.parametrize(
-    "tables", [(), ("daily_sales", "dim_products"), DERIVED], ids=["none", "some", "all"]
+    "tables",
+    [pytest.param((), marks=pytest.mark.longhaul), ("daily_sales", "dim_products"), DERIVED],
+    ids=["none", "some", "all"],
 )
 def test_it_has_the_same_rows_and_goes_on_by_itself(base: Base, tables, monkeypatch):
     monkeypatch.setattr(clone, "AT_ONCE", 37)
@@ -175,11 +177,12 @@ def test_it_knows_which_schemas_were_known_when_and_says_that_older_tables_are_g
 @pytest.mark.parametrize(
     "point",
     [
-        "lake.after_link:9",
         "lake.before_made_anew:3",
-        "lake.before_clone_is_there",
         "lake.after_clone_is_there",
-        *(pytest.param(each, marks=pytest.mark.longhaul) for each in points.CLONE[:4]),
+        *(
+            pytest.param(each, marks=pytest.mark.longhaul)
+            for each in ("lake.after_link:9", "lake.before_clone_is_there", *points.CLONE[:4])
+        ),
     ],
 )
 def test_killed_while_it_is_made_it_is_there_or_not(base: Base, point: str):
