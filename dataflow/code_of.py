@@ -26,6 +26,6 @@ def by_the_code_of(settings: Settings, number: int | None = None) -> None:
         return
     if not changed(recorded["declared"], declared(settings)):
         return
-    found = environment(settings, recorded["digest"])
+    found = environment(settings, recorded["digest"], recorded["declared"])
     environ = {**os.environ, **found, RUNS_BY: recorded["digest"]}
     os.execve(sys.executable, [sys.executable, "-m", "dataflow", *sys.argv[1:]], environ)

@@ -95,7 +95,7 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo(f"Error: {error}", err=True)
         if isinstance(error, NotRunning):
             return NOT_RUNNING
-        # Not its kinds: that there is no lake yet, or that two never met, is an answer.
+        # Not its kinds: that there is no lake yet is an answer.
         return TRY_AGAIN if type(error) is Unavailable else FAILED
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain again when it flushes at exit.

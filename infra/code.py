@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from infra.settings import Settings
@@ -66,6 +67,7 @@ DECIDING = {
         "streams/lake/gold/*.py",
     ),
 }
+SETTING = "setting "  # before the name of one that decides about values
 SAID_ONLY = ("doc", "description", "unit")  # of a declaration: what changes no value
 
 
@@ -112,8 +114,13 @@ def directory(settings: Settings, digest: str) -> Path:
     return settings.state_dir / "code" / digest
 
 
-def environment(settings: Settings, digest: str) -> dict[str, str]:
-    """The environment variables by which a Python process runs a copy. Raises GenerationError if it is not here."""
+def environment(
+    settings: Settings, digest: str, declared: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """The environment variables by which a Python process runs a copy. Raises GenerationError if it is not here.
+
+    The settings that decide about values come from what was `declared` with it.
+    """
     found = directory(settings, digest)
     if not found.is_dir():
         raise GenerationError(
@@ -127,14 +134,15 @@ def environment(settings: Settings, digest: str) -> dict[str, str]:
     return {
         "PYTHONPATH": os.pathsep.join([str(found), *inherited]),
         "DATAFLOW_CONTRACTS": str(own) if own.is_dir() else "",
+        **{what.removeprefix(SETTING): value for what, value in declared.items() if what.startswith(SETTING)},
     }
 
 
 def declared(settings: Settings) -> dict[str, str]:
     """What decides about derived values in the code that this process runs: what it is about → digest."""
     found = {
-        "setting SHOP_TIMEZONE": settings.shop_timezone,
-        "setting MAX_EVENT_BYTES": str(settings.max_event_bytes),
+        f"{SETTING}SHOP_TIMEZONE": settings.shop_timezone,
+        f"{SETTING}MAX_EVENT_BYTES": str(settings.max_event_bytes),
     }
     for contract in CONTRACTS.values():
         found[f"contract {contract.topic}"] = _digest(

@@ -8,6 +8,7 @@ it trusts an offset. Writes the log of generations, and creates their output top
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
@@ -127,17 +128,29 @@ def _without_prefix(offsets: Offsets, prefix: str) -> Offsets:
     return {(topic.removeprefix(prefix), p): offset for (topic, p), offset in offsets.items()}
 
 
-def new_generation(settings: Settings) -> Generation:
-    """Start over from the source topics as they are now, under the next number; the one before stands still.
+def new_generation(settings: Settings, code: Mapping[str, Any] | None = None) -> Generation:
+    """Start over from the source topics as they are now, under the next number.
 
-    The live job and its readers see it and restart into it. Raises GenerationError if a source topic is missing.
+    It is made by `code` (see `infra.code`); None: by what the platform runs that begins it.
+
+    The live one stands still, and so does what a rollback would have gone back to. The live job and its readers see it
+    and restart into it. Raises GenerationError if a source topic is missing.
     """
 
     def decide(now: Generations) -> Changes:
         generation = begin_generation(settings, now.next_number())
         pointer = {LIVE: {"number": generation.number, "before": now.live}}
-        stopped = {} if now.live is None else {f"g{now.live}/state": {"state": State.PAUSED}}
-        return {generation.name: generation.as_json(), **stopped, **pointer}
+        stopped = {
+            f"g{number}/state": {"state": State.PAUSED}
+            for number in (now.before, now.live)
+            if number in now.running()
+        }
+        return {
+            generation.name: generation.as_json(),
+            **({} if code is None else {f"{generation.name}/code": code}),
+            **stopped,
+            **pointer,
+        }
 
     return change_generations(settings, decide).live_generation
 

@@ -29,6 +29,7 @@ ENDING_SECONDS = 180.0  # for a generation's processes
 ENDED = {str(ProcessState.STOPPED), str(ProcessState.DONE)}
 POLL_SECONDS = 0.2
 CODE_KEPT_SECONDS = 600.0
+REMOVING = ".gone-"  # before the name of a copy of code that is being removed
 REMOVED = {"state": State.GONE, "removed": True}
 
 
@@ -67,12 +68,15 @@ def check_given_up(now: Generations, number: int) -> None:
         )
 
 
-def collect(settings: Settings, numbers: Iterable[int]) -> list[Removed]:
-    """Remove these generations. Raises ReplayError for one that is live or still needed, Unavailable."""
+def collect(settings: Settings, numbers: Iterable[int], *, running: bool = True) -> list[Removed]:
+    """Remove these generations, also those that are `running`.
+
+    Raises ReplayError for one that is live or still needed, Unavailable.
+    """
     failpoints, found = Failpoints(settings), []
     for number in numbers:
         check_not_needed(settings, read_generations(settings), number)
-        now = change_generations(settings, lambda now, number=number: _gone(now, number))
+        now = change_generations(settings, lambda now, number=number: _gone(now, number, running))
         generation = now.known[number].generation
         failpoints.hit("replay.after_gone")
         _await_end(settings, generation)
@@ -87,11 +91,13 @@ def collect(settings: Settings, numbers: Iterable[int]) -> list[Removed]:
     return found
 
 
-def _gone(now: Generations, number: int) -> dict[str, dict[str, str]]:
+def _gone(now: Generations, number: int, running: bool) -> dict[str, dict[str, str]]:
     if number == now.live:
         raise ReplayError(f"expected a generation that nobody reads, and g{number} is the live one")
     if number not in now.known:
         raise ReplayError(f"expected a generation that was started, saw g{number}")
+    if not running:
+        check_given_up(now, number)  # which may have changed while somebody was asked
     return {} if now.known[number].state is State.GONE else {f"g{number}/state": {"state": State.GONE}}
 
 
@@ -166,7 +172,13 @@ def _delete_directories(settings: Settings, generation: Generation) -> tuple[str
     places += _unused_code(settings)
     gone = [place for place in places if place.exists()]
     for place in gone:
+        if place.parent == settings.state_dir / "code":
+            # Half of a copy would be taken for a whole one.
+            place = place.rename(place.with_name(f"{REMOVING}{place.name}"))
         shutil.rmtree(place)
+    for left in (settings.state_dir / "code").glob(".*"):
+        if time.time() - left.stat().st_mtime > CODE_KEPT_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     for pattern in ("logs/*@{}.log*", "status/*@{}.*"):
         for file in settings.state_dir.glob(pattern.format(generation.name)):
             file.unlink(missing_ok=True)

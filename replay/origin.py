@@ -102,9 +102,10 @@ def starts_within(origin: Origin, at_time: Offsets, begun: Offsets, first: Offse
         elif origin.since is not None:
             found[at] = most if at_time[at] < 0 else min(at_time[at], most)
             if found[at] == least > begun[at]:
+                what = "has no record any more" if least == most else "begins with a record of then or later"
                 raise ReplayError(
-                    f"expected {topic}/{partition} to hold everything since {_told(origin.since)}, and it begins with "
-                    f"a record of then or later: what it has lost may be of then, too{_lost(least)}"
+                    f"expected {topic}/{partition} to hold everything since {_told(origin.since)}, and it {what}: what "
+                    f"it has lost may be of then, too; --from {topic}/{partition}:{least} goes without{_lost(least)}"
                 )
         else:
             if least > begun[at]:
@@ -138,7 +139,7 @@ def _starts(generation: Generation, places: Sequence[tuple[str, int]]) -> Offset
 
 
 def _lost(first: int) -> str:
-    return f". What is before {first} only bronze has: without --from, a replay reads it there"
+    return f". What is before {first} only bronze has: without --from and --topic, a replay reads it there"
 
 
 def _told(at: datetime) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
+from infra.code import keep as keep_code
 from infra.generation import compare, load_generation, new_generation, source_identities
 from infra.generations import Generation, read_generations
 from infra.kafka import TopicIdentity
@@ -86,8 +87,8 @@ def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
             err=True,
         )
     with services(settings) as (settings, running):
-        before = load_generation(settings)
-        started = new_generation(settings)
+        before, code = load_generation(settings), keep_code(settings)
+        started = new_generation(settings, code.as_json())
         removed = None
         if running:
             start_failed(settings)

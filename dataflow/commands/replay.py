@@ -6,7 +6,7 @@
 import time
 from collections.abc import Callable
 from datetime import date, datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import click
@@ -209,7 +209,10 @@ def run_command(
         click.confirm("Run it?", abort=True, err=True)
     generation = run_plan(settings, plan)
     if not detach:
-        follow(settings, generation.number, plan.throttle, lambda text: click.echo(text, err=as_json))
+        # Of a trial, so few records behind may be nearly all.
+        near = max(500, plan.records // 10) if plan.trial else NUMBERS_BEHIND
+        show = partial(click.echo, err=as_json)
+        follow(settings, generation.number, plan.throttle, show, min(near, NUMBERS_BEHIND))
     progress = read_progress(settings, generation)
     if as_json:
         print_json({"plan": plan.as_json(), "progress": progress.as_json()})
@@ -290,8 +293,17 @@ def check_supervised(settings: Settings) -> None:
         )
 
 
-def follow(settings: Settings, number: int, throttle: int, show: Callable[[str], None]) -> None:
-    """Show how far it is until it has caught up. Raises ReplayError if one of its processes cannot go on."""
+def follow(
+    settings: Settings,
+    number: int,
+    throttle: int,
+    show: Callable[[str], None],
+    near: int = NUMBERS_BEHIND,
+) -> None:
+    """Show how far it is, until it is `near` the topics' ends.
+
+    Raises ReplayError if one of its processes cannot go on.
+    """
     told, generation = Told(show, throttle), read_generations(settings).of(number).generation
     lake = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name)))
     while True:
@@ -305,8 +317,9 @@ def follow(settings: Settings, number: int, throttle: int, show: Callable[[str],
             )
         progress = read_progress(settings, generation)
         told(progress)
-        if progress.manifest is not None and progress.numbers_behind <= NUMBERS_BEHIND:
-            if progress.lake_behind <= NUMBERS_BEHIND:
+        begun = progress.numbers != progress.starts or not progress.records
+        if progress.manifest is not None and begun and progress.numbers_behind <= near:
+            if progress.lake_behind <= near:
                 return
             lake.hurry()  # which else rests
         time.sleep(LOOK_SECONDS)

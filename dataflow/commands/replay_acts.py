@@ -152,7 +152,7 @@ def gc_command(settings: Settings, numbers: tuple[int, ...], yes: bool, as_json:
     if not yes:
         names = ", ".join(f"g{number}" for number in chosen)
         click.confirm(f"Remove everything that {names} made?", abort=True, err=True)
-    remove(settings, chosen, as_json)
+    remove(settings, chosen, as_json, running=False)
 
 
 def tell(text: str, as_json: bool, **document: object) -> None:
@@ -161,8 +161,8 @@ def tell(text: str, as_json: bool, **document: object) -> None:
     print_json(named) if as_json else click.echo(text)
 
 
-def remove(settings: Settings, numbers: list[int], as_json: bool) -> None:
-    removed = collect(settings, numbers)
+def remove(settings: Settings, numbers: list[int], as_json: bool, *, running: bool = True) -> None:
+    removed = collect(settings, numbers, running=running)
     if as_json:
         print_json({"removed": [asdict(each) for each in removed]})
         return

@@ -36,8 +36,8 @@ DIFFERENT = 1
         "dataflow replay diff --html difference.html",
         "dataflow replay diff --json | jq '.relations[] | select(.equal | not) | .title'",
     )
-    + "\n\nExit code 0: equal; 1: different, or it could not be compared. Both may go on meanwhile. Personal data is "
-    "masked. docs/replay.md: reading a difference.",
+    + "\n\nExit code 0: equal; 1: different, or it could not be compared; 75: a service does not answer. "
+    "Both may go on meanwhile. Personal data is masked. docs/replay.md: reading a difference.",
 )
 @click.argument("one", type=GenerationName(), required=False)
 @click.argument("other", type=GenerationName(), required=False)

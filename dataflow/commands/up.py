@@ -39,7 +39,7 @@ def command(settings: Settings, demo: bool) -> None:
     starting again continues. What dies is restarted.
     """
     progress = Progress()
-    platform = Platform(settings, demo=DEMO if demo else None, on_change=progress.show)
+    platform = Platform(settings, demo=DEMO if demo else None, on_change=progress.show, on_notice=click.echo)
     with ExitStack() as stack:
         stop = _stop_signals(stack, platform)
         click.echo(f"environment {settings.dataflow_env}, state in {settings.state_dir}")

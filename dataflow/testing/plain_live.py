@@ -126,9 +126,11 @@ class PlainLive:
         """The verdict on a record; of one of an unknown schema, after a look at the registry."""
         topic, _ = self._place(message)
         found = self._judge.verdict(message, topic)
-        if found.kind == "undecided" and HEADER.unpack_from(message.value())[1] not in self._looked_for:
-            self._looked_for.add(HEADER.unpack_from(message.value())[1])
-            self._learn_of(topic)
+        if found.kind != "undecided":
+            return found
+        wanted = topic, HEADER.unpack_from(message.value())[1]
+        if wanted not in self._looked_for and self._learn_of(topic):
+            self._looked_for.add(wanted)
             found = self._judge.verdict(message, topic)
         return found
 
@@ -144,14 +146,16 @@ class PlainLive:
     def _learn(self) -> None:
         """Take in the schemas that the registry lists."""
         self._known = dict(self.world.schemas())
-        self._looked_for: set[int] = set()
+        self._looked_for: set[tuple[str, int]] = set()
         self._judge_anew()
 
-    def _learn_of(self, topic: str) -> None:
-        """The same of one topic, whose records' schemas are looked for."""
-        if len(listed := self.world.schemas_of(topic)) > len(self._known[topic]):
+    def _learn_of(self, topic: str) -> bool:
+        """The same of one topic; False if the registry shows none just now."""
+        listed = self.world.schemas_of(topic)
+        if len(listed) > len(self._known[topic]):
             self._known[topic] = listed
             self._judge_anew()
+        return bool(listed)
 
     def _judge_anew(self) -> None:
         self._judge = Judge(self._known, self._ids, max_bytes=self.settings.max_event_bytes)

@@ -45,12 +45,14 @@ class Fleet:
         self._lock = threading.Lock()
         self._number: int | None = None  # that the base processes serve
         self._digests: dict[int, str] = {}  # by which code each generation runs
+        self._declared: dict[int, Mapping[str, str]] = {}  # with that code, its settings among it
         self._paces: dict[int, int] = {}  # how fast a replay may go, in records a second
         self._standing = False  # the base processes are stopped, because their generation pauses or is gone
         self._beside: dict[int, list[str]] = {}
         self._leaving: set[int] = set()  # some of whose processes may be gone, or were never there
         self._client: AdminClient | None = None
         self._seen: int | None = None
+        self._told: str | None = None  # why a look failed last
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
@@ -82,12 +84,13 @@ class Fleet:
         """The same of any generation's process."""
         if number not in self._digests:
             recorded = read_generations(self._settings).of(number)
-            self._digests[number] = recorded.code["digest"] if recorded.code else self._code.digest
+            code = recorded.code or self._code.as_json()
+            self._digests[number], self._declared[number] = code["digest"], code["declared"]
             self._paces[number] = (recorded.plan or {}).get("throttle", 0)
         return {
             "DATAFLOW_GENERATION": str(number),
             "REPLAY_RECORDS_PER_SECOND": str(self._paces.get(number, 0)),
-            **environment(self._settings, self._digests[number]),
+            **environment(self._settings, self._digests[number], self._declared[number]),
         }
 
     def _bind(self, now: Generations) -> None:
@@ -97,7 +100,7 @@ class Fleet:
         number, recorded = now.live, now.known[now.live].code
         differing = changed(recorded["declared"], self._code.declared) if recorded else []
         if differing:
-            self._digests[number] = recorded["digest"]
+            self._digests[number], self._declared[number] = recorded["digest"], recorded["declared"]
             self._notice(
                 f"generation g{number} goes on by the code that it was made by, which differs from what is here in "
                 f"{', '.join(differing)}. `dataflow replay plan` tells what a replay by this code would do"
@@ -105,7 +108,7 @@ class Fleet:
         else:
             if recorded is None or recorded["digest"] != self._code.digest:
                 change_generations(self._settings, lambda _: {f"g{number}/code": self._code.as_json()})
-            self._digests[number] = self._code.digest
+            self._digests[number], self._declared[number] = self._code.digest, self._code.declared
         self._number = number
 
     # --- in the thread
@@ -115,7 +118,9 @@ class Fleet:
             try:
                 self._look()
             except DataflowError as error:
-                self._log.debug("the generations are not to be seen: %s", error)
+                if str(error) != self._told:
+                    self._told = str(error)
+                    self._log.warning("the processes are not fitted to the generations: %s", error)
             except Exception:  # noqa: BLE001 the thread outlives whatever the client library raises
                 # The processes that run are supervised all the same; the next look may bring it about.
                 self._log.exception("the processes could not be fitted to the generations")

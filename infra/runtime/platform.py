@@ -6,6 +6,7 @@
 import logging
 import math
 import os
+import shutil
 import threading
 import time
 import uuid
@@ -87,6 +88,8 @@ class Platform:
         state_dir = self.settings.state_dir
         stack.enter_context(supervisor_lock(state_dir))
         left = kill_leftovers(state_dir)
+        # What Spark keeps on disk while it runs, and leaves there when it is killed.
+        shutil.rmtree(state_dir / "spark", ignore_errors=True)
         self._logs = Logs(state_dir / "logs")
         log = self._own_log(stack)
         if left:

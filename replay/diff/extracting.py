@@ -31,7 +31,7 @@ def own_code(settings: Settings, now: Generations) -> EnvironmentOf:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         bound = settings.replace(dataflow_generation=number).environ()
         code = now.of(number).code
-        pinned = environment(settings, code["digest"]) if code else {}
+        pinned = environment(settings, code["digest"], code["declared"]) if code else {}
         return {**os.environ, **bound, "PYTHONPATH": path, **pinned}
 
     return environment_of

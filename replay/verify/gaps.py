@@ -14,7 +14,7 @@ from infra.settings import Settings
 from schemas.errors import Unavailable
 
 NEAR = 5_000  # offsets between two gaps that are read over rather than sought
-POLL_SECONDS, POLL_RECORDS = 0.5, 1_000
+POLL_SECONDS = 0.5
 GROUP = "verify"  # nothing is ever committed under it
 
 Gap = tuple[int, int, int]  # partition, first offset, the one behind the last
@@ -38,7 +38,14 @@ class SourceTopic:
         self._client = admin(settings.kafka_bootstrap_servers)
         self._first, self._end = log_bounds(self._client, places)
         self._consumer = consumer(
-            settings.kafka_bootstrap_servers, GROUP, **{"enable.partition.eof": True, "log_level": 2}
+            settings.kafka_bootstrap_servers,
+            GROUP,
+            **{
+                "enable.partition.eof": True,
+                "log_level": 2,
+                "fetch.wait.max.ms": 20,  # a partition's end is told with the next answer
+                "queued.min.messages": 10_000,  # what is fetched ahead is thrown away with the next place
+            },
         )
 
     def __enter__(self) -> Self:
@@ -78,17 +85,19 @@ class SourceTopic:
         self._consumer.assign([TopicPartition(self._name, partition, first)])
         heard = time.monotonic()
         while time.monotonic() - heard < TIMEOUT:
-            for message in self._consumer.consume(POLL_RECORDS, POLL_SECONDS):
-                heard = time.monotonic()
-                if (error := message.error()) is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        return
-                    if not error.retriable():
-                        raise Unavailable(f"the broker does not read {self._name}: {error.str()}")
-                elif message.offset() >= end:
+            if (message := self._consumer.poll(POLL_SECONDS)) is None:
+                continue
+            heard = time.monotonic()
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
                     return
-                else:
-                    yield message
+                if not error.retriable():
+                    raise Unavailable(f"the broker does not read {self._name}: {error.str()}")
+                continue
+            if message.offset() < end:
+                yield message
+            if message.offset() + 1 >= end:
+                return
         raise Unavailable(
             f"expected {self._name}/{partition} from offset {first} to {end}, and the broker gave nothing for "
             f"{TIMEOUT:.0f} s: see whether it is overloaded"

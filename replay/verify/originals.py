@@ -9,7 +9,7 @@ import hashlib
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import duckdb
 from confluent_kafka import Message
@@ -19,6 +19,7 @@ from infra.settings import Settings
 from replay.verify.compare import Difference, compare, together
 from replay.verify.gaps import SourceTopic
 from schemas.contract import CONTRACTS
+from schemas.errors import Unavailable
 from schemas.table import Table
 from schemas.tables import bronze
 from serving.lake.views import quoted
@@ -42,13 +43,23 @@ class Originals:
         self._salt = secrets.token_bytes(16)  # a digest alone would tell who guesses right
 
     def check(
-        self, lake: duckdb.DuckDBPyConnection, manifest: Manifest, *, all_of_them: bool = False
+        self,
+        lake: duckdb.DuckDBPyConnection,
+        manifest: Manifest,
+        *,
+        all_of_them: bool = False,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> list[Difference]:
         """One difference for each topic; `lake` has the views of bronze at `manifest`. Raises Unavailable."""
-        return [self._topic(lake, manifest, topic, all_of_them) for topic in CONTRACTS]
+        return [self._topic(lake, manifest, topic, all_of_them, given_up) for topic in CONTRACTS]
 
     def _topic(
-        self, lake: duckdb.DuckDBPyConnection, manifest: Manifest, topic: str, all_of_them: bool
+        self,
+        lake: duckdb.DuckDBPyConnection,
+        manifest: Manifest,
+        topic: str,
+        all_of_them: bool,
+        given_up: Callable[[], bool],
     ) -> Difference:
         table = bronze(CONTRACTS[topic])
         found = Difference(f"{table.name}{AS_SENT}", 0, 0, (), (), COLUMNS, 2)
@@ -60,6 +71,8 @@ class Originals:
                 high = min(end, manifest.until[topic, p])
                 place = f"{manifest.generation}/{manifest.number}/{topic}/{p}"
                 for start, until in _pieces(low, high) if all_of_them else _some(low, high, place):
+                    if given_up():
+                        raise Unavailable("whoever asked for the comparison has gone")
                     span = max(start, source.span(p)[0]), until  # which it may have lost by now
                     if span[0] >= until:
                         continue

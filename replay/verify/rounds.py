@@ -54,6 +54,7 @@ class Rounds:
         self._in_turn = InTurn()
         self._patience = PATIENCE
         self._whole_at: float | None = None
+        self._bytes_at = float("-inf")  # a monotonic time: when all bytes were compared last
         self._tried_at = float("-inf")  # a monotonic time: when a round over everything ended last
         self._wrong = self._told_wrong()  # what differed, until everything is found equal again
 
@@ -63,8 +64,11 @@ class Rounds:
     def once(self) -> Found:
         """Compare, and write what was found."""
         now = time.time()
-        # What was wrong and is not looked at again would seem to be right.
-        whole = self._wrong is not None or self._is_due(now)
+        # What was wrong and is not looked at again would seem to be right. That some other records are as they were
+        # sent makes none right that was not, and to compare all bytes takes long.
+        bytes_wrong = self._wrong is not None and of_bytes(self._wrong)
+        every_byte = bytes_wrong and time.monotonic() - self._bytes_at >= self._settings.verify_whole_seconds
+        whole = every_byte or (self._wrong is not None and not bytes_wrong) or self._is_due(now)
         try:
             with told(self._settings):
                 seen, why = asyncio.run(self._seen(whole))
@@ -74,8 +78,7 @@ class Rounds:
                     patience=self._patience,
                     live=why,
                     given_up=lambda: self._stop.asked,
-                    # That some others are as they were sent makes those right in no way that were not.
-                    every_byte=self._wrong is not None and of_bytes(self._wrong),
+                    every_byte=every_byte,
                 )
         except DataflowError as error:
             if not isinstance(error, Transient):
@@ -89,7 +92,9 @@ class Rounds:
             found = _found(verdict, now, self._whole_at)
         if whole and self._verifier.verified is not None:
             self._tried_at = time.monotonic()
-        found = upheld(found, self._wrong, whole)
+        if every_byte:
+            self._bytes_at = time.monotonic()
+        found = upheld(found, self._wrong, whole and every_byte == bytes_wrong)
         self._wrong = found if found.exact is False else None
         self._tell(found)
         return found

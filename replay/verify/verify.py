@@ -130,7 +130,11 @@ class Verifier:
                 reasons = "; ".join(f"{number} {why}" for why, number in left_out.items())
                 live = f"{left_out.total()} of {len(seen)} answers not compared: {reasons}"
             self._advance(lake, manifest.until, eras)
-            originals = self._originals.check(lake, manifest, all_of_them=every_byte) if whole else []
+            originals = (
+                self._originals.check(lake, manifest, all_of_them=every_byte, given_up=given_up)
+                if whole
+                else []
+            )
         complete = self._completeness.check(self.lake.root, manifest, since)
         differences = [
             *complete.differences,

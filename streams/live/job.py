@@ -175,7 +175,8 @@ class LiveJob:
         try:
             first, _ = source_bounds(self.settings, self.generation)
         except Unavailable as error:
-            if self.generation.archive is not None:
+            # A trial's query would begin where the topics do.
+            if self.generation.archive is not None or (self.attempt.starting is None and any(since.values())):
                 raise
             log.warning("where the topics begin is not to be seen: %s", error)
             return True

@@ -85,7 +85,7 @@ def test_everything_dies_in_a_replay_and_around_its_switches_and_the_next_start_
                 held.command("promote", "g2", "--unverified", until=PATIENCE)
                 held.again()
                 wait_for(lambda: served() == "g2", PATIENCE, "answers of g2")
-                held.command("rollback", "--patience", "400", until=PATIENCE)
+                held.command("rollback", "--leaving", "g2", "--patience", "400", until=PATIENCE)
                 held.again()
                 wait_for(lambda: served() == "g1", PATIENCE, "answers of g1")
                 answers = len(reader.answers)

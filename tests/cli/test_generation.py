@@ -6,7 +6,9 @@ import json
 import pytest
 
 from dataflow.main import INTERRUPTED, OK
+from infra.code import directory, here
 from infra.generation import load_generation
+from infra.generations import change_generations, read_generations
 from infra.kafka import admin, ensure_topics
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
@@ -113,6 +115,20 @@ def test_new_without_a_materializer_waits_for_none_for_ever(
     assert "generation g2 is the live one" in shell.out
     assert "503" in shell.out
     assert keys_of(state, "g1") == 0
+
+
+def test_new_is_made_by_the_code_that_is_here_and_leaves_nothing_running_that_nobody_reads(
+    shell: Shell, environment: Settings, state: State
+) -> None:
+    body = read_generations(environment).known[1].generation.as_json()
+    second = {"g2": {**body, "number": 2}, "live": {"number": 2, "before": 1}}
+    change_generations(environment, lambda _: second)
+    assert read_generations(environment).running() == [1, 2]
+    assert shell.run("generation", "new", "--yes", "--keep") == OK, shell.err
+    now = read_generations(environment)
+    assert (now.live, now.before, now.running()) == (3, 2, [3])
+    assert now.known[3].code == here(environment).as_json()
+    assert directory(environment, here(environment).digest).is_dir()
 
 
 def test_new_can_keep_what_redis_holds(shell: Shell, environment: Settings, state: State) -> None:

@@ -87,7 +87,7 @@ def test_a_copy_that_is_not_here_is_said_to_be_missing(settings):
         ("serving/fold/fold.py", "# ", "# another remark: ", []),
         ("serving/lake/latest.py", "epoch_us(", "epoch_ms(", ["code lake"]),
         ("serving/store/functions.lua", "local function apply", "local function take", ["code fold"]),
-        ("dataflow/main.py", "INTERRUPTED = 0, 1, 2, 3, 130", "INTERRUPTED = 0, 1, 2, 3, 131", []),
+        ("dataflow/main.py", "3, EXIT_TRANSIENT, 130", "3, EXIT_TRANSIENT, 131", []),
     ],
 )  # fmt: skip
 def test_an_edit_shows_by_what_it_is_about_and_only_if_it_decides(tree, file, old, new, expected):

@@ -134,7 +134,10 @@ def test_ports_and_data_are_the_same_at_the_next_start(tmp_path: Path) -> None:
         platform.kill("valkey")
         platform.wait_ready("valkey")
         assert client(platform).get("kept") == b"yes"
+    scratch = tmp_path / "test" / "spark" / "blockmgr-1"
+    scratch.mkdir(parents=True)  # of a job that was killed
     with Platform(settings, ("valkey",), preferred_ports=False) as platform:
+        assert not scratch.exists()
         assert platform.settings.redis_port == port
         assert client(platform).get("kept") == b"yes"
 

@@ -223,6 +223,40 @@ def test_a_copy_of_code_that_is_used_or_was_asked_for_just_now_is_kept(world):
     assert cancelled(2)
 
 
+def test_half_of_a_copy_of_code_is_taken_for_none_and_goes_with_the_next(world, monkeypatch):
+    digest = keep(world).digest
+    copy, old = directory(world, digest), time.time() - 3_600
+    change_generations(world, lambda _: {"g1/code": {"digest": "another", "declared": {}}})
+    assert begun(world).number == 2
+    os.utime(copy, (old, old))
+
+    def dies(place):
+        raise KeyboardInterrupt(str(place))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("replay.collect.shutil.rmtree", dies)
+        with pytest.raises(KeyboardInterrupt, match=rf"\.gone-{digest}"):
+            collect(world, [2])
+    assert not copy.exists()
+    assert keep(world).digest == digest
+    assert (copy / "infra").is_dir()
+    half = copy.with_name(f".gone-{digest}")
+    os.utime(half, (old, old))
+    collect(world, [2])
+    assert not half.exists()
+    assert copy.exists()
+
+
+def test_what_runs_again_since_somebody_was_asked_is_not_removed(world):
+    generation = begun(world)
+    set_state(world, 2, State.PAUSED)
+    set_state(world, 2, State.RUNNING)
+    with pytest.raises(ReplayError, match="g2 runs: `dataflow replay pause g2` first"):
+        collect(world, [2], running=False)
+    assert states(world) == {1: "running", 2: "running"}
+    assert len(outputs(world, generation)) == 2
+
+
 def test_who_waits_for_a_replay_is_told_of_a_process_that_has_failed(world):
     assert begun(world).number == 2
     me = psutil.Process()
@@ -311,6 +345,21 @@ def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
         }.items()
     )
     assert fleet.env_of(1)["REPLAY_RECORDS_PER_SECOND"] == "0"
+
+
+def test_settings_that_decide_are_those_that_the_generation_began_with(world):
+    """`.env` was edited while the platform runs: what the plan told is what the processes get, also after a restart."""
+    edited = world.replace(shop_timezone="Europe/Vienna")
+    plan = plan_replay(edited, here(edited))
+    assert plan.changed == ("setting SHOP_TIMEZONE",)
+    run_plan(edited, plan)
+    fleet = Fleet(world, keep(world), ["live"], lambda _: [], logging.getLogger("fleet"))
+    zones = {number: fleet.env_of(number)["SHOP_TIMEZONE"] for number in (1, 2)}
+    assert zones == {1: world.shop_timezone, 2: "Europe/Vienna"}
+    told = []
+    again = Fleet(edited, keep(edited), ["live"], lambda _: [], logging.getLogger("fleet"), told.append)
+    assert again.base_env()["SHOP_TIMEZONE"] == world.shop_timezone
+    assert "which differs from what is here in setting SHOP_TIMEZONE" in told[0]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ def test_others_are_compared_with_another_manifest(scene, monkeypatch):
     for number in range(1, 9):
         scene.lake.manifest = replace(scene.lake.manifest, number=number)
         with connect(scene.lake.root, scene.lake.manifest, [TABLES[TABLE]]) as lake:
-            Originals(scene.settings, scene.generation)._topic(lake, scene.lake.manifest, TOPIC, False)
+            Originals(scene.settings, scene.generation)._topic(
+                lake, scene.lake.manifest, TOPIC, False, lambda: False
+            )
     starts = {first for partition, first, _ in looked if partition == 0}
     assert len(starts) > 4
     assert max(starts) - min(starts) > SAMPLE

@@ -23,6 +23,7 @@ FRESH = 1.0  # seconds
 READ_SECONDS = 60.0
 CHANGE_SECONDS = 600.0
 NOT_RUNNING, USAGE = 3, 2  # exit statuses of `dataflow`, and that of what may be tried again (`infra.entry`)
+READING = ("plan", "diff")
 MOST_BYTES = 16 * 1024 * 1024
 
 
@@ -37,7 +38,8 @@ class Replays:
     async def status(self) -> dict[str, Any]:
         """All generations, as they were at most FRESH seconds ago. Every open page asks for them."""
         now = time.monotonic()
-        if self._look is None or now - self._look[0] > FRESH:
+        # One that takes longer is waited for: with a broker that is away each would keep a thread.
+        if self._look is None or (now - self._look[0] > FRESH and self._look[1].done()):
             found = in_thread(lambda: generations_document(self._settings), lambda: None, "replays")
             self._look = now, found
         # Who goes away does not take the look from the others.
@@ -98,6 +100,11 @@ class Replays:
         detail = told.decode("utf-8", "replace").strip()
         detail = detail[detail.rfind("Error: ") :].removeprefix("Error: ") or "the command says nothing"
         if status in (NOT_RUNNING, EXIT_TRANSIENT):
+            if status == EXIT_TRANSIENT and act not in READING:
+                # It may have been done all the same: whoever asks again at once may undo it.
+                raise Problem(
+                    503, "unavailable", f"{detail}. `dataflow replay status` tells whether it was done"
+                )
             raise Problem(503, "unavailable", detail, RETRY_SOON)
         if status == USAGE:
             raise Problem(400, "bad-query", detail)

@@ -56,15 +56,15 @@ def await_first(platform: Platform, settings: Settings) -> None:
     wait_until(lambda: read_progress(settings, first).behind == 0, 1_800, "g1's numbers and lake")
 
 
-def begin(settings: Settings, throttle: int) -> Generation:
+def begin(settings: Settings, throttle: int, *, lake_first: bool) -> Generation:
     """What `dataflow replay run` does."""
-    return run_plan(settings, plan_replay(settings, here(settings), throttle, lake_first=True))
+    return run_plan(settings, plan_replay(settings, here(settings), throttle, lake_first=lake_first))
 
 
 def replayed(stage: Stage, throttle: int) -> Figures:
     """A replay of everything, until it has caught up."""
     settings, began = stage.settings, time.monotonic()
-    generation = begin(settings, throttle)
+    generation = begin(settings, throttle, lake_first=True)
     wait_until(lambda: read_progress(settings, generation).lake_behind == 0, 1_200, "the lake of the replay")
     in_gold = time.monotonic()
     wait_until(lambda: read_progress(settings, generation).behind == 0, 1_200, "the numbers of the replay")

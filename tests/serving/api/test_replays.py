@@ -1,12 +1,16 @@
 """Replays over REST: read by everybody who may read, changed by who may administer; each act is the command's own."""
 
+import asyncio
+
 import pytest
 from confluent_kafka import Producer
 
 from infra.generation import source_bounds
 from infra.generations import State, read_generations
 from infra.kafka import admin, identities
-from serving.api.problems import Problem
+from serving.api.problems import RETRY_SOON, Problem
+from serving.api.replays.work import Replays
+from tests.helpers import isolated_settings
 from tests.serving.api.kit import Running, assert_problem, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -55,6 +59,39 @@ def test_what_a_plan_says_before_it_fails_is_no_answer_and_a_difference_is(repla
         commands._answer(
             "plan", 1, b'{"number": 2}', b"Error: expected 9.0 GB of room for g2, and 0.1 GB are free"
         )
+
+
+def test_a_look_that_takes_long_is_waited_for_and_not_begun_again(tmp_path, monkeypatch):
+    looks = []
+
+    def begin(*_):
+        looks.append(asyncio.get_running_loop().create_future())
+        return looks[-1]
+
+    async def asked() -> list[dict]:
+        replays = Replays(isolated_settings(tmp_path))
+        monkeypatch.setattr("serving.api.replays.work.in_thread", begin)
+        monkeypatch.setattr("serving.api.replays.work.FRESH", 0.0)
+        both = [asyncio.ensure_future(replays.status()) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        looks[0].set_result({"live": "g1"})
+        found = [await each for each in both]
+        third = asyncio.ensure_future(replays.status())
+        await asyncio.sleep(0.05)
+        looks[1].set_result({"live": "g2"})
+        return [*found, await third]
+
+    assert asyncio.run(asked()) == [{"live": "g1"}, {"live": "g1"}, {"live": "g2"}]
+    assert len(looks) == 2
+
+
+def test_a_change_that_a_service_did_not_answer_to_is_not_to_be_asked_for_again_at_once(replays):
+    commands = replays.service.replays
+    for act, headers in (("rollback", {}), ("plan", RETRY_SOON)):
+        with pytest.raises(Problem) as told:
+            commands._answer(act, 75, b"", b"Error: the broker does not answer")
+        assert (told.value.status, told.value.headers) == (503, headers)
+        assert told.value.detail.startswith("the broker does not answer")
 
 
 def test_a_body_that_is_none_is_refused_by_name(replays):
