@@ -73,6 +73,7 @@ class Moment(click.ParamType):
     """A time (UTC where it names no zone), or how long ago it was: 90s, 15m, 2h, 3d."""
 
     name = "time"
+    more = ""  # what else it may be
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
@@ -84,7 +85,8 @@ class Moment(click.ParamType):
             return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
             self.fail(
-                f"expected a time such as 2026-03-01 or 2026-03-01T08:00Z, or how long ago, such as 15m, 2h, 3d; "
+                "expected a time such as 2026-03-01 or 2026-03-01T08:00Z, or how long ago, such as 15m, 2h, 3d"
+                f"{self.more}; "
                 f"saw {value!r}",
                 param,
                 ctx,
@@ -95,6 +97,7 @@ class Beginning(Moment):
     """Where to begin: a time, or the offset of a partition, `orders/0:1200`, as ((topic, partition), offset)."""
 
     name = "beginning"
+    more = ", or an offset such as orders/0:1200"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
