@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from infra.settings import Settings
 from schemas.contract import CONTRACTS, OWN_DIRECTORY
@@ -26,6 +26,7 @@ from schemas.views import VIEWS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("schemas", "infra", "sources", "streams", "serving", "replay", "dataflow")
+TRIES = 5
 OWN = "contracts"  # where a copy has the directory that DATAFLOW_CONTRACTS names
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
@@ -81,33 +82,49 @@ class Code:
     def as_json(self) -> dict[str, Any]:
         return {"digest": self.digest, "declared": dict(self.declared)}
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        return cls(body["digest"], body["declared"])
+
 
 def here(settings: Settings) -> Code:
     """What this process runs, as it is on disk now."""
+    return Code(_digest_here(), declared(settings))
+
+
+def _digest_here() -> str:
     sources = [*(ROOT / package for package in PACKAGES), *([OWN_DIRECTORY] if OWN_DIRECTORY else [])]
-    return Code(_digest(_contents(sources)), declared(settings))
+    return _digest(_contents(sources))
 
 
 def keep(settings: Settings) -> Code:
-    """The same, copied unless there is a copy already, which counts as made now. Raises OSError."""
-    found = here(settings)
-    target = directory(settings, found.digest)
-    with suppress(FileNotFoundError):
-        os.utime(target)
-        return found
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
-    try:
-        for package in PACKAGES:
-            shutil.copytree(ROOT / package, draft / package, ignore=LEFT_OUT)
-        if OWN_DIRECTORY:
-            shutil.copytree(OWN_DIRECTORY, draft / OWN, ignore=LEFT_OUT)
-        draft.rename(target)
-    except OSError:
-        shutil.rmtree(draft, ignore_errors=True)
-        if not target.exists():  # else somebody else was faster
+    """The same, copied unless there is a copy already, which counts as made now. Raises OSError, GenerationError."""
+    for _ in range(TRIES):
+        found = here(settings)
+        target = directory(settings, found.digest)
+        with suppress(FileNotFoundError):
+            os.utime(target)
+            return found
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+        try:
+            for package in PACKAGES:
+                shutil.copytree(ROOT / package, draft / package, ignore=LEFT_OUT)
+            if OWN_DIRECTORY:
+                shutil.copytree(OWN_DIRECTORY, draft / OWN, ignore=LEFT_OUT)
+            # A file that was written meanwhile would be in the copy, and not in its digest.
+            if _digest_here() == found.digest:
+                draft.rename(target)
+                return found
+        except (OSError, shutil.Error):
+            if target.exists():
+                return found  # somebody else was faster
             raise
-    return found
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    raise GenerationError(
+        f"the code changed each of the {TRIES} times that it was copied. Try again when nobody is writing it"
+    )
 
 
 def directory(settings: Settings, digest: str) -> Path:

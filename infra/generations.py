@@ -229,7 +229,7 @@ class _Log:
             return Generations(known=known)
         if "topics" in pointer:  # recorded before there was more than the live one
             known.setdefault(
-                pointer["number"], Recorded(Generation.from_json(pointer), since=self.since[LIVE])
+                pointer["number"], Recorded(Generation.from_json(pointer), since=self.since.get(LIVE, 0.0))
             )
         return Generations(pointer["number"], pointer.get("before"), known)
 
@@ -272,6 +272,9 @@ def change_generations(settings: Settings, decide: Callable[[Generations], Chang
             changes = decide(now.read())
             if not changes:
                 return now.read()
+            if (pointer := now.newest.get(LIVE)) and "topics" in pointer and LIVE in changes:
+                # It was recorded in the pointer alone, which is about to be another.
+                changes = {f"g{pointer['number']}": pointer, **changes}
             _await_shown(settings, _record(producer, settings, changes))
         except KafkaException as error:
             if left and error.args[0].code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):

@@ -28,7 +28,7 @@ log = logging.getLogger("dataflow.generations")
 
 
 class LivePointer:
-    """Calls `on_change` with the live generation's number, None if there is none: first, and whenever it is another.
+    """Calls `on_change` with the live generation's number, None while there is none: first, and whenever it changes.
 
     What cannot be read is tried again; nothing is told meanwhile.
     """
@@ -37,6 +37,7 @@ class LivePointer:
         self._settings, self._on_change = settings, on_change
         self._topic = settings.topic_prefix + GENERATIONS
         self._stopped = threading.Event()
+        self._told: int | None = None
 
     def start(self) -> None:
         # A daemon: a call into a broker that hangs must not hold up the end of the process.
@@ -62,22 +63,27 @@ class LivePointer:
         client = admin(self._settings.kafka_bootstrap_servers)
         # Before it is read: what comes in between is read twice, and not left out.
         end = log_bounds(client, [(self._topic, 0)])[1][self._topic, 0]
-        told = read_generations(self._settings).live
-        self._on_change(told)
+        live = read_generations(self._settings).live
+        if live is None and self._told is not None:
+            # So a broker looks that has just been started: of what is live there is always one.
+            raise Unavailable(f"the broker shows no live generation, and there was g{self._told}")
+        self._tell(live)
         reader = consumer(self._settings.kafka_bootstrap_servers, f"{self._topic}-pointer", **CONFIG)
         try:
             reader.assign([TopicPartition(self._topic, 0, end)])
-            live = told
             while not self._stopped.is_set():
                 # All that there is, before anything is told: it may have changed more than once.
-                message = reader.poll(POLL_SECONDS if live == told else 0)
+                message = reader.poll(POLL_SECONDS if live == self._told else 0)
                 if message is not None:
                     live = _pointer(message, live)
-                elif live != told:
-                    told = live
-                    self._on_change(told)
+                elif live != self._told:
+                    self._tell(live)
         finally:
             reader.close()
+
+    def _tell(self, live: int | None) -> None:
+        self._told = live
+        self._on_change(live)
 
 
 def _pointer(message: Message, known: int | None) -> int | None:

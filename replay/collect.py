@@ -7,6 +7,7 @@ killed half-way leaves the rest to the next run, which finds the same list.
 import shutil
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,8 +175,11 @@ def _delete_directories(settings: Settings, generation: Generation) -> tuple[str
     for place in gone:
         if place.parent == settings.state_dir / "code":
             # Half of a copy would be taken for a whole one.
-            place = place.rename(place.with_name(f"{REMOVING}{place.name}"))
-        shutil.rmtree(place)
+            removing = place.with_name(f"{REMOVING}{place.name}")
+            with suppress(FileNotFoundError):
+                place.rename(removing)
+            place = removing
+        _remove(place)
     for left in (settings.state_dir / "code").glob(".*"):
         if time.time() - left.stat().st_mtime > CODE_KEPT_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
@@ -183,6 +187,13 @@ def _delete_directories(settings: Settings, generation: Generation) -> tuple[str
         for file in settings.state_dir.glob(pattern.format(generation.name)):
             file.unlink(missing_ok=True)
     return tuple(str(place) for place in gone)
+
+
+def _remove(place: Path) -> None:
+    """A directory, though somebody else may be removing it at the same time. Raises OSError."""
+    while place.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(place)
 
 
 def _unused_code(settings: Settings) -> list[Path]:

@@ -123,16 +123,7 @@ def plan_part(
         raise ReplayError(str(error)) from error
     first, ends = bounds
     spans = tuple(Span(*at, manifest.until.get(at, 0), 0, end) for at, end in ends.items())
-    if lost := [span for span in spans if span.start < first[span.topic, span.partition]]:
-        told = ", ".join(
-            f"{span.topic}/{span.partition} from {span.start} to before {first[span.topic, span.partition]}"
-            for span in lost
-        )
-        raise ReplayError(
-            f"expected the topics to hold everything behind the lake of {base.name}, and they no longer have {told}: "
-            "wait until that lake has caught up, if its records are in an older one's bronze; or replay everything, "
-            "without --table and --metric"
-        )
+    check_held(base.name, manifest, first)
     plan = Plan(
         topics.number,
         base.number,
@@ -147,6 +138,18 @@ def plan_part(
         clone=clone,
     )
     return replace(plan, stages=stages(plan))
+
+
+def check_held(base: str, manifest: Manifest, first: Offsets) -> None:
+    """Raise ReplayError if the topics, which begin at `first`, have lost what lies behind the lake of `base`."""
+    at_end = {at: (manifest.until.get(at, 0), offset) for at, offset in first.items()}
+    if lost := {at: bounds for at, bounds in at_end.items() if bounds[0] < bounds[1]}:
+        told = ", ".join(f"{t}/{p} from {end} to before {begin}" for (t, p), (end, begin) in lost.items())
+        raise ReplayError(
+            f"expected the topics to hold everything behind the lake of {base}, and they no longer have {told}: "
+            "wait until that lake has caught up, if its records are in an older one's bronze; or replay everything, "
+            "without --table and --metric"
+        )
 
 
 def check_days(days: tuple[date, date], today: date) -> None:

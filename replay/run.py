@@ -22,7 +22,9 @@ from infra.kafka import Offsets
 from infra.settings import Settings
 from replay.errors import ReplayError
 from replay.plan import Plan
-from replay.planning import check_room, live_of, refuse_second
+from replay.planning import check_held, check_room, live_of, refuse_second
+from streams.lake.manifest import newest_manifest
+from streams.lake.place import lake_root
 
 
 def run_plan(settings: Settings, plan: Plan) -> Generation:
@@ -41,7 +43,7 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
     def decide(now: Generations) -> Changes:
         check_still_next(plan, now)
         begun = begin_generation(
-            settings, plan.number, plan.archive, lambda begun: plan.clone or check_starts(plan, begun)
+            settings, plan.number, plan.archive, lambda begun: check_starts(settings, plan, begun)
         )
         # What begins as another lake has what that has, from where on that has it.
         starts = now.of(plan.clone.number).generation.starts if plan.clone else begun.starts
@@ -73,8 +75,13 @@ def check_still_next(plan: Plan, now: Generations) -> None:
     refuse_second(now)
 
 
-def check_starts(plan: Plan, begun: Generation) -> None:
+def check_starts(settings: Settings, plan: Plan, begun: Generation) -> None:
     """Raise ReplayError if a topic has lost records since that the plan has: it would begin behind them, unseen."""
+    if plan.clone:
+        manifest = newest_manifest(lake_root(settings, f"g{plan.clone.number}"))
+        if manifest is not None:  # else there is nothing to begin with, as its lake will say
+            check_held(f"g{plan.clone.number}", manifest, {at: begun.start(*at) for at in begun.partitions()})
+        return
     for span in plan.spans:
         start = begun.start(span.topic, span.partition)
         if start > span.start:

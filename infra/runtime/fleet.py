@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka.admin import AdminClient
 
 from infra.code import Code, changed, environment
-from infra.generations import Generations, change_generations, read_generations
+from infra.generations import Generations, Recorded, change_generations, read_generations
 from infra.kafka import admin, log_bounds
 from infra.runtime.spec import ProcessSpec
 from infra.runtime.supervisor import Supervisor
@@ -44,8 +44,7 @@ class Fleet:
         self._log, self._notice = log, notice
         self._lock = threading.Lock()
         self._number: int | None = None  # that the base processes serve
-        self._digests: dict[int, str] = {}  # by which code each generation runs
-        self._declared: dict[int, Mapping[str, str]] = {}  # with that code, its settings among it
+        self._codes: dict[int, Code] = {}  # by which each generation runs
         self._paces: dict[int, int] = {}  # how fast a replay may go, in records a second
         self._standing = False  # the base processes are stopped, because their generation pauses or is gone
         self._beside: dict[int, list[str]] = {}
@@ -82,33 +81,47 @@ class Fleet:
 
     def env_of(self, number: int) -> Mapping[str, str]:
         """The same of any generation's process."""
-        if number not in self._digests:
+        if number not in self._codes:
             recorded = read_generations(self._settings).of(number)
-            code = recorded.code or self._code.as_json()
-            self._digests[number], self._declared[number] = code["digest"], code["declared"]
             self._paces[number] = (recorded.plan or {}).get("throttle", 0)
+            self._codes[number] = Code.from_json(recorded.code) if recorded.code else self._code
         return {
             "DATAFLOW_GENERATION": str(number),
             "REPLAY_RECORDS_PER_SECOND": str(self._paces.get(number, 0)),
-            **environment(self._settings, self._digests[number], self._declared[number]),
+            **self._run_by(self._codes[number]),
         }
+
+    def bootstrap_env(self) -> Mapping[str, str]:
+        """By which code topics and schemas are prepared: that of the live generation, whatever is being tried here."""
+        now = read_generations(self._settings)
+        return self._run_by(self._code if now.live is None else self._code_of(now.known[now.live])[0])
+
+    def _run_by(self, code: Code) -> dict[str, str]:
+        return environment(self._settings, code.digest, code.declared)
+
+    def _code_of(self, recorded: Recorded) -> tuple[Code, list[str]]:
+        """The code that the live generation is to run by, and in what it would differ by the code here.
+
+        It is what is here, unless that would say otherwise.
+        """
+        made_by = recorded.code and Code.from_json(recorded.code)
+        differing = changed(made_by.declared, self._code.declared) if made_by else []
+        return (made_by if differing else self._code), differing
 
     def _bind(self, now: Generations) -> None:
         """The base processes serve the live generation from now on: by this code, unless it would say otherwise."""
         if now.live is None:
             raise Unavailable("no generation has been started yet: `python -m infra.bootstrap` does it")
-        number, recorded = now.live, now.known[now.live].code
-        differing = changed(recorded["declared"], self._code.declared) if recorded else []
+        number, recorded = now.live, now.known[now.live]
+        code, differing = self._code_of(recorded)
         if differing:
-            self._digests[number], self._declared[number] = recorded["digest"], recorded["declared"]
             self._notice(
                 f"generation g{number} goes on by the code that it was made by, which differs from what is here in "
                 f"{', '.join(differing)}. `dataflow replay plan` tells what a replay by this code would do"
             )
-        else:
-            if recorded is None or recorded["digest"] != self._code.digest:
-                change_generations(self._settings, lambda _: {f"g{number}/code": self._code.as_json()})
-            self._digests[number], self._declared[number] = self._code.digest, self._code.declared
+        elif recorded.code is None or recorded.code["digest"] != code.digest:
+            change_generations(self._settings, lambda _: {f"g{number}/code": code.as_json()})
+        self._codes[number] = code
         self._number = number
 
     # --- in the thread
@@ -144,8 +157,7 @@ class Fleet:
         running = now.running()
         for number in [each for each in self._beside if each not in running or each in self._leaving]:
             self._leaving.add(number)
-            for name in self._beside[number]:
-                self._supervisor.remove(name)
+            self._supervisor.remove(*self._beside[number])
             del self._beside[number]
             self._leaving.discard(number)
         if self._number in running:
@@ -170,8 +182,7 @@ class Fleet:
                 self._log.info("generation g%d runs beside g%s", number, self._number)
 
     def _halt(self) -> None:
-        for name in reversed(self._base):
-            self._supervisor.stop_process(name)
+        self._supervisor.stop_process(*self._base)
         self._standing = True
 
     def _let_go(self) -> None:

@@ -29,9 +29,10 @@ class Serves:
 UNBOUND = Serves()  # the live one, whichever that is
 
 
-def bootstrap_spec(settings: Settings) -> ProcessSpec:
+def bootstrap_spec(settings: Settings, serves: Serves = UNBOUND) -> ProcessSpec:
     """Creates topics, registers schemas; a task."""
-    return _job(settings, "bootstrap", "infra.bootstrap", after=("kafka", "registry"), start_deadline=120)
+    needs = ("kafka", "registry")
+    return _job(settings, "bootstrap", "infra.bootstrap", serves=serves, after=needs, start_deadline=120)
 
 
 def live_spec(settings: Settings, java: Java, serves: Serves = UNBOUND) -> ProcessSpec:

@@ -34,7 +34,7 @@ from infra.runtime.run_state import (
     write_run,
 )
 from infra.runtime.spec import ProcessSpec, State
-from infra.runtime.supervisor import ProcessInfo, Supervisor
+from infra.runtime.supervisor import OWN_LOG, ProcessInfo, Supervisor
 from infra.settings import Settings
 from infra.setup import checked_jars, find_java
 
@@ -183,8 +183,6 @@ class Platform:
             self.settings = self.settings.replace(api_port=ports.take("api", given.api_port, given.api_host))
             self.url = jobs.api_url(self.settings)
             self._door = stack.enter_context(open_door(given.api_host, self.settings.api_port))
-        if "bootstrap" in wanted:
-            specs.append(jobs.bootstrap_spec(self.settings))
         base = [name for name in BOUND if name in wanted]
         if "bootstrap" not in wanted:
             # A part of a platform: each process serves whichever generation is live.
@@ -193,7 +191,10 @@ class Platform:
             self._fleet = Fleet(
                 self.settings, keep(self.settings), base, self._specs_beside, log, self._on_notice
             )
+            specs.append(jobs.bootstrap_spec(self.settings, Serves(self._fleet.bootstrap_env)))
             specs += self._bound(Serves(self._fleet.base_env))
+        else:
+            specs.append(jobs.bootstrap_spec(self.settings))
         if self._demo:
             specs.append(jobs.demo_spec(self.settings, self._demo))
         return specs
@@ -252,8 +253,8 @@ class Platform:
 
     def _own_log(self, stack: ExitStack) -> logging.Logger:
         """A logger of this platform alone: several may run in one process."""
-        self._logs.begin("supervisor")
-        handler = logging.FileHandler(self._logs.path("supervisor"))
+        self._logs.begin(OWN_LOG)
+        handler = logging.FileHandler(self._logs.path(OWN_LOG))
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         stack.callback(handler.close)
         log = logging.Logger("dataflow.supervisor", logging.INFO)

@@ -11,6 +11,7 @@ from infra.runtime.door import listen
 from schemas.errors import SetupError
 
 HOST = "127.0.0.1"
+HIGHEST = 65_535
 # Below the range that Linux (32768…) and macOS (49152…) hand out to outgoing connections: a port from there could be
 # taken by a client in the moment in which a service is restarted.
 FALLBACK = range(20_000, 32_000)
@@ -22,7 +23,6 @@ class PortBook:
     def __init__(self, file: Path, *, use_preferred: bool = True) -> None:
         self._file = file
         self._use_preferred = use_preferred
-        self._taken: dict[str, int] = {}
         try:
             self._remembered: dict[str, int] = json.loads(file.read_text())
         except (OSError, ValueError):
@@ -32,17 +32,20 @@ class PortBook:
         """A free port for `name`; two names never get the same one."""
         candidates = [self._remembered.get(name), preferred if self._use_preferred else None]
         candidates += random.sample(FALLBACK, 200)
-        others = {port for other, port in self._remembered.items() if other != name} | set(
-            self._taken.values()
-        )
+        others = {port for other, port in self._remembered.items() if other != name}
         for port in candidates:
-            if port and port not in others and is_free(port, host):
-                self._taken[name] = self._remembered[name] = port
-                self._file.write_text(json.dumps(self._remembered, indent=2))
+            if port and port <= HIGHEST and port not in others and is_free(port, host):
+                self._remembered[name] = port
+                self._write()
                 return port
         raise SetupError(
             f"no free port on {host} for {name}: {len(candidates)} were tried. Is the machine out of sockets?"
         )
+
+    def _write(self) -> None:
+        draft = self._file.with_suffix(".draft")
+        draft.write_text(json.dumps(self._remembered, indent=2))
+        draft.replace(self._file)
 
 
 def is_free(port: int, host: str = HOST) -> bool:

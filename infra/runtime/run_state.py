@@ -27,7 +27,7 @@ from infra.settings import Settings
 RUN_VARIABLE = "DATAFLOW_RUN"
 NAME = "run.json"
 BOUND = ("live", "materializer", "api", "lake", "verifier")  # each serves one generation
-IN_VAIN = 8  # restarts of a process
+IN_VAIN = 8  # failures of a process, one after the other
 QUERIES_IN_VAIN = 5  # of a Spark job, one after the other, within one process
 EPOCH = "epoch "
 # What a run decides and every command needs: the addresses of what is embedded.
@@ -92,7 +92,7 @@ def failing(state_dir: Path, generation: str) -> list[str]:
         if (row["name"].endswith(f"@{generation}") or row["name"] in first)
         and (
             row["state"] == State.FAILED
-            or (row["state"] == State.BACKOFF and row["restarts"] >= IN_VAIN)
+            or (row["state"] == State.BACKOFF and row.get("failures", 0) >= IN_VAIN)
             or (row["state"] == State.READY and _queries_failed(state_dir, row) >= QUERIES_IN_VAIN)
         )
     ]

@@ -11,7 +11,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -27,6 +27,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 STABLE_S = 60.0
 KILLED_WITHIN_S = 30.0
 BUSY_TICK_S, IDLE_TICK_S, ROTATE_EVERY_S = 0.03, 0.1, 5.0
+OWN_LOG = "supervisor"
 UP = (State.READY, State.DONE)
 SETTLED = (*UP, State.FAILED, State.STOPPED)
 
@@ -35,7 +36,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """What others may know about a process. `since` is the epoch second of the last change of state."""
+    """What others may know about a process. `since` is the epoch second of the last change of state.
+
+    `failures` are those in a row, without a stable time between, as of that change.
+    """
 
     name: str
     state: State
@@ -44,6 +48,7 @@ class ProcessInfo:
     port: int | None
     restarts: int
     since: float
+    failures: int = 0
 
 
 class _Unit:
@@ -61,6 +66,11 @@ class _Unit:
         self.ending = False
         self.orphans_told = False
         self.probe: tuple[Child, Future[bool]] | None = None
+        self.asked: Future[Mapping[str, str]] | None = None  # for what it starts with; that may take a while
+
+
+def _running(infos: Iterable[ProcessInfo], names: Sequence[str]) -> list[str]:
+    return [info.name for info in infos if info.name in names and info.pid is not None]
 
 
 class Supervisor:
@@ -114,7 +124,7 @@ class Supervisor:
         if self._failure is not None:
             raise SupervisionEnded(
                 f"the supervisor failed and stopped every process: {self._failure!r}. See "
-                f"{self._logs.path('supervisor')}, then start again"
+                f"{self._logs.path(OWN_LOG)}, then start again"
             ) from self._failure
 
     def wait_ready(self, names: Iterable[str], timeout: float, max_restarts: float = math.inf) -> None:
@@ -145,14 +155,15 @@ class Supervisor:
                 f"The end of {self._logs.path(info.name)}:\n{self._logs.tail(info.name)}"
             )
 
-    def stop_process(self, name: str) -> None:
-        """Stop one process in an orderly way and leave it stopped; returns when it has ended.
+    def stop_process(self, *names: str) -> None:
+        """Stop processes in an orderly way, all at once, and leave them stopped; returns when they have ended.
 
-        Raises Unavailable if it does not end, SIGKILL after its deadline included.
+        Raises Unavailable if one does not end, SIGKILL after its deadline included.
         """
-        patience = self._call(lambda: self._hold(self._units[name])) + KILLED_WITHIN_S
-        if not self.wait(lambda infos: any(i.name == name and i.pid is None for i in infos), patience):
-            raise Unavailable(f"{name} did not end within {patience:.0f} s")
+        patience = self._call(lambda: max(self._hold(self._units[name]) for name in names)) + KILLED_WITHIN_S
+        if not self.wait(lambda infos: not _running(infos, names), patience):
+            left = ", ".join(_running(self.processes(), names))
+            raise Unavailable(f"{left} did not end within {patience:.0f} s")
 
     def start_process(self, name: str) -> None:
         """Let a stopped or failed process run again; returns at once."""
@@ -162,12 +173,11 @@ class Supervisor:
         """Supervise one process more, unless there is one of that name."""
         self._call(lambda: self._take_in(spec))
 
-    def remove(self, name: str) -> None:
-        """Stop one process in an orderly way and forget it, if there is one of that name. Raises Unavailable."""
-        if not self._call(lambda: name in self._units):
-            return
-        self.stop_process(name)
-        self._call(lambda: self._forget(name))
+    def remove(self, *names: str) -> None:
+        """Stop processes in an orderly way, all at once, and forget them: those that there are. Raises Unavailable."""
+        if there := self._call(lambda: [name for name in names if name in self._units]):
+            self.stop_process(*there)
+            self._call(lambda: self._forget(there))
 
     def kill(self, name: str) -> None:
         """SIGKILL for the process and all it started, as a crash would; it is then restarted."""
@@ -200,7 +210,7 @@ class Supervisor:
 
     def _supervise(self) -> None:
         watchdog, rotate_at = Watchdog(), 0.0
-        with ThreadPoolExecutor(4, "probe") as self._probers:
+        with ThreadPoolExecutor(4, "probe") as self._probers, ThreadPoolExecutor(4, "ask") as self._askers:
             try:
                 while not (self._stopping and not any(unit.child for unit in self._units.values())):
                     self._serve_calls()
@@ -209,7 +219,7 @@ class Supervisor:
                         self._watch(unit, now) if unit.child else self._perhaps_start(unit, now, watchdog)
                     if now >= rotate_at:
                         rotate_at = now + ROTATE_EVERY_S
-                        for name in self._units:
+                        for name in (*self._units, OWN_LOG):
                             self._rotate(name)
             finally:
                 for unit in self._units.values():
@@ -254,11 +264,19 @@ class Supervisor:
             return
         if any(self._units[name].info.state not in UP for name in unit.spec.after if name in self._units):
             return
+        if unit.asked is None:
+            unit.asked = self._askers.submit(unit.spec.late_env)
+        if not unit.asked.done():
+            return
+        asked, unit.asked = unit.asked, None
         try:
-            env = {**self._env, **unit.spec.env, **unit.spec.late_env()}
+            env = {**self._env, **unit.spec.env, **asked.result()}
             unit.child = Child(unit.spec, env, self._logs.path(unit.spec.name), watchdog)
-        except (OSError, DataflowError) as error:
-            self._log.error("%s cannot be started: %s", unit.spec.name, error)
+        except Exception as error:  # noqa: BLE001 what runs stays supervised, whatever keeps this one from starting
+            if not isinstance(error, OSError | DataflowError):
+                self._log.exception("%s cannot be started", unit.spec.name)
+            else:
+                self._log.error("%s cannot be started: %s", unit.spec.name, error)
             self._logs.note(unit.spec.name, f"cannot be started: {error}")
             self._back_off(unit, now)
             return
@@ -334,10 +352,11 @@ class Supervisor:
             self._units[spec.name] = _Unit(spec)
             self._learn()
 
-    def _forget(self, name: str) -> None:
-        if self._units[name].child is not None:
-            raise Unavailable(f"{name} has been started again")
-        del self._units[name]
+    def _forget(self, names: Sequence[str]) -> None:
+        if again := [name for name in names if self._units[name].child is not None]:
+            raise Unavailable(f"{', '.join(again)} has been started again")
+        for name in names:
+            del self._units[name]
         self._learn()
 
     def _learn(self) -> None:
@@ -347,13 +366,13 @@ class Supervisor:
 
     def _hold(self, unit: _Unit) -> float:
         """Returns how many seconds it may take to end."""
-        unit.held = True
+        unit.held, unit.asked = True, None
         if unit.child is None:
             self._set(unit, State.STOPPED)
         return unit.spec.stop_deadline
 
     def _let_go(self, unit: _Unit) -> None:
-        unit.held, unit.failures, unit.not_before = False, 0, 0.0
+        unit.held, unit.failures, unit.not_before, unit.asked = False, 0, 0.0, None
         if unit.child is None:
             self._set(unit, State.WAITING)
 
@@ -366,7 +385,8 @@ class Supervisor:
     def _set(self, unit: _Unit, state: State, **changes: object) -> None:
         if unit.child is None:
             changes |= {"pid": None, "birth": None}
-        unit.info = replace(unit.info, state=state, since=time.time(), **changes)
+        changes |= {"state": state, "since": time.time(), "failures": unit.failures}
+        unit.info = replace(unit.info, **changes)
         self._log.info("%s: %s", unit.spec.name, state)
         self._tell()
 

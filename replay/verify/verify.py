@@ -192,7 +192,8 @@ def verify(
             return verifier.check(seen, patience=patience, live=why, every_byte=every_byte)
         except NoLake:
             raise GenerationError(
-                f"expected a lake at {verifier.lake.root} and found none: run `dataflow up`, which fills it"
+                f"expected a lake at {verifier.lake.root} and found none: `dataflow up` makes it, "
+                "and it is there once its first batch has ended"
             ) from None
 
 

@@ -71,8 +71,10 @@ class ServingLock:
             return None
 
     def _write(self, content: Mapping[str, int]) -> None:
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, orjson.dumps(content), 0)
+        # Never half a document, whenever it dies: blanks over what is left of a longer one, in the same write.
+        text = orjson.dumps(content)
+        os.pwrite(self._handle, text.ljust(os.fstat(self._handle).st_size), 0)
+        os.ftruncate(self._handle, len(text))
 
     def told(self) -> dict[str, int]:
         """What the holder before has answered, as far as it could still say. Call it with the lock held."""
@@ -152,10 +154,13 @@ class Handover:
     async def _serve(self) -> None:
         self._failpoints.hit("handover.after_lock")
         told, died = self._lock.told(), self._lock.died()
-        self._lock.hold(self._number, told)
-        self._service.remember(told)
         if died is not None and died != self._number:
-            self._service.remember(await self._service.reached_by(died))
+            reached = await self._service.reached_by(died)
+            told |= {at: max(offset, told.get(at, 0)) for at, offset in reached.items()}
+        # Only now: if this one dies, too, the next has to know what the one before it told.
+        self._lock.hold(self._number, told)
+        self._failpoints.hit("handover.after_hold")
+        self._service.remember(told)
         await self._until_reached()
         await self._door.open()
         self._tell(serves=True)

@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn on uvloop, ending promptly although push streams never end by themselves.
 
 Listens on API_HOST:API_PORT; or, with API_SOCKET, takes its turns at the socket that the supervisor handed over. On
-API_PREVIEW_PORT it answers in any case.
+API_PREVIEW_PORT it answers in any case, if nobody else has that port.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from infra.runtime.door import listen
 from infra.runtime.ports import HOST
 from infra.settings import Settings
 from infra.status import write_status
-from schemas.errors import SettingsError
 from serving.api.clients import bound_clients, protocols
 from serving.api.door import Door, handed_over
 from serving.api.handover import Handover
@@ -36,7 +35,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         settings, service = self._settings, self.config.app.state.service
-        preview = None if settings.api_preview_port is None else preview_listener(settings.api_preview_port)
+        preview = preview_listener(settings.api_preview_port)
         shared = None if settings.api_socket is None else handed_over(settings.api_socket)
         await super().startup(sockets if shared is None else [])
         if preview is not None:
@@ -88,11 +87,18 @@ def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     )
 
 
-def preview_listener(port: int) -> socket.socket:
-    """Raises SettingsError."""
+def preview_listener(port: int | None) -> socket.socket | None:
+    """None if there is no such port, or somebody else has it: those who ask the live one are answered all the same."""
+    if port is None:
+        return None
     try:
         return listen(HOST, port)
     except OSError as error:
-        raise SettingsError(
-            f"API_PREVIEW_PORT={port}: expected to listen there on {HOST}; saw: {error}. Set another port, or none"
-        ) from error
+        log.error(
+            "API_PREVIEW_PORT=%d: expected to listen there on %s; saw: %s. This generation is seen when it is "
+            "live, and there once the port is free and this process is started again",
+            port,
+            HOST,
+            error,
+        )
+        return None

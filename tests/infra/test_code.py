@@ -1,5 +1,6 @@
 """The code of a generation: a copy that runs by itself, and digests that tell whether another would say otherwise."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.code import PACKAGES, ROOT, changed, declared, directory, environment, here, keep
+from infra.code import PACKAGES, ROOT, _contents, changed, declared, directory, environment, here, keep
 from schemas.errors import GenerationError
 from tests.helpers import isolated_settings
 
@@ -53,6 +54,30 @@ def test_a_copy_is_made_once_and_runs_by_itself(settings):
     assert keep(settings) == here(settings) == code
     assert [path.name for path in (settings.state_dir / "code").iterdir()] == [code.digest]
     assert str(directory(settings, code.digest)) in run(TELL, **environment(settings, code.digest))
+
+
+def test_what_is_written_while_it_is_copied_is_not_taken_for_something_else(settings, monkeypatch):
+    copytree, left = shutil.copytree, iter(["a file more"])
+
+    def slow(source, target, *more, **options):
+        copytree(source, target, *more, **options)
+        if Path(target).name == "schemas" and next(left, None):
+            monkeypatch.setattr(
+                "infra.code._contents", lambda sources, read=_contents: [*read(sources), ("new", b"")]
+            )
+
+    monkeypatch.setattr(shutil, "copytree", slow)
+    code = keep(settings)
+    assert code == here(settings)
+    assert [path.name for path in (settings.state_dir / "code").iterdir()] == [code.digest]
+
+
+def test_code_that_is_written_all_the_time_is_not_copied(settings, monkeypatch):
+    digests = map(str, itertools.count())
+    monkeypatch.setattr("infra.code._digest_here", lambda: next(digests))
+    with pytest.raises(GenerationError, match="when nobody is writing it"):
+        keep(settings)
+    assert list((settings.state_dir / "code").iterdir()) == []
 
 
 def test_own_contracts_are_a_part_of_it(settings, tmp_path):

@@ -11,6 +11,7 @@ from infra.generations import LIVE, change_generations
 from infra.kafka import admin, ensure_topics
 from infra.live_pointer import LivePointer
 from infra.settings import Settings
+from schemas.errors import Unavailable
 from schemas.topics import GENERATIONS, TOPICS
 from tests.helpers import wait_for
 
@@ -80,6 +81,16 @@ def test_a_log_that_is_not_there_yet_is_waited_for(settings: Settings) -> None:
         ensure_topics(admin(settings.kafka_bootstrap_servers), topics, 1, 1)
         record(settings, LIVE, 1)
         wait_for(lambda: told.numbers()[-1:] == [1], what="generation 1")
+
+
+def test_a_broker_that_shows_no_generation_any_more_is_asked_again(log: Settings) -> None:
+    """So it looks for a moment after its start; who serves what is live must not take that for its end."""
+    told = Told()
+    pointer = LivePointer(log, told)
+    pointer._told = 2
+    with pytest.raises(Unavailable, match="shows no live generation, and there was g2"):
+        pointer._follow()
+    assert not told
 
 
 def test_its_thread_ends(log: Settings) -> None:

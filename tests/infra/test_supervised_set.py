@@ -9,7 +9,7 @@ import psutil
 from infra.generations import Generation, Generations, Recorded
 from infra.generations import State as Phase
 from infra.runtime.fleet import Fleet
-from infra.runtime.spec import State
+from infra.runtime.spec import ProcessSpec, State
 from schemas.errors import Unavailable
 from tests.helpers import wait_for
 from tests.infra.test_supervisor import FOREVER, shell, start  # noqa: F401 the fixture
@@ -58,6 +58,43 @@ def test_what_binds_a_process_is_asked_for_at_each_start_and_tried_again(start, 
     running.supervisor.kill("bound")
     wait_for(lambda: (tmp_path / "which").read_text() == "one\ntwo\n", 20, "the second start")
     assert "cannot be started: nobody knows yet" in running.logs.path("bound").read_text()
+
+
+def test_who_is_long_in_saying_it_holds_nobody_up_and_what_it_raises_is_tried_again(start):  # noqa: F811
+    answers, said = iter([ZeroDivisionError("unforeseen"), {}]), threading.Event()
+
+    def late():
+        assert said.wait(30)
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    running = start(shell("first", FOREVER), replace(shell("bound", FOREVER), late_env=late))
+    running.supervisor.wait_ready(["first"], 10)
+    pid = running.info("first").pid
+    running.supervisor.kill("first")  # who supervises is not the one who waits
+    wait_for(lambda: running.info("first").pid not in (None, pid), 10, "another process")
+    assert running.info("bound").state is State.WAITING
+    said.set()
+    running.supervisor.wait_ready(["bound"], 10)
+    assert "cannot be started: unforeseen" in running.logs.path("bound").read_text()
+
+
+def test_processes_that_are_removed_together_end_at_the_same_time(start, tmp_path):  # noqa: F811
+    names = ("a", "b", "c")
+    all_asked = " && ".join(f"[ -e {tmp_path}/asked-{name} ]" for name in names)
+
+    def ends_with_the_others(name: str) -> ProcessSpec:
+        up, asked, ended = (tmp_path / f"{what}-{name}" for what in ("up", "asked", "ended"))
+        end = f"touch {asked}; until {all_asked}; do sleep 0.02; done; touch {ended}; exit 0"
+        return shell(name, f"trap '{end}' TERM; touch {up}; {FOREVER}", probe=lambda _: up.exists())
+
+    running = start(shell("first", FOREVER), *map(ends_with_the_others, names))
+    running.supervisor.wait_ready(["first", *names], 10)
+    running.supervisor.remove(*names, "unknown")
+    assert [info.name for info in running.supervisor.processes()] == ["first"]
+    assert all((tmp_path / f"ended-{name}").exists() for name in names)
 
 
 class Known(Fleet):

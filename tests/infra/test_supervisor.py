@@ -289,7 +289,7 @@ def test_a_report_or_a_rotation_that_fails_does_not_end_supervision(start, monke
     wait_for(lambda: running.info("a").pid not in (None, pid), what="another process")
     assert "could not be reported" in caplog.text
     wait_for(lambda: "cannot be rotated" in caplog.text, what="the failed rotation")
-    assert caplog.text.count("cannot be rotated") == 1
+    assert caplog.text.count("log of a cannot be rotated") == 1
 
 
 def test_who_waits_is_told_when_the_supervisor_itself_fails(start, monkeypatch) -> None:

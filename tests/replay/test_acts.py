@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import psutil
@@ -17,7 +18,7 @@ from confluent_kafka import Producer, TopicPartition
 from dataflow.commands.replay import follow
 from infra.bootstrap import bootstrap
 from infra.code import ROOT, directory, here, keep
-from infra.generations import Generation, State, change_generations, read_generations
+from infra.generations import Clone, Generation, State, change_generations, read_generations
 from infra.kafka import admin, identities
 from infra.runtime.birth import birth
 from infra.runtime.fleet import Fleet
@@ -37,7 +38,9 @@ from serving.store.keys import Keys
 from serving.store.store import connect
 from serving.verified import verified_key
 from streams.control import ControlReader
+from streams.lake.place import lake_root
 from tests.helpers import isolated_settings, wait_for
+from tests.serving.lake_kit import SmallLake
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -264,9 +267,18 @@ def test_who_waits_for_a_replay_is_told_of_a_process_that_has_failed(world):
         {"name": "live", "state": "failed", "restarts": 0},
         {"name": "lake@g2", "state": "ready", "restarts": 0},
     ]
-    for state, restarts in (("failed", 0), ("backoff", IN_VAIN)):
-        row = {"name": "materializer@g2", "state": state, "restarts": restarts}
+
+    def running(**last: object) -> None:
+        row = {"name": "materializer@g2", **last}
         write_run(world.state_dir, Run("x", me.pid, birth(), "test", 0.0, None, {}, [*rows, row], 1))
+
+    running(state="backoff", restarts=10 * IN_VAIN, failures=1)  # over a year
+    assert failing(world.state_dir, "g2") == []
+    for last in (
+        {"state": "failed", "restarts": 0},
+        {"state": "backoff", "restarts": 9, "failures": IN_VAIN},
+    ):
+        running(**last)
         Logs(world.state_dir / "logs").note("materializer@g2", "no such metric")
         with pytest.raises(
             ReplayError, match=r"(?s)materializer@g2 failed.*no such metric.*replay cancel g2"
@@ -358,6 +370,8 @@ def test_settings_that_decide_are_those_that_the_generation_began_with(world):
     assert zones == {1: world.shop_timezone, 2: "Europe/Vienna"}
     told = []
     again = Fleet(edited, keep(edited), ["live"], lambda _: [], logging.getLogger("fleet"), told.append)
+    # Its schemas and topics, too, or what is only being tried would keep the live one from starting.
+    assert again.bootstrap_env()["SHOP_TIMEZONE"] == world.shop_timezone
     assert again.base_env()["SHOP_TIMEZONE"] == world.shop_timezone
     assert "which differs from what is here in setting SHOP_TIMEZONE" in told[0]
 
@@ -437,6 +451,23 @@ def test_a_topic_that_loses_its_beginning_after_the_plan_is_planned_again(world)
     ):
         run_plan(world, plan)
     assert states(world) == {1: "running"}
+
+
+def test_nor_does_a_part_begin_where_the_topics_have_nothing_any_more(world):
+    """It goes on where the live lake is, which may have been paused since."""
+    age = filled(world, "orders", 20)
+    topics = {topic: each.topic_id for topic, each in read_generations(world).live_generation.topics.items()}
+    with closing(SmallLake(lake_root(world, "g1"), world, "g1", topics)) as lake:
+        lake.write({"orders": []}, position=10)
+    part = {"clone": Clone(1, ("daily_sales",)), "lake_first": True, "archive": None}
+    plan = replace(plan_replay(world, here(world)), **part)
+    age(12)
+    with pytest.raises(ReplayError, match=r"lake of g1, .* no longer have orders/0 from 10 to before 12"):
+        run_plan(world, plan)
+    assert states(world) == {1: "running"}
+    with closing(SmallLake(lake_root(world, "g1"), world, "g1", topics)) as lake:
+        lake.write({"orders": []}, position=5)
+    assert run_plan(world, plan).clone.number == 1
 
 
 def filled(world, topic: str, records: int) -> Callable[[int], None]:

@@ -170,6 +170,24 @@ def test_what_a_killed_process_had_told_is_told_of_no_less_by_the_other_generati
         assert (body["as_of"]["generation"], body["as_of"]["position"]) == ("g2", 4)
 
 
+def test_it_is_so_also_when_the_one_that_comes_next_is_killed_too(both):
+    failpoint = "handover.after_hold"
+    with both.api(1) as one, both.api(2, dataflow_failpoint=failpoint) as two:
+        for _ in range(3):
+            both.states["g1"].apply("orders")
+        wait_for(lambda: answer(both).json()["as_of"]["position"] == 4, what="what g1 has by now")
+        one.kill()
+        both.point_to(2)
+        wait_for(lambda: not two.alive(), what="the kill")
+        two.launch()
+        found = answer(both)
+        assert (found.status_code, "rebuilding" in found.text) == (503, True), found.text
+        for _ in range(3):
+            both.states["g2"].apply("orders")
+        wait_for(lambda: answer(both).status_code == 200, what="g2, as far as g1 was")
+        assert answer(both).json()["as_of"]["position"] == 4
+
+
 def test_a_request_that_is_being_answered_ends_and_only_then_does_the_other_generation_begin(both):
     with both.api(1), both.api(2):
         assert generation(both) == "g1"
@@ -311,14 +329,10 @@ def test_a_number_that_is_no_listening_socket_stops_it_with_the_reason(both, tmp
             process.__exit__()
 
 
-def test_a_preview_port_that_is_taken_stops_it_with_the_reason(both):
-    process = both.api(1, api_preview_port=both.settings.api_port)
-    try:
-        process.launch()
-        assert process.ended(20) == EXIT_TERMINAL
-        assert "API_PREVIEW_PORT" in process.log()
-    finally:
-        process.__exit__()
+def test_a_preview_port_that_is_taken_keeps_nobody_from_being_answered(both):
+    with both.api(1, api_preview_port=both.settings.api_port) as one:
+        assert generation(both) == "g1"
+        assert "API_PREVIEW_PORT" in one.log()
 
 
 def test_the_status_file_says_whose_turn_it_is(both):
@@ -344,6 +358,8 @@ def test_what_was_told_is_known_also_after_the_one_that_knew_it_has_died(tmp_pat
     again = ServingLock(file)
     assert again.take()
     assert (again.told(), again.died()) == ({"t/0": 7}, 2)
+    again.hold(3, {"a/0": 1})  # shorter than what was there
+    assert (again.told(), again.died(), file.read_bytes()[-1:]) == ({"a/0": 1}, 3, b"}")
 
 
 class StuckDoor:
