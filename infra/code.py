@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -93,38 +93,48 @@ def here(settings: Settings) -> Code:
 
 
 def _digest_here() -> str:
-    sources = [*(ROOT / package for package in PACKAGES), *([OWN_DIRECTORY] if OWN_DIRECTORY else [])]
-    return _digest(_contents(sources))
+    return _digest(_contents([ROOT / package for package in PACKAGES], OWN_DIRECTORY))
 
 
 def keep(settings: Settings) -> Code:
     """The same, copied unless there is a copy already, which counts as made now. Raises OSError, GenerationError."""
+    last: Exception | None = None
     for _ in range(TRIES):
-        found = here(settings)
-        target = directory(settings, found.digest)
-        with suppress(FileNotFoundError):
-            os.utime(target)
-            return found
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
         try:
-            for package in PACKAGES:
-                shutil.copytree(ROOT / package, draft / package, ignore=LEFT_OUT)
-            if OWN_DIRECTORY:
-                shutil.copytree(OWN_DIRECTORY, draft / OWN, ignore=LEFT_OUT)
-            # A file that was written meanwhile would be in the copy, and not in its digest.
-            if _digest_here() == found.digest:
-                draft.rename(target)
+            found = here(settings)
+            if _digest_here() == found.digest and _copied(directory(settings, found.digest)):
                 return found
-        except (OSError, shutil.Error):
-            if target.exists():
-                return found  # somebody else was faster
-            raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        except (FileNotFoundError, shutil.Error) as error:  # as of an editor's draft
+            last = error
     raise GenerationError(
         f"the code changed each of the {TRIES} times that it was copied. Try again when nobody is writing it"
-    )
+    ) from last
+
+
+def _copied(target: Path) -> bool:
+    """Whether what is here is now in `target`, whose name is its digest."""
+    with suppress(FileNotFoundError):
+        os.utime(target)
+        return True
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+    try:
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, draft / package, ignore=LEFT_OUT)
+        if OWN_DIRECTORY:
+            shutil.copytree(OWN_DIRECTORY, draft / OWN, ignore=LEFT_OUT)
+        # A file that was written meanwhile may be there as it was, or is, or half.
+        own = draft / OWN if OWN_DIRECTORY else None
+        if _digest(_contents([draft / package for package in PACKAGES], own)) != target.name:
+            return False
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.exists():  # else somebody else was faster
+                raise
+        return True
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def directory(settings: Settings, digest: str) -> Path:
@@ -179,13 +189,14 @@ def changed(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return sorted(what for what in one.keys() | other.keys() if one.get(what) != other.get(what))
 
 
-def _contents(sources: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    for source in sources:
+def _contents(packages: Sequence[Path], own: Path | None) -> Iterator[tuple[str, bytes]]:
+    """All that is in them, by names that do not depend on where they are."""
+    for name, source in [*((each.name, each) for each in packages), *([(OWN, own)] if own else [])]:
         for file in sorted(source.rglob("*")):
             inside = file.relative_to(source)
             hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
             if file.is_file() and not hidden and file.suffix != ".pyc":
-                yield f"{source.name}/{inside.as_posix()}", file.read_bytes()
+                yield f"{name}/{inside.as_posix()}", file.read_bytes()
 
 
 def _said(value: Any) -> Any:

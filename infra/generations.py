@@ -211,27 +211,27 @@ class _Log:
     since: Mapping[str, float]
 
     def read(self) -> Generations:
-        known = {}
-        for key, body in self.newest.items():
-            if body is None or not key.startswith("g") or "/" in key:
-                continue
-            state = self.newest.get(f"{key}/state") or {}
-            known[body["number"]] = Recorded(
-                Generation.from_json(body),
-                State(state.get("state", State.RUNNING)),
-                self.newest.get(f"{key}/code"),
-                self.newest.get(f"{key}/plan"),
-                self.since.get(key, 0.0),
-                state.get("removed", False),
-            )
+        bodies = {key: body for key, body in self.newest.items() if key.startswith("g") and "/" not in key}
         pointer = self.newest.get(LIVE)
+        if pointer is not None and "topics" in pointer:  # recorded before there was more than the live one
+            bodies = {f"g{pointer['number']}": pointer, **bodies}
+        known = {
+            body["number"]: self._recorded(key, body) for key, body in bodies.items() if body is not None
+        }
         if pointer is None:
             return Generations(known=known)
-        if "topics" in pointer:  # recorded before there was more than the live one
-            known.setdefault(
-                pointer["number"], Recorded(Generation.from_json(pointer), since=self.since.get(LIVE, 0.0))
-            )
         return Generations(pointer["number"], pointer.get("before"), known)
+
+    def _recorded(self, key: str, body: Mapping[str, Any]) -> Recorded:
+        state = self.newest.get(f"{key}/state") or {}
+        return Recorded(
+            Generation.from_json(body),
+            State(state.get("state", State.RUNNING)),
+            self.newest.get(f"{key}/code"),
+            self.newest.get(f"{key}/plan"),
+            self.since.get(key, self.since.get(LIVE, 0.0)),
+            state.get("removed", False),
+        )
 
 
 def read_generations(settings: Settings) -> Generations:
@@ -272,7 +272,8 @@ def change_generations(settings: Settings, decide: Callable[[Generations], Chang
             changes = decide(now.read())
             if not changes:
                 return now.read()
-            if (pointer := now.newest.get(LIVE)) and "topics" in pointer and LIVE in changes:
+            pointer = now.newest.get(LIVE) or {}
+            if LIVE in changes and "topics" in pointer and f"g{pointer['number']}" not in now.newest:
                 # It was recorded in the pointer alone, which is about to be another.
                 changes = {f"g{pointer['number']}": pointer, **changes}
             _await_shown(settings, _record(producer, settings, changes))

@@ -176,12 +176,13 @@ def _delete_directories(settings: Settings, generation: Generation) -> tuple[str
         if place.parent == settings.state_dir / "code":
             # Half of a copy would be taken for a whole one.
             removing = place.with_name(f"{REMOVING}{place.name}")
+            _remove(removing)  # what is left of one that was killed
             with suppress(FileNotFoundError):
                 place.rename(removing)
             place = removing
         _remove(place)
     for left in (settings.state_dir / "code").glob(".*"):
-        if time.time() - left.stat().st_mtime > CODE_KEPT_SECONDS:
+        if _is_old(left):
             shutil.rmtree(left, ignore_errors=True)
     for pattern in ("logs/*@{}.log*", "status/*@{}.*"):
         for file in settings.state_dir.glob(pattern.format(generation.name)):
@@ -200,11 +201,14 @@ def _unused_code(settings: Settings) -> list[Path]:
     """Copies that nobody runs by, but for what was made, or asked for, just now: who did that has yet to record it."""
     used = used_code(settings)
     copies = (settings.state_dir / "code").glob("[!.]*")
-    return [
-        copy
-        for copy in copies
-        if copy.name not in used and time.time() - copy.stat().st_mtime > CODE_KEPT_SECONDS
-    ]
+    return [copy for copy in copies if copy.name not in used and _is_old(copy)]
+
+
+def _is_old(copy: Path) -> bool:
+    try:
+        return time.time() - copy.stat().st_mtime > CODE_KEPT_SECONDS
+    except FileNotFoundError:  # removed by somebody else
+        return False
 
 
 def used_code(settings: Settings) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
+from infra.bootstrap import prepare, prepare_topics
 from infra.code import keep as keep_code
 from infra.generation import compare, load_generation, new_generation, source_identities
 from infra.generations import Generation, read_generations
@@ -88,6 +89,8 @@ def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
         )
     with services(settings) as (settings, running):
         before, code = load_generation(settings), keep_code(settings)
+        # Of contracts that came after the platform was started. Where it is not, its start registers the schemas.
+        prepare(settings) if settings.kafka_schema_registry else prepare_topics(settings)
         started = new_generation(settings, code.as_json())
         removed = None
         if running:

@@ -79,6 +79,10 @@ class Child:
             self.birth: str | None = birth(self.pid)
         except psutil.NoSuchProcess:
             self.birth = None
+        except BaseException:
+            self.kill()  # nobody would know of it
+            self.forget()
+            raise
 
     def poll(self) -> int | None:
         """The exit status (negative: the signal), None while it runs."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka.admin import AdminClient
 
 from infra.code import Code, changed, environment
-from infra.generations import Generations, Recorded, change_generations, read_generations
+from infra.generations import Generations, change_generations, read_generations
 from infra.kafka import admin, log_bounds
 from infra.runtime.spec import ProcessSpec
 from infra.runtime.supervisor import Supervisor
@@ -88,33 +88,17 @@ class Fleet:
         return {
             "DATAFLOW_GENERATION": str(number),
             "REPLAY_RECORDS_PER_SECOND": str(self._paces.get(number, 0)),
-            **self._run_by(self._codes[number]),
+            **environment(self._settings, self._codes[number].digest, self._codes[number].declared),
         }
-
-    def bootstrap_env(self) -> Mapping[str, str]:
-        """By which code topics and schemas are prepared: that of the live generation, whatever is being tried here."""
-        now = read_generations(self._settings)
-        return self._run_by(self._code if now.live is None else self._code_of(now.known[now.live])[0])
-
-    def _run_by(self, code: Code) -> dict[str, str]:
-        return environment(self._settings, code.digest, code.declared)
-
-    def _code_of(self, recorded: Recorded) -> tuple[Code, list[str]]:
-        """The code that the live generation is to run by, and in what it would differ by the code here.
-
-        It is what is here, unless that would say otherwise.
-        """
-        made_by = recorded.code and Code.from_json(recorded.code)
-        differing = changed(made_by.declared, self._code.declared) if made_by else []
-        return (made_by if differing else self._code), differing
 
     def _bind(self, now: Generations) -> None:
         """The base processes serve the live generation from now on: by this code, unless it would say otherwise."""
         if now.live is None:
             raise Unavailable("no generation has been started yet: `python -m infra.bootstrap` does it")
         number, recorded = now.live, now.known[now.live]
-        code, differing = self._code_of(recorded)
-        if differing:
+        code, differing = self._code, []
+        if recorded.code is not None and (differing := changed(recorded.code["declared"], code.declared)):
+            code = Code.from_json(recorded.code)
             self._notice(
                 f"generation g{number} goes on by the code that it was made by, which differs from what is here in "
                 f"{', '.join(differing)}. `dataflow replay plan` tells what a replay by this code would do"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.bootstrap import PINNED
 from infra.runtime import probes
 from infra.runtime.spec import ProcessSpec
 from infra.settings import Settings
@@ -29,10 +30,10 @@ class Serves:
 UNBOUND = Serves()  # the live one, whichever that is
 
 
-def bootstrap_spec(settings: Settings, serves: Serves = UNBOUND) -> ProcessSpec:
+def bootstrap_spec(settings: Settings) -> ProcessSpec:
     """Creates topics, registers schemas; a task."""
     needs = ("kafka", "registry")
-    return _job(settings, "bootstrap", "infra.bootstrap", serves=serves, after=needs, start_deadline=120)
+    return _job(settings, "bootstrap", "infra.bootstrap", PINNED, after=needs, start_deadline=120)
 
 
 def live_spec(settings: Settings, java: Java, serves: Serves = UNBOUND) -> ProcessSpec:
@@ -141,7 +142,7 @@ def _job(
     settings: Settings,
     name: str,
     module: str,
-    *,
+    *arguments: str,
     serves: Serves = UNBOUND,
     after: tuple[str, ...] = ("bootstrap",),
     env: dict[str, str] | None = None,
@@ -162,7 +163,7 @@ def _job(
 
     return ProcessSpec(
         name,
-        (sys.executable, "-m", module),
+        (sys.executable, "-m", module, *arguments),
         own | (env or {}),
         Path(settings.state_dir),
         after,

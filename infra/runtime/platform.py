@@ -183,6 +183,8 @@ class Platform:
             self.settings = self.settings.replace(api_port=ports.take("api", given.api_port, given.api_host))
             self.url = jobs.api_url(self.settings)
             self._door = stack.enter_context(open_door(given.api_host, self.settings.api_port))
+        if "bootstrap" in wanted:
+            specs.append(jobs.bootstrap_spec(self.settings))
         base = [name for name in BOUND if name in wanted]
         if "bootstrap" not in wanted:
             # A part of a platform: each process serves whichever generation is live.
@@ -191,10 +193,7 @@ class Platform:
             self._fleet = Fleet(
                 self.settings, keep(self.settings), base, self._specs_beside, log, self._on_notice
             )
-            specs.append(jobs.bootstrap_spec(self.settings, Serves(self._fleet.bootstrap_env)))
             specs += self._bound(Serves(self._fleet.base_env))
-        else:
-            specs.append(jobs.bootstrap_spec(self.settings))
         if self._demo:
             specs.append(jobs.demo_spec(self.settings, self._demo))
         return specs

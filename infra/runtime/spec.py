@@ -44,7 +44,7 @@ class ProcessSpec:
     start_deadline: float = 60.0
     stop_deadline: float = 10.0
     fds: tuple[int, ...] = ()
-    # Variables that are only known when it starts; a DataflowError is tried again like a process that ended.
+    # Variables that are only known when it starts, called in a thread; what it raises is tried again like an end.
     late_env: Callable[[], Mapping[str, str]] = dict
 
     @property

@@ -69,6 +69,20 @@ class _Unit:
         self.asked: Future[Mapping[str, str]] | None = None  # for what it starts with; that may take a while
 
 
+def _ask(function: Callable[[], T]) -> "Future[T]":
+    """Call it in a thread of its own, that the end of this process does not wait for."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 it belongs to who asked, whatever it is
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="ask", daemon=True).start()
+    return future
+
+
 def _running(infos: Iterable[ProcessInfo], names: Sequence[str]) -> list[str]:
     return [info.name for info in infos if info.name in names and info.pid is not None]
 
@@ -210,7 +224,7 @@ class Supervisor:
 
     def _supervise(self) -> None:
         watchdog, rotate_at = Watchdog(), 0.0
-        with ThreadPoolExecutor(4, "probe") as self._probers, ThreadPoolExecutor(4, "ask") as self._askers:
+        with ThreadPoolExecutor(4, "probe") as self._probers:
             try:
                 while not (self._stopping and not any(unit.child for unit in self._units.values())):
                     self._serve_calls()
@@ -264,12 +278,12 @@ class Supervisor:
             return
         if any(self._units[name].info.state not in UP for name in unit.spec.after if name in self._units):
             return
-        if unit.asked is None:
-            unit.asked = self._askers.submit(unit.spec.late_env)
-        if not unit.asked.done():
-            return
-        asked, unit.asked = unit.asked, None
         try:
+            if unit.asked is None:
+                unit.asked = _ask(unit.spec.late_env)
+            if not unit.asked.done():
+                return
+            asked, unit.asked = unit.asked, None
             env = {**self._env, **unit.spec.env, **asked.result()}
             unit.child = Child(unit.spec, env, self._logs.path(unit.spec.name), watchdog)
         except Exception as error:  # noqa: BLE001 what runs stays supervised, whatever keeps this one from starting

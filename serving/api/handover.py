@@ -71,7 +71,7 @@ class ServingLock:
             return None
 
     def _write(self, content: Mapping[str, int]) -> None:
-        # Never half a document, whenever it dies: blanks over what is left of a longer one, in the same write.
+        # Blanks over what is left of a longer one, in the same write: at no moment it is half a document.
         text = orjson.dumps(content)
         os.pwrite(self._handle, text.ljust(os.fstat(self._handle).st_size), 0)
         os.ftruncate(self._handle, len(text))

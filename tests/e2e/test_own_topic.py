@@ -1,6 +1,7 @@
 """docs/own-topic.md does what it says: its commands are run as they stand there, and answer what stands there."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from infra.bootstrap import PINNED
+from infra.code import here
 from infra.entry import EXIT_TERMINAL
+from infra.generations import change_generations, read_generations
+from infra.registry import Registry, subject
 from infra.runtime.platform import Platform
 from infra.settings import Settings
 from tests.e2e.typed import HOST, ROOT, Page, Terminal
@@ -134,6 +139,35 @@ def test_the_page_in_the_browser_shows_the_metric(followed: Terminal, tmp_path: 
         browser.close()
 
 
+def test_what_is_tried_here_keeps_a_generation_that_has_its_own_code_from_nothing(
+    platform: Platform, env_file: Path, tmp_path: Path
+) -> None:
+    settings = own_environment(platform, tmp_path, "own-pinned")
+    bare, own = Terminal(settings, None), Terminal(settings, env_file)
+    assert bare.python("-m", "infra.bootstrap").returncode == 0
+    change_generations(settings, lambda _: {"g1/code": here(settings).as_json()})
+    assert own.python("-m", "infra.bootstrap").returncode == EXIT_TERMINAL
+    pinned = own.python("-m", "infra.bootstrap", PINNED)
+    assert (pinned.returncode, pinned.stderr) == (0, "")
+    registry = Registry(settings.kafka_schema_registry)
+    assert len(registry.versions(subject(settings, "returns"))) == 1
+
+    # Nor does a schema that the registry refuses.
+    other = shutil.copytree(EXAMPLE, tmp_path / "other")
+    schema = other / "avro" / "returns.avsc"
+    note = '"name": "note", "type": ["null", "string"]'
+    text = schema.read_text("utf-8").replace(', "max_length": 1000, "pii": true', "")
+    assert note in text
+    schema.write_text(text.replace(note, note.replace("string", "long")), "utf-8")
+    (tmp_path / "env").write_text(f"DATAFLOW_CONTRACTS={other}\n", "utf-8")
+    wrong = Terminal(settings, tmp_path / "env")
+    refused = wrong.python("-m", "infra.bootstrap")
+    assert (refused.returncode, "incompatible" in refused.stderr) == (EXIT_TERMINAL, True), refused.stderr
+    pinned = wrong.python("-m", "infra.bootstrap", PINNED)
+    assert pinned.returncode == 0, pinned.stderr
+    assert "g1 goes on without what is here: " in pinned.stderr
+
+
 @pytest.mark.longhaul
 def test_a_generation_that_began_before_the_topic_says_the_way_out_and_so_does_one_without_it(
     platform: Platform, env_file: Path, tmp_path: Path
@@ -158,3 +192,14 @@ def test_a_generation_that_began_before_the_topic_says_the_way_out_and_so_does_o
         "generation g2 counts returns too, which has no contract here: let DATAFLOW_CONTRACTS"
         in without.stderr
     )
+
+
+@pytest.mark.longhaul
+def test_to_start_over_makes_the_topics_that_it_needs(
+    platform: Platform, env_file: Path, tmp_path: Path
+) -> None:
+    settings = own_environment(platform, tmp_path, "own-over")
+    assert Terminal(settings, None).python("-m", "infra.bootstrap").returncode == 0
+    started = Terminal(settings, env_file).python("-m", "dataflow", "generation", "new", "--yes", "--keep")
+    assert started.returncode == 0, started.stderr
+    assert "returns" in read_generations(settings).live_generation.topics
