@@ -8,16 +8,14 @@ fits, or the registry takes it, keeps that generation from nothing.
 import sys
 
 from infra.code import changed, declared
-from infra.entry import run_process
+from infra.entry import PINNED, run_process
 from infra.generation import current_generation, first_generation, fit_output_topics, load_generation
 from infra.generations import Generation, read_generations
 from infra.kafka import CONFIRM_SECONDS, admin, ensure_topics
 from infra.registry import register_contracts
 from infra.settings import Settings
-from schemas.errors import ContractError
+from schemas.errors import ContractError, Unavailable
 from schemas.topics import GENERATIONS, JUDGED, TOPICS
-
-PINNED = "--pinned"
 
 
 def prepare_topics(settings: Settings) -> list[str]:
@@ -43,14 +41,19 @@ def bootstrap(settings: Settings, *, pinned: bool = False) -> Generation:
     `pinned`: the live one may go on by other code than this, for which its topics are enough. Else raises
     GenerationError if the topics no longer fit it, ContractError if the registry refuses a schema.
     """
-    created = prepare_topics(settings)
+    try:
+        created, missing = prepare_topics(settings), None
+    except Unavailable as error:
+        created, missing = [], error
     # What was created just now is surely empty; of an older topic that has to be confirmed.
     new = settings.topic_prefix + GENERATIONS in created
     live = load_generation(settings, 0.0 if new else CONFIRM_SECONDS)
     others = pinned and live is not None and _goes_by_other_code(settings, live)
     try:
+        if missing is not None:
+            raise missing
         register_contracts(settings)
-    except ContractError as error:
+    except (ContractError, Unavailable) as error:
         if not others:
             raise
         print(f"{live.name} goes on without what is here: {error}", file=sys.stderr)

@@ -106,9 +106,11 @@ def keep(settings: Settings) -> Code:
                 return found
         except (FileNotFoundError, shutil.Error) as error:  # as of an editor's draft
             last = error
+    if last is not None:
+        raise last
     raise GenerationError(
         f"the code changed each of the {TRIES} times that it was copied. Try again when nobody is writing it"
-    ) from last
+    )
 
 
 def _copied(target: Path) -> bool:
@@ -192,7 +194,10 @@ def changed(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
 def _contents(packages: Sequence[Path], own: Path | None) -> Iterator[tuple[str, bytes]]:
     """All that is in them, by names that do not depend on where they are."""
     for name, source in [*((each.name, each) for each in packages), *([(OWN, own)] if own else [])]:
-        for file in sorted(source.rglob("*")):
+        walked = (
+            Path(place, file) for place, _, files in os.walk(source, followlinks=True) for file in files
+        )
+        for file in sorted(walked):
             inside = file.relative_to(source)
             hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
             if file.is_file() and not hidden and file.suffix != ".pyc":

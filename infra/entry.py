@@ -10,6 +10,7 @@ from collections.abc import Callable
 from schemas.errors import DataflowError, Terminal
 
 EXIT_TRANSIENT = 75  # EX_TEMPFAIL of sysexits.h: the supervisor starts the process again
+PINNED = "--pinned"  # to infra.bootstrap
 EXIT_TERMINAL = 78  # EX_CONFIG: it does not, and shows the process as failed
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk is full, or this user's share of it

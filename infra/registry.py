@@ -4,7 +4,7 @@ Reads and writes subjects `<topic>-value`. Registration is slow (8-26 a second),
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -171,28 +171,39 @@ class TopicSchemas:
 
 
 def register_contracts(settings: Settings) -> dict[str, int]:
-    """Register every contract; returns topic → schema id. Safe to repeat: ids stay."""
-    registry = Registry(settings.kafka_schema_registry)
+    """Register every contract; returns topic → schema id. Safe to repeat: ids stay.
+
+    Raises ContractError if the registry refuses one, after it was asked for all.
+    """
+    registry, ids, refused = Registry(settings.kafka_schema_registry), {}, []
     try:
-        return {
-            topic: registry.register(subject(settings, topic), contract.avro)
-            for topic, contract in CONTRACTS.items()
-        }
+        for topic, contract in CONTRACTS.items():
+            try:
+                ids[topic] = registry.register(subject(settings, topic), contract.avro)
+            except ContractError as error:
+                refused.append(str(error))
     finally:
         registry.close()
+    if refused:
+        raise ContractError("\n".join(refused))
+    return ids
 
 
-def schema_ids(settings: Settings) -> dict[str, int]:
-    """Topic → id of the contract's own schema, which need not be the newest. Raises ContractError if it has none."""
+def schema_ids(settings: Settings, topics: Iterable[str] | None = None) -> dict[str, int]:
+    """Topic → id of the contract's own schema, which need not be the newest; `topics` None means all.
+
+    Raises ContractError if one has none.
+    """
     registry = Registry(settings.kafka_schema_registry)
     try:
         ids = {}
-        for topic, contract in CONTRACTS.items():
-            schema_id = registry.id_of(subject(settings, topic), contract.avro)
+        for topic in CONTRACTS if topics is None else topics:
+            schema_id = registry.id_of(subject(settings, topic), CONTRACTS[topic].avro)
             if schema_id is None:
                 raise ContractError(
                     f"expected the contract's schema of {topic} in the registry; saw none that is the same: "
-                    "run `dataflow up` or `python -m infra.bootstrap` first"
+                    "run `dataflow up` or `python -m infra.bootstrap` first; if that was done, `dataflow schemas "
+                    "check` says why the registry does not take it"
                 )
             ids[topic] = schema_id
         return ids

@@ -270,11 +270,11 @@ def _declared(topic: str, path: Path) -> Iterator[Rule]:
 
 
 def _load_all() -> Iterator[Contract]:
-    shop = sorted(path.stem for path in (DIRECTORY / "avro").glob("*.avsc"))
-    yield from map(load_contract, shop)
-    for topic in extension.own_topics(OWN_DIRECTORY, shop):
+    yield from map(load_contract, SHOP_TOPICS)
+    for topic in extension.own_topics(OWN_DIRECTORY, SHOP_TOPICS):
         yield load_contract(topic, OWN_DIRECTORY)
 
 
 OWN_DIRECTORY = extension.own_directory(os.environ)
+SHOP_TOPICS = sorted(path.stem for path in (DIRECTORY / "avro").glob("*.avsc"))
 CONTRACTS: dict[str, Contract] = {contract.topic: contract for contract in _load_all()}

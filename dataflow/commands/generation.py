@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
-from infra.bootstrap import prepare, prepare_topics
+from infra.bootstrap import prepare
 from infra.code import keep as keep_code
 from infra.generation import compare, load_generation, new_generation, source_identities
 from infra.generations import Generation, read_generations
 from infra.kafka import TopicIdentity
 from infra.runtime.errors import NotRunning
-from infra.runtime.platform import Platform
+from infra.runtime.platform import SERVICES, Platform
 from infra.runtime.run_state import START_FAILED, read_run, running_settings
 from infra.settings import Settings
 from schemas.errors import GenerationError
@@ -89,8 +89,8 @@ def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
         )
     with services(settings) as (settings, running):
         before, code = load_generation(settings), keep_code(settings)
-        # Of contracts that came after the platform was started. Where it is not, its start registers the schemas.
-        prepare(settings) if settings.kafka_schema_registry else prepare_topics(settings)
+        # Of contracts that came after the platform was started, or before it is.
+        prepare(settings)
         started = new_generation(settings, code.as_json())
         removed = None
         if running:
@@ -118,8 +118,8 @@ def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
 
 @contextmanager
 def services(settings: Settings) -> Iterator[tuple[Settings, bool]]:
-    """Settings with a broker and Redis, and whether the platform runs: where it refuses to start, they start here."""
-    needs = ("kafka_bootstrap_servers", "redis_host")
+    """Settings with a broker, registry and Redis, and whether the platform runs: where not, they start here."""
+    needs = ("kafka_bootstrap_servers", "kafka_schema_registry", "redis_host")
     try:
         found = running_settings(settings, needs=needs)
     except NotRunning:
@@ -132,8 +132,8 @@ def services(settings: Settings) -> Iterator[tuple[Settings, bool]]:
             f"environment {settings.dataflow_env!r} has no state in {settings.state_dir}: nothing to start "
             f"over. `dataflow up --env {settings.dataflow_env}` starts the first generation"
         )
-    click.echo("starting the broker and Redis for this command …", err=True)
-    with Platform(settings, ("kafka", "valkey")) as platform:
+    click.echo("starting the broker, the registry and Redis for this command …", err=True)
+    with Platform(settings, SERVICES) as platform:
         yield platform.settings, False
 
 

@@ -22,6 +22,7 @@ from dataflow.options import examples, json_option, print_json, print_table, set
 from infra.registry import schema_ids
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
+from schemas.contract import SHOP_TOPICS
 from sources.generator import MIXES, Dials, GroundTruth, ShopSimulator, moments
 from sources.producer import EventProducer, Pacer
 
@@ -115,7 +116,7 @@ def command(
     if truth_file and not truth_file.absolute().parent.is_dir():
         raise click.UsageError(f"--truth: there is no directory {truth_file.parent}")
     settings = running_settings(settings, needs=("kafka_bootstrap_servers", "kafka_schema_registry"))
-    ids = schema_ids(settings)
+    ids = schema_ids(settings, SHOP_TOPICS)
     seed = time.time_ns() // 1_000 if seed is None else seed
     truth = GroundTruth() if truth_file else None
     simulator = ShopSimulator(seed, start or now, ids, turned, live=span is None, truth=truth)

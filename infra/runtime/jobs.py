@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.bootstrap import PINNED
+from infra.entry import PINNED
 from infra.runtime import probes
 from infra.runtime.spec import ProcessSpec
 from infra.settings import Settings
@@ -104,7 +104,13 @@ def api_spec(
     That it can answer counts as ready, whoever does at the time. While Redis is rebuilt it answers 503, which is right.
     On the port `preview` it is to be seen also while it is not the live one's.
     """
-    tree = {"dataflow_tree": ROOT, "dataflow_tree_contracts": settings.dataflow_contracts}
+    # What a replay over REST takes, which this process does not run by while its generation is another's.
+    tree = {
+        "dataflow_tree": ROOT,
+        "dataflow_tree_contracts": settings.dataflow_contracts,
+        "dataflow_tree_shop_timezone": settings.shop_timezone,
+        "dataflow_tree_max_event_bytes": settings.max_event_bytes,
+    }
     seen = {} if preview is None else {"api_preview_port": preview}
     return _job(
         settings.replace(api_socket=door, **seen, **tree),

@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from infra.bootstrap import PINNED
 from infra.code import here
-from infra.entry import EXIT_TERMINAL
+from infra.entry import EXIT_TERMINAL, PINNED
 from infra.generations import change_generations, read_generations
 from infra.registry import Registry, subject
 from infra.runtime.platform import Platform
@@ -146,11 +146,11 @@ def test_what_is_tried_here_keeps_a_generation_that_has_its_own_code_from_nothin
     bare, own = Terminal(settings, None), Terminal(settings, env_file)
     assert bare.python("-m", "infra.bootstrap").returncode == 0
     change_generations(settings, lambda _: {"g1/code": here(settings).as_json()})
-    assert own.python("-m", "infra.bootstrap").returncode == EXIT_TERMINAL
     pinned = own.python("-m", "infra.bootstrap", PINNED)
     assert (pinned.returncode, pinned.stderr) == (0, "")
-    registry = Registry(settings.kafka_schema_registry)
-    assert len(registry.versions(subject(settings, "returns"))) == 1
+    with closing(Registry(settings.kafka_schema_registry)) as registry:
+        assert len(registry.versions(subject(settings, "returns"))) == 1
+    assert own.python("-m", "infra.bootstrap").returncode == EXIT_TERMINAL
 
     # Nor does a schema that the registry refuses.
     other = shutil.copytree(EXAMPLE, tmp_path / "other")

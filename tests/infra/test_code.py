@@ -67,6 +67,7 @@ def test_what_is_written_while_it_is_copied_is_not_taken_for_something_else(sett
     monkeypatch.setattr(shutil, "copytree", slow)
     code = keep(settings)
     assert code == here(settings)
+    assert not list(directory(settings, code.digest).rglob("written_meanwhile.sql"))
     assert [path.name for path in (settings.state_dir / "code").iterdir()] == [code.digest]
 
 
@@ -81,6 +82,8 @@ def test_code_that_is_written_all_the_time_is_not_copied(settings, monkeypatch):
 def test_own_contracts_are_a_part_of_it(settings, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(ROOT / "examples" / "returns", own)
+    (own / "avro").rename(tmp_path / "shared")
+    (own / "avro").symlink_to(tmp_path / "shared")
     program = (
         "import sys; from infra.code import keep; from infra.settings import Settings; "
         f"print(keep(Settings.load({{'DATAFLOW_ENV_FILE': '', 'DATAFLOW_HOME': {str(tmp_path)!r}}})).digest)"
@@ -89,6 +92,7 @@ def test_own_contracts_are_a_part_of_it(settings, tmp_path):
     assert digest != here(settings).digest
     there = settings.replace(dataflow_home=tmp_path, dataflow_env="demo")
     shutil.rmtree(own)
+    shutil.rmtree(tmp_path / "shared")
     assert '"returns"' in run(TELL, **environment(there, digest))
 
 

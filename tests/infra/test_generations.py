@@ -68,8 +68,9 @@ def test_what_is_recorded_is_read_by_everybody_as_soon_as_it_is_told(log):
 def test_one_that_is_recorded_in_the_pointer_alone_is_still_known_after_a_switch(log):
     """So it was recorded when there was no more than one."""
     old, new = Generation(1, ORDERS), Generation(2, ORDERS)
-    change_generations(log, lambda _: {LIVE: old.as_json()})
+    change_generations(log, lambda _: {LIVE: old.as_json(), "g1/code": {"digest": "abc", "declared": {}}})
     assert read_generations(log).live_generation == old
+    assert read_generations(log).known[1].code["digest"] == "abc"
     change_generations(log, lambda _: {"g2": new.as_json(), LIVE: {"number": 2, "before": 1}})
     now = read_generations(log)
     assert (now.live_generation, now.of(now.before).generation) == (new, old)

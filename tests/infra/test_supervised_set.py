@@ -81,6 +81,20 @@ def test_who_is_long_in_saying_it_holds_nobody_up_and_what_it_raises_is_tried_ag
     assert "cannot be started: unforeseen" in running.logs.path("bound").read_text()
 
 
+def test_an_answer_that_does_not_come_holds_up_no_end(start):  # noqa: F811
+    asked, never = threading.Event(), threading.Event()
+
+    def late():
+        asked.set()
+        never.wait(60)
+        return {}
+
+    running = start(replace(shell("bound", FOREVER), late_env=late))
+    assert asked.wait(20)
+    running.stop()
+    never.set()
+
+
 def test_processes_that_are_removed_together_end_at_the_same_time(start, tmp_path):  # noqa: F811
     names = ("a", "b", "c")
     all_asked = " && ".join(f"[ -e {tmp_path}/asked-{name} ]" for name in names)

@@ -117,6 +117,8 @@ class Replays:
             dataflow_generation=None,
             dataflow_status_file=None,
             dataflow_contracts=settings.dataflow_tree_contracts,
+            shop_timezone=settings.dataflow_tree_shop_timezone or settings.shop_timezone,
+            max_event_bytes=settings.dataflow_tree_max_event_bytes or settings.max_event_bytes,
         ).environ()
         tree = {"PYTHONPATH": str(settings.dataflow_tree)} if settings.dataflow_tree else {}
         return {**os.environ, **own, **tree}

@@ -52,6 +52,15 @@ def test_who_may_only_read_changes_nothing(replays):
     assert list(read_generations(replays.settings).known) == [1]
 
 
+def test_a_plan_is_made_by_the_settings_of_the_tree(replays):
+    """The live one goes on by those that it was made by, until a replay by others is promoted."""
+    pinned = replays.settings.replace(
+        dataflow_tree_shop_timezone="Europe/Vienna", dataflow_tree_max_event_bytes=70_000
+    )
+    env = Replays(pinned)._environment()
+    assert (env["SHOP_TIMEZONE"], env["MAX_EVENT_BYTES"]) == ("Europe/Vienna", "70000")
+
+
 def test_what_a_plan_says_before_it_fails_is_no_answer_and_a_difference_is(replays):
     commands = replays.service.replays
     assert commands._answer("diff", 1, b'{"equal": false}', b"") == {"equal": False}
