@@ -10,7 +10,7 @@ from dataflow.options import examples, json_option, print_json, print_table, set
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from schemas.metrics import METRICS
-from serving.api.metric_routes import describe
+from serving.read.catalogue import describe
 
 
 class Pair(click.ParamType):

@@ -16,7 +16,8 @@ from serving.api.answers import answer, not_modified
 from serving.api.parameters import Asked, parse_rows, parse_top
 from serving.api.problems import Problem
 from serving.api.service import Service, service_of
-from serving.read.query import dimensions_of, figures_of, grains_of, iso
+from serving.read.catalogue import describe
+from serving.read.query import dimensions_of, iso
 
 Handler = Callable[[Request], Awaitable[Response]]
 router = APIRouter(tags=["metrics"])
@@ -26,22 +27,6 @@ router = APIRouter(tags=["metrics"])
 async def catalogue(request: Request) -> Response:
     """What is measured, and by what it can be split, filtered and ordered."""
     return answer({"metrics": [describe(metric) for metric in METRICS.values()]})
-
-
-def describe(metric: AnyMetric) -> dict[str, Any]:
-    """A metric's declaration, as far as a reader is concerned."""
-    docs = {m.name: m.doc for m in (*metric.measures, *getattr(metric, "derived", ()))}
-    return {
-        "name": metric.name,
-        "doc": metric.doc,
-        "href": f"/v1/metrics/{metric.name}",
-        "grains": list(grains_of(metric)),
-        "dimensions": list(getattr(metric, "by", ())),
-        "rollups": [{"name": r.name, "through": r.through} for r in getattr(metric, "rollups", ())],
-        "figures": [
-            {"name": name, "unit": unit, "doc": docs[name]} for name, unit in figures_of(metric).items()
-        ],
-    }
 
 
 async def respond(request: Request, asked: Asked, **more: Any) -> Response:
