@@ -6,6 +6,9 @@ fits, or the registry takes it, keeps that generation from nothing.
 """
 
 import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from infra.code import changed, declared
 from infra.entry import PINNED, run_process
@@ -14,8 +17,13 @@ from infra.generations import Generation, read_generations
 from infra.kafka import CONFIRM_SECONDS, admin, ensure_topics
 from infra.registry import register_contracts
 from infra.settings import Settings
-from schemas.errors import ContractError, Unavailable
+from schemas.errors import ContractError, DataflowError, Unavailable
 from schemas.topics import GENERATIONS, JUDGED, TOPICS
+
+PATIENCE_SECONDS = 30.0  # with what the live generation does not need
+PAUSE_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 def prepare_topics(settings: Settings) -> list[str]:
@@ -41,21 +49,15 @@ def bootstrap(settings: Settings, *, pinned: bool = False) -> Generation:
     `pinned`: the live one may go on by other code than this, for which its topics are enough. Else raises
     GenerationError if the topics no longer fit it, ContractError if the registry refuses a schema.
     """
-    try:
-        created, missing = prepare_topics(settings), None
-    except Unavailable as error:
-        created, missing = [], error
+    created, told = _tried(lambda: prepare_topics(settings), [], give_up=pinned)
     # What was created just now is surely empty; of an older topic that has to be confirmed.
     new = settings.topic_prefix + GENERATIONS in created
     live = load_generation(settings, 0.0 if new else CONFIRM_SECONDS)
     others = pinned and live is not None and _goes_by_other_code(settings, live)
-    try:
-        if missing is not None:
-            raise missing
-        register_contracts(settings)
-    except (ContractError, Unavailable) as error:
-        if not others:
-            raise
+    told += _tried(lambda: register_contracts(settings), {}, give_up=others)[1]
+    if told and not others:
+        raise told[0]
+    for error in told:
         print(f"{live.name} goes on without what is here: {error}", file=sys.stderr)
     if live is None:
         return first_generation(settings)
@@ -63,6 +65,20 @@ def bootstrap(settings: Settings, *, pinned: bool = False) -> Generation:
     # One that began when all generations shared a topic for their dead letters has none of its own yet.
     fit_output_topics(settings, generation)
     return generation
+
+
+def _tried(step: Callable[[], T], otherwise: T, *, give_up: bool) -> tuple[T, list[DataflowError]]:
+    """What a step returns, and why it did not; with `give_up` it is tried for a while, else it raises."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return step(), []
+        except (ContractError, Unavailable) as error:
+            if not give_up:
+                raise
+            if isinstance(error, ContractError) or time.monotonic() > deadline:
+                return otherwise, [error]
+            time.sleep(PAUSE_SECONDS)
 
 
 def _goes_by_other_code(settings: Settings, generation: Generation) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from infra.settings import Settings
 from schemas.contract import CONTRACTS, OWN_DIRECTORY
-from schemas.errors import GenerationError
+from schemas.errors import ContractError, GenerationError
 from schemas.metrics import DIMENSIONS, METRICS
 from schemas.tables import TABLES
 from schemas.views import VIEWS
@@ -98,14 +98,16 @@ def _digest_here() -> str:
 
 def keep(settings: Settings) -> Code:
     """The same, copied unless there is a copy already, which counts as made now. Raises OSError, GenerationError."""
-    last: Exception | None = None
     for _ in range(TRIES):
+        last: Exception | None = None
         try:
             found = here(settings)
             if _digest_here() == found.digest and _copied(directory(settings, found.digest)):
                 return found
         except (FileNotFoundError, shutil.Error) as error:  # as of an editor's draft
             last = error
+    if isinstance(last, shutil.Error):  # all that kept files from being copied; most often one reason for all
+        raise OSError(f"the code cannot be copied: {last.args[0][0][2]}")
     if last is not None:
         raise last
     raise GenerationError(
@@ -167,12 +169,14 @@ def environment(
     }
 
 
+def deciding_settings(settings: Settings) -> dict[str, str]:
+    """Those that decide about values."""
+    return {name: str(getattr(settings, name)) for name in ("shop_timezone", "max_event_bytes")}
+
+
 def declared(settings: Settings) -> dict[str, str]:
     """What decides about derived values in the code that this process runs: what it is about → digest."""
-    found = {
-        f"{SETTING}SHOP_TIMEZONE": settings.shop_timezone,
-        f"{SETTING}MAX_EVENT_BYTES": str(settings.max_event_bytes),
-    }
+    found = {SETTING + name.upper(): value for name, value in deciding_settings(settings).items()}
     for contract in CONTRACTS.values():
         found[f"contract {contract.topic}"] = _digest(
             [(contract.avro_json, contract.key, contract.entity_id)]
@@ -194,14 +198,21 @@ def changed(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
 def _contents(packages: Sequence[Path], own: Path | None) -> Iterator[tuple[str, bytes]]:
     """All that is in them, by names that do not depend on where they are."""
     for name, source in [*((each.name, each) for each in packages), *([(OWN, own)] if own else [])]:
-        walked = (
-            Path(place, file) for place, _, files in os.walk(source, followlinks=True) for file in files
+        for file in sorted(_files(source)):
+            yield f"{name}/{file.relative_to(source).as_posix()}", file.read_bytes()
+
+
+def _files(source: Path) -> Iterator[Path]:
+    """What is copied: see LEFT_OUT."""
+    for place, directories, files in os.walk(source, followlinks=True):
+        directories[:] = [each for each in directories if not _left_out(each)]
+        yield from (
+            Path(place, file) for file in files if not _left_out(file) and Path(place, file).is_file()
         )
-        for file in sorted(walked):
-            inside = file.relative_to(source)
-            hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
-            if file.is_file() and not hidden and file.suffix != ".pyc":
-                yield f"{name}/{inside.as_posix()}", file.read_bytes()
+
+
+def _left_out(name: str) -> bool:
+    return bool(LEFT_OUT("", [name]))
 
 
 def _said(value: Any) -> Any:
@@ -217,7 +228,10 @@ def _meaning(file: Path) -> str:
     """A module without its comments and docstrings; anything else as it is."""
     if file.suffix != ".py":
         return file.read_text("utf-8")
-    tree = ast.parse(file.read_text("utf-8"))
+    try:
+        tree = ast.parse(file.read_text("utf-8"))
+    except SyntaxError as error:
+        raise ContractError(f"expected Python in {file}, line {error.lineno}; saw: {error.msg}") from None
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):

@@ -6,7 +6,7 @@ it trusts an offset. Writes the log of generations, and creates their output top
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,11 +39,15 @@ from infra.settings import Settings
 from schemas.errors import GenerationError, Unavailable
 from schemas.topics import DEAD_LETTER, GENERATIONS, JUDGED, SOURCE_TOPICS, TOPICS
 
+WAY_OUT = "`dataflow generation new` starts over from the topics as they are now"
 
-def source_identities(settings: Settings) -> dict[str, TopicIdentity]:
+
+def source_identities(
+    settings: Settings, topics: Iterable[str] = tuple(SOURCE_TOPICS)
+) -> dict[str, TopicIdentity]:
     """The source topics as the broker has them now, by name without prefix."""
     prefix = settings.topic_prefix
-    names = [prefix + topic for topic in SOURCE_TOPICS]
+    names = [prefix + topic for topic in topics]
     found = identities(admin(settings.kafka_bootstrap_servers), names, CONFIRM_SECONDS)
     return {name.removeprefix(prefix): identity for name, identity in found.items()}
 
@@ -235,32 +239,41 @@ def current_generation(settings: Settings) -> Generation:
 
 def compare(generation: Generation, now: Mapping[str, TopicIdentity]) -> list[str]:
     """Topics that have more partitions than recorded. Raises GenerationError for what cannot be continued."""
-    way_out = "`dataflow generation new` starts over from the topics as they are now"
+    check_declared(generation, now)
+    return compare_identities(generation, now)
+
+
+def check_declared(generation: Generation, now: Collection[str]) -> None:
+    """Raise GenerationError if it is of other topics than those of `now` that this code has contracts for."""
     undeclared = [topic for topic in generation.topics if topic not in SOURCE_TOPICS]
     if undeclared:
         raise GenerationError(
             f"generation {generation.name} counts {', '.join(undeclared)} too, which has no contract here: let "
-            f"DATAFLOW_CONTRACTS name the directory with its contract, or leave it out: {way_out}"
+            f"DATAFLOW_CONTRACTS name the directory with its contract, or leave it out: {WAY_OUT}"
         )
-    added = sorted(set(now) - set(generation.topics))
+    added = sorted((set(now) & set(SOURCE_TOPICS)) - set(generation.topics))
     if added:
         raise GenerationError(
             f"generation {generation.name} began before there was a contract for {', '.join(added)}, and its numbers "
             "know nothing of it: `dataflow generation new` starts over and counts all topics from their beginning; or "
             "take it out of DATAFLOW_CONTRACTS again"
         )
+
+
+def compare_identities(generation: Generation, now: Mapping[str, TopicIdentity]) -> list[str]:
+    """The same of its own topics alone, of which `now` has what the broker has."""
     for topic, recorded in generation.topics.items():
         seen = now.get(topic)
         if seen is None:
-            raise GenerationError(f"source topic {topic} is gone; create it again and {way_out}")
+            raise GenerationError(f"source topic {topic} is gone; create it again and {WAY_OUT}")
         if seen.topic_id != recorded.topic_id:
             raise GenerationError(
                 f"source topic {topic} was deleted and created again "
                 f"(expected id {recorded.topic_id}, saw {seen.topic_id}): "
-                f"its offsets mean something else than those applied so far; {way_out}"
+                f"its offsets mean something else than those applied so far; {WAY_OUT}"
             )
         if seen.partitions < recorded.partitions:
             raise GenerationError(
-                f"source topic {topic} had {recorded.partitions} partitions, now {seen.partitions}; {way_out}"
+                f"source topic {topic} had {recorded.partitions} partitions, now {seen.partitions}; {WAY_OUT}"
             )
-    return sorted(t for t, seen in now.items() if seen.partitions > generation.topics[t].partitions)
+    return sorted(t for t, recorded in generation.topics.items() if now[t].partitions > recorded.partitions)

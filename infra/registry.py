@@ -202,8 +202,8 @@ def schema_ids(settings: Settings, topics: Iterable[str] | None = None) -> dict[
             if schema_id is None:
                 raise ContractError(
                     f"expected the contract's schema of {topic} in the registry; saw none that is the same: "
-                    "run `dataflow up` or `python -m infra.bootstrap` first; if that was done, `dataflow schemas "
-                    "check` says why the registry does not take it"
+                    "run `dataflow up` first; if it runs, `python -m infra.bootstrap` says why the registry does not "
+                    "take it"
                 )
             ids[topic] = schema_id
         return ids

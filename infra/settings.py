@@ -45,8 +45,7 @@ class Settings(BaseSettings):
     dataflow_generation: int | None = Field(None, ge=1)  # that this process serves; else the live one
     dataflow_tree: Path | None = None  # of the code that a replay takes; set by the supervisor for the API
     dataflow_tree_contracts: Path | None = None
-    dataflow_tree_shop_timezone: str | None = None
-    dataflow_tree_max_event_bytes: int | None = None
+    dataflow_tree_settings: str | None = None  # JSON
     replay_records_per_second: int = Field(0, ge=0, le=FASTEST)  # of one that is not live; 0: no limit
     dataflow_contracts: Path | None = None  # read by schemas.extension; here for the children
     kafka_bootstrap_servers: str | None = None

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 import click
 
+from dataflow.code_of import by_the_code_of
 from dataflow.commands.dlq_redrive import redrive
 from dataflow.letter_filters import letter_filters
 from dataflow.letter_text import letter_lines
@@ -149,6 +150,7 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
     What a letter does not keep, because the record was too large, --bytes reads from the source topic or from bronze.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    by_the_code_of(settings)
     topics = served_letters(settings)
     copies = copies_of(settings, topics, letter_id)
     if not copies:

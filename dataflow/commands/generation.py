@@ -14,14 +14,21 @@ import click
 from dataflow.options import examples, json_option, print_json, print_table, settings_option, yes_option
 from infra.bootstrap import prepare
 from infra.code import keep as keep_code
-from infra.generation import compare, load_generation, new_generation, source_identities
-from infra.generations import Generation, read_generations
+from infra.generation import (
+    check_declared,
+    compare_identities,
+    load_generation,
+    new_generation,
+    source_identities,
+)
+from infra.generations import Recorded, read_generations
 from infra.kafka import TopicIdentity
 from infra.runtime.errors import NotRunning
 from infra.runtime.platform import SERVICES, Platform
 from infra.runtime.run_state import START_FAILED, read_run, running_settings
 from infra.settings import Settings
 from schemas.errors import GenerationError
+from schemas.topics import SOURCE_TOPICS
 from serving.store.removal import remove_generation
 
 
@@ -37,9 +44,10 @@ def list_generations(settings: Settings, as_json: bool) -> None:
     """The generations that are recorded, newest first, and whether the topics still fit them."""
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
     recorded = read_generations(settings)
-    now = source_identities(settings)
+    topics = {topic for each in recorded.known.values() for topic in each.generation.topics}
+    now = source_identities(settings, topics.union(SOURCE_TOPICS))
     rows = [
-        describe(settings, each.generation, now, number == recorded.live) | {"state": each.state}
+        describe(settings, each, now, number == recorded.live) | {"state": each.state}
         for number, each in sorted(recorded.known.items(), reverse=True)
     ]
     if as_json:
@@ -145,12 +153,14 @@ def start_failed(settings: Settings) -> None:
 
 
 def describe(
-    settings: Settings, generation: Generation, now: Mapping[str, TopicIdentity], live: bool
+    settings: Settings, recorded: Recorded, now: Mapping[str, TopicIdentity], live: bool
 ) -> dict[str, Any]:
-    """A generation and whether the topics as they are `now` can continue it."""
-    grown, misfit = [], None
+    """A generation and whether the topics as they are `now` can continue it, by its own code if it has some."""
+    grown, misfit, generation = [], None, recorded.generation
     try:
-        grown = compare(generation, now)
+        if recorded.code is None:
+            check_declared(generation, now)
+        grown = compare_identities(generation, now)
     except GenerationError as error:
         misfit = str(error)
     return {
@@ -164,11 +174,11 @@ def describe(
         "topics": [
             {
                 "topic": topic,
-                "partitions": recorded.partitions,
-                "topic_id": recorded.topic_id,
-                "now": _difference(recorded, now.get(topic)),
+                "partitions": identity.partitions,
+                "topic_id": identity.topic_id,
+                "now": _difference(identity, now.get(topic)),
             }
-            for topic, recorded in generation.topics.items()
+            for topic, identity in generation.topics.items()
         ],
     }
 

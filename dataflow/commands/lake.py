@@ -6,6 +6,7 @@ bronze table and writes a Kafka topic. `barrier` writes the control topic.
 
 import click
 
+from dataflow.code_of import by_the_code_of
 from dataflow.commands.generation import start_failed
 from dataflow.lake_state import lake_runs
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
@@ -45,6 +46,7 @@ def resume(settings: Settings, as_json: bool) -> None:
     is removed; the lake job begins a new one.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    by_the_code_of(settings)
     if process := lake_runs(settings):
         raise AlreadyRunning(
             f"expected the lake job not to run, and it does ({process}): its checkpoint is there, so there is nothing "
@@ -88,6 +90,7 @@ def rebuild(settings: Settings, topic: str, name: str, as_json: bool) -> None:
     time at which the broker took the original. Offsets are new ones.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    by_the_code_of(settings)
     lake = Lake(lake_root(settings, current_generation(settings).name))
     manifest = lake.newest()
     found = rebuild_topic(settings, lake, manifest, topic, name)
@@ -133,6 +136,7 @@ def barrier(
     The manifest that is named has exactly the records below these offsets. The lake does not stop for it.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
+    by_the_code_of(settings)
     generation = current_generation(settings)
     wanted = _offsets(settings, generation, places)
     manifest, reached = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name))).reach(

@@ -99,10 +99,8 @@ class Progress:
 
 def _await_ready(platform: Platform, progress: Progress, stop: threading.Event) -> None:
     try:
-        # The lake comes last and the numbers do not wait for it, nor for a load that cannot begin.
-        platform.wait_ready(
-            timeout=START_TIMEOUT_S, max_restarts=MAX_RESTARTS, but=("lake", "verifier", "demo")
-        )
+        # The lake comes last and the numbers do not wait for it.
+        platform.wait_ready(timeout=START_TIMEOUT_S, max_restarts=MAX_RESTARTS, but=("lake", "verifier"))
     except Exception as error:  # noqa: BLE001 shown by the main thread, which then stops everything
         if not stop.is_set():
             progress.error = error

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from infra.registry import schema_ids
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.contract import CONTRACTS, OWN_DIRECTORY
+from schemas.contract import CONTRACTS, OWN_DIRECTORY, SHOP_TOPICS
 from sources.codec import EventCodec
 from sources.generator import Dials, Emission, ShopSimulator, moments
 from sources.generator.faults import contradicting
@@ -66,7 +66,7 @@ def main() -> None:
     if topic not in TOPICS or wanted not in (*names(topic), "all"):
         sys.exit("\n\n".join(f"{each}: {', '.join(names(each))}" for each in TOPICS))
     settings = running_settings(Settings.load(), needs=("kafka_bootstrap_servers", "kafka_schema_registry"))
-    ids, prefix = schema_ids(settings), settings.topic_prefix
+    ids, prefix = schema_ids(settings, SHOP_TOPICS), settings.topic_prefix
     codec, seed = EventCodec(ids), time.time_ns()
     good, chance = good_record(topic, codec, seed), Chance(f"{seed}|broken")
     places: list[str] = []

@@ -3,11 +3,13 @@
 They know nothing about being embedded: their settings come as environment variables, which name every address.
 """
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.code import deciding_settings
 from infra.entry import PINNED
 from infra.runtime import probes
 from infra.runtime.spec import ProcessSpec
@@ -108,8 +110,7 @@ def api_spec(
     tree = {
         "dataflow_tree": ROOT,
         "dataflow_tree_contracts": settings.dataflow_contracts,
-        "dataflow_tree_shop_timezone": settings.shop_timezone,
-        "dataflow_tree_max_event_bytes": settings.max_event_bytes,
+        "dataflow_tree_settings": json.dumps(deciding_settings(settings)),
     }
     seen = {} if preview is None else {"api_preview_port": preview}
     return _job(
@@ -124,13 +125,15 @@ def api_spec(
     )
 
 
-def demo_spec(settings: Settings, command: tuple[str, ...]) -> ProcessSpec:
-    """The demo load; it counts as ready once it runs.
+def demo_spec(settings: Settings, command: tuple[str, ...], serves: Serves = UNBOUND) -> ProcessSpec:
+    """The demo load, by the code of a generation that can read it; it counts as ready once it runs.
 
     It comes after the materializer: what is produced before that has to be counted before anything is shown again.
     """
     env = settings.environ()
-    return ProcessSpec("demo", command, env, settings.state_dir, ("materializer",), lambda _: True)
+    return ProcessSpec(
+        "demo", command, env, settings.state_dir, ("materializer",), lambda _: True, late_env=serves.env
+    )
 
 
 def client_host(settings: Settings) -> str:

@@ -195,7 +195,8 @@ class Platform:
             )
             specs += self._bound(Serves(self._fleet.base_env))
         if self._demo:
-            specs.append(jobs.demo_spec(self.settings, self._demo))
+            by = UNBOUND if self._fleet is None else Serves(self._fleet.base_env)
+            specs.append(jobs.demo_spec(self.settings, self._demo, by))
         return specs
 
     def _bound(self, serves: Serves, preview: int | None = None) -> list[ProcessSpec]:

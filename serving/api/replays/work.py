@@ -112,13 +112,12 @@ class Replays:
 
     def _environment(self) -> dict[str, str]:
         """That of this process, whose settings name every address, but by the tree and bound to no generation."""
-        settings = self._settings
-        own = settings.replace(
-            dataflow_generation=None,
-            dataflow_status_file=None,
-            dataflow_contracts=settings.dataflow_tree_contracts,
-            shop_timezone=settings.dataflow_tree_shop_timezone or settings.shop_timezone,
-            max_event_bytes=settings.dataflow_tree_max_event_bytes or settings.max_event_bytes,
-        ).environ()
-        tree = {"PYTHONPATH": str(settings.dataflow_tree)} if settings.dataflow_tree else {}
-        return {**os.environ, **own, **tree}
+        settings = self._settings.replace(dataflow_generation=None, dataflow_status_file=None)
+        if settings.dataflow_tree is None:
+            return {**os.environ, **settings.environ()}
+        contracts, decided = (
+            settings.dataflow_tree_contracts,
+            orjson.loads(settings.dataflow_tree_settings or b"{}"),
+        )
+        settings = settings.replace(dataflow_contracts=contracts, **decided)
+        return {**os.environ, **settings.environ(), "PYTHONPATH": str(settings.dataflow_tree)}

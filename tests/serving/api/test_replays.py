@@ -8,6 +8,8 @@ from confluent_kafka import Producer
 from infra.generation import source_bounds
 from infra.generations import State, read_generations
 from infra.kafka import admin, identities
+from infra.runtime.jobs import api_spec
+from infra.settings import Settings
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.replays.work import Replays
 from tests.helpers import isolated_settings
@@ -54,10 +56,9 @@ def test_who_may_only_read_changes_nothing(replays):
 
 def test_a_plan_is_made_by_the_settings_of_the_tree(replays):
     """The live one goes on by those that it was made by, until a replay by others is promoted."""
-    pinned = replays.settings.replace(
-        dataflow_tree_shop_timezone="Europe/Vienna", dataflow_tree_max_event_bytes=70_000
-    )
-    env = Replays(pinned)._environment()
+    edited = replays.settings.replace(shop_timezone="Europe/Vienna", max_event_bytes=70_000)
+    given = api_spec(edited, 9).env | {"SHOP_TIMEZONE": "UTC", "MAX_EVENT_BYTES": "262144"}
+    env = Replays(Settings.load(given))._environment()
     assert (env["SHOP_TIMEZONE"], env["MAX_EVENT_BYTES"]) == ("Europe/Vienna", "70000")
 
 
