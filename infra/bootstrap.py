@@ -8,7 +8,6 @@ fits, or the registry takes it, keeps that generation from nothing.
 import sys
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from infra.code import changed, declared
 from infra.entry import PINNED, run_process
@@ -20,10 +19,8 @@ from infra.settings import Settings
 from schemas.errors import ContractError, DataflowError, Unavailable
 from schemas.topics import GENERATIONS, JUDGED, TOPICS
 
-PATIENCE_SECONDS = 30.0  # with what the live generation does not need
+PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 1.0
-
-T = TypeVar("T")
 
 
 def prepare_topics(settings: Settings) -> list[str]:
@@ -49,14 +46,21 @@ def bootstrap(settings: Settings, *, pinned: bool = False) -> Generation:
     `pinned`: the live one may go on by other code than this, for which its topics are enough. Else raises
     GenerationError if the topics no longer fit it, ContractError if the registry refuses a schema.
     """
-    created, told = _tried(lambda: prepare_topics(settings), [], give_up=pinned)
+    try:
+        created, missing = prepare_topics(settings), None
+    except Unavailable as error:
+        created, missing = [], error
     # What was created just now is surely empty; of an older topic that has to be confirmed.
     new = settings.topic_prefix + GENERATIONS in created
-    live = load_generation(settings, 0.0 if new else CONFIRM_SECONDS)
+    live = None if missing and not pinned else load_generation(settings, 0.0 if new else CONFIRM_SECONDS)
     others = pinned and live is not None and _goes_by_other_code(settings, live)
-    told += _tried(lambda: register_contracts(settings), {}, give_up=others)[1]
-    if told and not others:
-        raise told[0]
+    if missing and not others:
+        raise missing
+    told = _tried(lambda: prepare_topics(settings)) if missing else []
+    if others:
+        told += _tried(lambda: register_contracts(settings))
+    else:
+        register_contracts(settings)
     for error in told:
         print(f"{live.name} goes on without what is here: {error}", file=sys.stderr)
     if live is None:
@@ -67,17 +71,18 @@ def bootstrap(settings: Settings, *, pinned: bool = False) -> Generation:
     return generation
 
 
-def _tried(step: Callable[[], T], otherwise: T, *, give_up: bool) -> tuple[T, list[DataflowError]]:
-    """What a step returns, and why it did not; with `give_up` it is tried for a while, else it raises."""
+def _tried(step: Callable[[], object]) -> list[DataflowError]:
+    """Why a step that the live generation does not need cannot be done, which is found out after a while."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return step(), []
-        except (ContractError, Unavailable) as error:
-            if not give_up:
-                raise
-            if isinstance(error, ContractError) or time.monotonic() > deadline:
-                return otherwise, [error]
+            step()
+            return []
+        except ContractError as error:
+            return [error]
+        except Unavailable as error:
+            if time.monotonic() > deadline:
+                return [error]
             time.sleep(PAUSE_SECONDS)
 
 

@@ -150,7 +150,7 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
     What a letter does not keep, because the record was too large, --bytes reads from the source topic or from bronze.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
-    by_the_code_of(settings)
+    by_the_code_of(settings, settings.dataflow_generation, surely=False)
     topics = served_letters(settings)
     copies = copies_of(settings, topics, letter_id)
     if not copies:

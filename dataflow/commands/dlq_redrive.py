@@ -48,7 +48,7 @@ def redrive(
     go back that would be accepted now.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers", "kafka_schema_registry"))
-    by_the_code_of(settings)
+    by_the_code_of(settings, settings.dataflow_generation)
     with Redriver(settings) as redriver:
         plan = redriver.plan(wanted, hopeless=hopeless)
         if not as_json:

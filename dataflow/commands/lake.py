@@ -46,7 +46,7 @@ def resume(settings: Settings, as_json: bool) -> None:
     is removed; the lake job begins a new one.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
-    by_the_code_of(settings)
+    by_the_code_of(settings, settings.dataflow_generation, surely=False)
     if process := lake_runs(settings):
         raise AlreadyRunning(
             f"expected the lake job not to run, and it does ({process}): its checkpoint is there, so there is nothing "
@@ -90,7 +90,7 @@ def rebuild(settings: Settings, topic: str, name: str, as_json: bool) -> None:
     time at which the broker took the original. Offsets are new ones.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
-    by_the_code_of(settings)
+    by_the_code_of(settings, settings.dataflow_generation, surely=False)
     lake = Lake(lake_root(settings, current_generation(settings).name))
     manifest = lake.newest()
     found = rebuild_topic(settings, lake, manifest, topic, name)
@@ -136,7 +136,7 @@ def barrier(
     The manifest that is named has exactly the records below these offsets. The lake does not stop for it.
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
-    by_the_code_of(settings)
+    by_the_code_of(settings, settings.dataflow_generation, surely=False)
     generation = current_generation(settings)
     wanted = _offsets(settings, generation, places)
     manifest, reached = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name))).reach(

@@ -17,7 +17,7 @@ from infra.registry import NO_REASON, Registry, TopicSchemas, subject
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
-from schemas.errors import ContractError, DataflowError
+from schemas.errors import ContractError
 from schemas.evolution import backward_objections, projection
 
 schema_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -150,14 +150,7 @@ def _running(settings: Settings, *, surely: bool = True) -> Settings:
     """
     settings = running_settings(settings, needs=("kafka_schema_registry",))
     if settings.kafka_bootstrap_servers:
-        try:
-            by_the_code_of(settings)
-        except DataflowError as error:
-            if surely:
-                raise
-            click.echo(
-                f"by the contracts that are here, since those that run are not known: {error}", err=True
-            )
+        by_the_code_of(settings, surely=surely)
     return settings
 
 
