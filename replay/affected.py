@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from schemas.contract import CONTRACTS
+from schemas.contract import CONTRACTS, SHOP_TOPICS
 from schemas.metrics import DIMENSIONS, METRICS
 from schemas.tables import TABLES
 from schemas.views import VIEWS
@@ -43,13 +43,14 @@ def affected(changed: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _tables_of(topic: str) -> set[str]:
-    """Silver of a topic, what it refuses, and gold, of which any may read it."""
+    """Silver of a topic, what it refuses, and gold, of which any may read one of the shop's."""
     if topic not in CONTRACTS:
         return set()
     return {
         name
         for name, table in TABLES.items()
-        if table.layer == "gold" or (table.layer == "silver" and table.topic in (topic, None))
+        if (table.layer == "gold" and topic in SHOP_TOPICS)
+        or (table.layer == "silver" and table.topic in (topic, None))
     }
 
 

@@ -40,6 +40,7 @@ from replay.planning import (
 )
 from replay.selection import Selection, affected_by, check_selection
 from replay.verify.rounds import upheld
+from schemas.contract import CONTRACTS
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
 from schemas.views import VIEWS
@@ -135,6 +136,13 @@ def test_unchanged_code_is_expected_to_give_the_same():
 def test_what_a_change_affects(changed, tables, metrics):
     found = affected(changed)
     assert (set(found["tables"]), set(found["metrics"])) == (tables, metrics)
+
+
+def test_a_topic_of_ones_own_affects_no_table_of_the_shop(monkeypatch):
+    monkeypatch.setitem(CONTRACTS, "returns", CONTRACTS["reviews"])
+    found = affected(["contract returns", "rules returns"])
+    assert found["tables"] == ("quarantine", "sessions")
+    assert {TABLES[name].layer for name in affected(["contract reviews"])["tables"]} == {"silver", "gold"}
 
 
 def test_rules_of_a_topic_affect_what_is_made_of_it():
