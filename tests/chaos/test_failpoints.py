@@ -13,7 +13,7 @@ from infra.kafka import admin, log_bounds
 from tests.chaos.kit import stand_in, world
 from tests.helpers import wait_for
 
-pytestmark = [pytest.mark.longhaul, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.longhaul, pytest.mark.timeout(1_500)]
 
 # `:2` is the second hit in one life of the process: the one that a repeat, or a second claim, brings.
 OF_LIVE = (

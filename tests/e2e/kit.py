@@ -129,7 +129,7 @@ class Rest:
             lambda: position() == records, timeout, f"{records} records counted (the last: {position()})"
         )
 
-    def at_ends(self, settings: Settings, timeout: float = 180) -> None:
+    def at_ends(self, settings: Settings, timeout: float = 300) -> None:
         """Wait until everything that the source topics hold when this is called is counted, empty offsets too."""
         ends = wait_for(lambda: committed_ends(settings), 60, "the ends of the source topics")
         seen: dict[str, Any] = {}

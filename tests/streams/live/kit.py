@@ -139,7 +139,7 @@ class Account:
     def __exit__(self, *error: object) -> None:
         self._reader.close()
 
-    def settle(self, timeout: float = 60) -> Self:
+    def settle(self, timeout: float = 180) -> Self:
         """Wait until every record that is in the source topics now has been applied, then check the whole account."""
         self._read_sources()
 
