@@ -1,7 +1,8 @@
 """Who may do what: an ASGI middleware that asks for an API key before any data goes in or out.
 
 Without configured keys everything is open, which the settings allow on loopback only, and then only under a name of
-this machine: a page of another site whose name leads to 127.0.0.1 gets nothing. With keys, whatever is not listed as
+this machine: a page of another site whose name leads to 127.0.0.1 gets nothing, and one under its own name may change
+nothing here. With keys, whatever is not listed as
 open needs one: reading needs the scope `read`, what `ADMIN` lists `admin`, everything else `write`.
 """
 
@@ -9,6 +10,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -54,11 +56,20 @@ class Guard:
         return self._key_problem(scope) if self.keys else self._host_problem(scope)
 
     def _host_problem(self, scope: Scope) -> Problem | None:
-        name = host_of(Headers(scope=scope).get("host", ""))
-        if name == self.host or is_loopback(name):
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        name = host_of(host)
+        if name != self.host and not is_loopback(name):
+            detail = (
+                f"expected the host {self.host} or localhost; saw {name[:60]!r}. Under other names the API "
+            )
+            return Problem(403, "host", detail + "answers who brings a key: set DATAFLOW_API_KEYS")
+        # A form of another site is sent without being asked for, and its answer need not be readable to do harm.
+        origin = headers.get("origin")
+        if scope["method"] in READING or origin is None or site_of(origin) == host.lower():
             return None
-        detail = f"expected the host {self.host} or localhost; saw {name[:60]!r}. Under other names the API answers "
-        return Problem(403, "host", detail + "who brings a key: set DATAFLOW_API_KEYS")
+        detail = f"expected to be asked by a page of this API, or by none; saw the origin {origin[:60]!r}"
+        return Problem(403, "origin", f"{detail}. With DATAFLOW_API_KEYS other pages may ask, with a key")
 
     def _key_problem(self, scope: Scope) -> Problem | None:
         secret = presented(Headers(scope=scope))
@@ -114,6 +125,14 @@ def host_of(header: str) -> str:
     """The name or address in a Host header, without port and brackets."""
     name = header if header.endswith("]") else re.sub(r":[0-9]*$", "", header)
     return name.strip("[]").lower()
+
+
+def site_of(origin: str) -> str | None:
+    """The host and port of an Origin header, None if it names none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def is_loopback(name: str) -> bool:

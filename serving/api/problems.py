@@ -30,6 +30,7 @@ TITLES = {
     "forbidden": "The key may not do this",
     "gone": "What was asked for is no longer kept",
     "host": "This name does not belong to the API",
+    "origin": "A page of another site asks",
     "internal": "Something went wrong here",
     "method-not-allowed": "No such method here",
     "not-found": "Nothing is here",

@@ -214,6 +214,21 @@ def test_without_keys_another_name_is_not_served(shop_api, host):
     assert_problem(shop_api.post(EVENTS, json=order(), headers={"Host": host}), 403, "host")
 
 
+@pytest.mark.parametrize("path", ["/v1/replays/rollback", "/v1/replays/g9/cancel", "/v1/replays", EVENTS])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "http://[broken"])
+def test_without_keys_a_page_of_another_site_changes_nothing(shop_api, path, origin):
+    """A form that sends itself asks nobody, and its body may be empty."""
+    answer = shop_api.http.post(path, headers={"Origin": origin})
+    assert_problem(answer, 403, "origin")
+
+
+def test_without_keys_its_own_page_may_change_things_and_so_may_a_program(shop_api):
+    own = str(shop_api.http.base_url).rstrip("/")
+    for headers in ({"Origin": own}, {}):
+        assert_problem(shop_api.http.post("/v1/replays/g9/pause", headers=headers), 409, "replay-refused")
+    assert shop_api.http.get("/v1/status", headers={"Origin": "http://evil.example"}).status_code == 200
+
+
 def test_with_keys_any_name_is_served(api):
     headers = {**bearer("read-secret"), "Host": "shop.example"}
     assert api.get("/v1/status", headers=headers).status_code == 200
