@@ -54,6 +54,10 @@ def error_rate(events: list[dict[str, Any]]) -> float | None:
     return sum(row["refused"] for row in events) / records if records else None
 
 
+def _position(shot: dict[str, Any]) -> str:
+    return f"{shot['as_of']['generation']}-{shot['as_of']['position']}"
+
+
 def own_figures(shot: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Metric, figure and value of each metric that only its user knows; an API of before has none."""
     return [
@@ -91,7 +95,7 @@ def line(view: View, now: float) -> str:
         f"lag {lag_text(shot['lag'])}",
         f"freshness {freshness_text(shot['freshness'])}",
         exactness_text(shot["exactness"]),
-        f"as of {view.event_id}",
+        f"as of {_position(shot)}",
     )
     return "  ".join(parts)
 
@@ -108,7 +112,7 @@ def picture(view: View, env: str, now: float) -> RenderableType:
     as_of = shot["as_of"]
     trust = (
         f"lag {lag_text(shot['lag'])}   freshness {freshness_text(shot['freshness'])}   "
-        f"{exactness_text(shot['exactness'])}\nas of {view.event_id}, newest event {as_of['event_time'] or NONE}"
+        f"{exactness_text(shot['exactness'])}\nas of {_position(shot)}, newest event {as_of['event_time'] or NONE}"
     )
     return Group(
         head,

@@ -36,11 +36,15 @@ def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     @wraps(function)
     def wrapper(ctx: click.Context, /, *args: Any, env_here: str | None, **kwargs: Any) -> Any:
-        env = env_here or ctx.obj
-        settings = Settings.load(**({"dataflow_env": env} if env else {}))
-        return ctx.invoke(function, *args, settings=settings, **kwargs)
+        return ctx.invoke(function, *args, settings=chosen_settings(ctx, env_here), **kwargs)
 
     return wrapper
+
+
+def chosen_settings(ctx: click.Context, env_here: str | None) -> Settings:
+    """Those of the environment that was named, after the command or before it."""
+    env = env_here or ctx.obj
+    return Settings.load(**({"dataflow_env": env} if env else {}))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")

@@ -5,20 +5,30 @@ Reads and writes subjects `<topic>-value`. Registration is slow (8-26 a second),
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
 
 from infra.settings import Settings
+from schemas.compatibility import forgotten_names, is_record, with_former_names
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError, Unavailable
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
-COMPATIBILITY = "BACKWARD"
+# Records of every version stay in the topics, so a new reader has to read them all, and not those of the newest alone.
+COMPATIBILITY = "BACKWARD_TRANSITIVE"
+# What somebody has set for a subject → what it has to be, so that nothing is allowed that was not before.
+STRICTER = {
+    "BACKWARD_TRANSITIVE": "BACKWARD_TRANSITIVE",
+    "FULL": "FULL_TRANSITIVE",
+    "FULL_TRANSITIVE": "FULL_TRANSITIVE",
+    "FORWARD": "FULL_TRANSITIVE",
+    "FORWARD_TRANSITIVE": "FULL_TRANSITIVE",
+}
 TIMEOUT = 20.0  # seconds
 # The API's own codes in the body of a 404. Another 404 comes from something else that answers at this address.
-SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
+SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND, CONFIG_NOT_FOUND = 40401, 40402, 40403, 40408
 
 
 NO_REASON = "the registry gives no reason"
@@ -57,8 +67,14 @@ class Registry:
         return answer
 
     def register(self, subject: str, avro: Mapping) -> int:
-        """Register a schema under a subject with BACKWARD compatibility; returns its id, the same one every time."""
-        self._call("PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY})
+        """Register a schema under a subject; returns its id, the same one every time.
+
+        From then on the subject takes only what reads the records of all its versions. Raises ContractError for a
+        schema that does not, or that forgets a name which a field had.
+        """
+        self._guard(subject)
+        if self.id_of(subject, avro) is None and (lost := forgotten_names(self._records(subject), avro)):
+            raise ContractError(f"not registered as a schema of {subject}: {'; '.join(lost)}")
         answer = self._call(
             "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(avro), "schemaType": "AVRO"}
         )
@@ -69,18 +85,35 @@ class Registry:
             )
         return int(answer.json()["id"])
 
+    def _guard(self, subject: str) -> None:
+        """Have the registry compare with all versions; what is stricter than that stays."""
+        answer = self._call("GET", f"/config/{subject}")
+        set_to = (
+            None
+            if _error_code(answer) in (SUBJECT_NOT_FOUND, CONFIG_NOT_FOUND)
+            else self._read(answer, lambda found: str(found["compatibilityLevel"]))
+        )
+        wanted = STRICTER.get(set_to, COMPATIBILITY)
+        if wanted != set_to:
+            self._call("PUT", f"/config/{subject}", {"compatibility": wanted})
+
+    def _records(self, subject: str) -> list[Mapping[str, Any]]:
+        """All versions that have fields."""
+        return [avro for each in self.schemas(subject) if is_record(avro := json.loads(each.avro))]
+
     def objections(self, subject: str, avro: Mapping) -> list[str]:
-        """Why the registry would refuse a schema under a subject, empty if it would not; registers nothing."""
+        """Why a schema would be refused under a subject, empty if it would not; registers nothing."""
         answer = self._call(
             "POST",
-            f"/compatibility/subjects/{subject}/versions/latest?verbose=true",
+            f"/compatibility/subjects/{subject}/versions?verbose=true",
             {"schema": json.dumps(avro), "schemaType": "AVRO"},
         )
         if _error_code(answer) in (SUBJECT_NOT_FOUND, VERSION_NOT_FOUND):
             return []  # the first one
         if answer.status_code == 422:
             return [answer.text[:500]]
-        return self._read(answer, _objections)
+        found = self._read(answer, _objections)
+        return found + ([] if self.id_of(subject, avro) else forgotten_names(self._records(subject), avro))
 
     def versions(self, subject: str) -> list[int]:
         """The versions under a subject, none if the registry says that it does not know the subject."""
@@ -163,8 +196,17 @@ class TopicSchemas:
         versions = self._registry.versions(name)
         for version in versions:
             if (name, version) not in self._read:
-                self._read[name, version] = self._registry.schema(name, version)
+                self._read[name, version] = self._with_names(name, self._registry.schema(name, version))
         return [self._read[name, version] for version in versions]
+
+    def _with_names(self, name: str, schema: RegisteredSchema) -> RegisteredSchema:
+        """With the names that its fields had before, where it does not list them."""
+        avro = json.loads(schema.avro)
+        known = (self._read[at].avro for at in sorted(self._read) if at[0] == name and at[1] < schema.version)
+        if not is_record(avro):
+            return schema
+        named = with_former_names([each for text in known if is_record(each := json.loads(text))], avro)
+        return schema if named is avro else replace(schema, avro=json.dumps(named))
 
     def close(self) -> None:
         self._registry.close()

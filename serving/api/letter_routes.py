@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from infra.api_keys import Scope
 from infra.settings import Settings
-from schemas.errors import Unavailable
+from schemas.errors import GenerationError, Unavailable
 from serving.api import body, openapi
 from serving.api.answers import answer
 from serving.api.auth import demand
@@ -103,7 +103,8 @@ def _document(service: Service, letter_id: str, everything: bool, within: Limit)
         return None
     newest_copy, whole = copies[-1], None
     if everything and newest_copy.truncated and not newest_copy.is_import:
-        with Originals(service.settings) as originals, suppress(Unavailable):
+        # Gone, or its topic was created again: what the letter keeps is shown.
+        with suppress(Unavailable, GenerationError), Originals(service.settings) as originals:
             whole = originals.whole(newest_copy)
     content = content_of(service.settings, whole or newest_copy)
     found = letter_document(newest_copy, copies, content, everything, whole)

@@ -22,6 +22,7 @@ from serving.api.ingest.ingest import Ingest
 from serving.api.kafka_watch import KafkaView, KafkaWatch
 from serving.api.lake.work import LakeWork
 from serving.api.letters.scans import Scans
+from serving.api.live.frames import world_of
 from serving.api.live.hub import Hub
 from serving.api.redis_client import ServerIdentity, connect
 from serving.api.replays.work import Replays
@@ -67,6 +68,7 @@ class Service:
         self._waiting = Waiting()
         self._reader: Reader | None = None
         self._reads: SharedReads | None = None
+        self.world = ""  # marks which topics are counted, see `world_of`
         self._loop: asyncio.AbstractEventLoop | None = None
         self.on_known: Callable[[], None] = lambda: None  # called when another generation is read from now on
 
@@ -199,6 +201,7 @@ class Service:
             self.redis, keys, generation.name, self.settings.shop_timezone, lambda: self.identity.run_id
         )
         self._reads = SharedReads(self._reader)
+        self.world = world_of(each.topic_id for each in generation.topics.values())
         self.hub.switch()
         self.on_known()
 

@@ -15,7 +15,7 @@ from typing import Any
 import fastavro
 import orjson
 
-from infra.registry import Registry, subject
+from infra.registry import TopicSchemas
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from schemas.evolution import bare_type
@@ -68,15 +68,15 @@ def writers_of(settings: Settings, letter: DeadLetter) -> dict[int, Writer]:
     schema_id = _schema_id(letter.value or b"")
     if letter.source_topic not in CONTRACTS or schema_id is None:
         return {}
-    registry = Registry(settings.kafka_schema_registry)
+    schemas = TopicSchemas(settings)
     try:
         for topic in sorted(CONTRACTS, key=lambda each: each != letter.source_topic):
-            for found in registry.schemas(subject(settings, topic)):
+            for found in schemas.of(topic):
                 if found.schema_id == schema_id:
                     return {schema_id: Writer(topic, found.version, schema_id, orjson.loads(found.avro))}
         return {}
     finally:
-        registry.close()
+        schemas.close()
 
 
 def reveal(letter: DeadLetter, writers: Mapping[int, Writer]) -> Content:

@@ -129,7 +129,7 @@ function turned() {
 }
 
 function start() {
-  stream = new LiveStream("/v1/live", key.get(), {
+  stream = new LiveStream("/v1/live", {
     message: take,
     heard,
     trying: heard,

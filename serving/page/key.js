@@ -32,5 +32,8 @@ export const key = {
 // What a request must carry.
 export function authorization() {
   const text = key.get();
-  return text === null ? {} : { Authorization: `Bearer ${text}` };
+  return text === null ? {} : { Authorization: `Bearer ${asBytes(text)}` };
 }
+
+// A header takes bytes, one a character: those of the text in UTF-8, as the service reads them.
+const asBytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));

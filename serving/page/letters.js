@@ -130,18 +130,21 @@ export class LettersPanel {
   }
 
   async #more() {
+    const button = byId("letters-more");
+    if (button.ariaDisabled === "true") return;
     const asked = ++this.#asked;
-    byId("letters-more").disabled = true;
+    const at = document.activeElement;
+    button.ariaDisabled = "true"; // one that is disabled loses the focus
     try {
       const letters = await ask(this.#url(this.#next), this.#headers());
       if (asked !== this.#asked) return;
       const before = byId("letters-rows").children.length;
       this.#add(letters);
-      byId("letters-rows").children[before]?.querySelector("button").focus();
+      if ([at, document.body].includes(document.activeElement)) byId("letters-rows").children[before]?.querySelector("button").focus();
     } catch (error) {
       if (asked === this.#asked) this.#fail(error);
     } finally {
-      byId("letters-more").disabled = false;
+      button.ariaDisabled = null;
     }
   }
 

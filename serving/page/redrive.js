@@ -66,7 +66,9 @@ export class Redrive {
   }
 
   async #count() {
+    if (this.#busy) return;
     this.forget();
+    const at = document.activeElement;
     const filters = this.#asked();
     const plan = await this.#post({ ...filters, dry_run: true });
     if (plan === null) return;
@@ -78,24 +80,26 @@ export class Redrive {
     this.#counted = filters;
     setText(byId("redrive-yes"), `Put ${records(plan.ready)} back`);
     byId("redrive-confirm").hidden = false;
-    byId("redrive-yes").focus();
+    // Who has gone on to something else meanwhile stays there.
+    if (document.activeElement === at) byId("redrive-yes").focus();
   }
 
   async #putBack() {
     const filters = this.#counted;
     if (filters === null) return;
     this.#counted = null;
+    // Before what has it is hidden.
+    byId("redrive-count").focus();
     byId("redrive-confirm").hidden = true;
     const plan = await this.#post({ ...filters, dry_run: false });
     if (plan === null) return;
-    byId("redrive-count").focus();
     await this.#done();
     setText(byId("redrive-text"), `${records(plan.redriven)} ${plan.redriven === 1 ? "is" : "are"} back in the source topics.`);
   }
 
   async #post(body) {
     this.#busy = true;
-    byId("redrive-count").disabled = true;
+    byId("redrive-count").ariaDisabled = "true"; // one that is disabled loses the focus
     setText(byId("redrive-text"), body.dry_run ? "counting" : "putting back");
     try {
       return await ask("/v1/dead-letters/redrive", this.#headers(), {
@@ -106,7 +110,7 @@ export class Redrive {
       return null;
     } finally {
       this.#busy = false;
-      byId("redrive-count").disabled = false;
+      byId("redrive-count").ariaDisabled = null;
     }
   }
 }

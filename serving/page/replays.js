@@ -4,7 +4,7 @@
 import { count, moment, NONE } from "./format.js";
 import { differenceParts, planParts } from "./replay-parts.js";
 import { authorization as headers, key } from "./key.js";
-import { ask } from "./rest.js";
+import { ask, wantsKey } from "./rest.js";
 import { Rows, setText } from "./rows.js";
 
 const PAUSE_MS = 2_000; // between two looks
@@ -91,7 +91,7 @@ async function look() {
   try {
     draw(await ask("/v1/replays", headers()));
   } catch (error) {
-    if (error.status === 401 || error.status === 403) {
+    if (wantsKey(error)) {
       needKey(key.get() !== null);
       return;
     }
@@ -159,6 +159,8 @@ async function act(what) {
   forget();
   const name = byId("chosen").value;
   tell("Working", "");
+  // What had the focus is hidden or waits until this is done.
+  byId("told-title").focus();
   for (const button of byId("acts").querySelectorAll("button")) button.disabled = true;
   try {
     await ACTS[what](name);
@@ -167,7 +169,6 @@ async function act(what) {
   } finally {
     for (const button of byId("acts").querySelectorAll("button")) button.disabled = false;
   }
-  byId("told-title").focus();
   look();
 }
 
@@ -197,7 +198,11 @@ for (const button of document.querySelectorAll("[data-act]")) {
   button.addEventListener("click", () => question(button.dataset.act));
 }
 byId("confirm-yes").addEventListener("click", () => act(asked));
-byId("confirm-no").addEventListener("click", forget);
+byId("confirm-no").addEventListener("click", () => {
+  const button = document.querySelector(`[data-act="${asked}"]`) ?? byId("run");
+  forget();
+  button.focus();
+});
 byId("chosen").addEventListener("change", forget);
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -1,6 +1,6 @@
 // Questions to the service, and elements made of what it answers: always as text, never as HTML.
 
-// The answer's document, within `seconds`. Throws an Error whose message is for people, with the problem's `status`.
+// The answer's document, within `seconds`. Throws an Error as `refusal` makes it.
 export async function ask(path, headers, { seconds = 30, ...options } = {}) {
   let answer, body;
   try {
@@ -10,9 +10,17 @@ export async function ask(path, headers, { seconds = 30, ...options } = {}) {
   } catch (error) {
     throw new Error(error.name === "TimeoutError" ? `the service has not answered for ${seconds} s` : "the service cannot be reached");
   }
-  if (!answer.ok) throw Object.assign(new Error(`${answer.status} ${body.detail}`), { status: answer.status });
+  if (!answer.ok) throw refusal(answer.status, body);
   return body;
 }
+
+// What a problem document says: an Error whose message is for people, with its `status` and `kind`.
+export function refusal(status, { type = "", detail = "" } = {}) {
+  return Object.assign(new Error(`${status} ${detail}`), { status, kind: type.split("/").pop() });
+}
+
+// Whether another key would help: not where the name or the site is refused under which the page was opened.
+export const wantsKey = ({ status, kind }) => status === 401 || (status === 403 && kind === "forbidden");
 
 export function element(name, text = "") {
   const node = document.createElement(name);

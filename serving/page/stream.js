@@ -1,13 +1,15 @@
 // The push stream by fetch rather than EventSource, which cannot send a key. Connects again by itself and resumes by
 // Last-Event-ID. Calls back with each message and with what happens to the connection.
 
+import { authorization } from "./key.js";
+import { refusal, wantsKey } from "./rest.js";
+
 const LONGEST_RETRY_MS = 15_000;
 // Who is told to come again so soon is sent to another process: nobody need hear of it, unless that fails.
 const QUICK_RETRY_MS = 500;
 
 export class LiveStream {
   #url;
-  #key;
   #on;
   #lastId = null;
   #retry = 1000;
@@ -16,9 +18,8 @@ export class LiveStream {
   #wake = null;
 
   // on: {trying(), connected(), heard(), message(event, data), disconnected(reason), needsKey(refused)}
-  constructor(url, key, on) {
+  constructor(url, on) {
     this.#url = url;
-    this.#key = key;
     this.#on = on;
   }
 
@@ -28,11 +29,14 @@ export class LiveStream {
       try {
         this.#on.trying();
         const answer = await this.#connect();
-        if (answer.status === 401 || answer.status === 403) {
-          this.#on.needsKey(this.#key !== null);
-          return;
+        if (!answer.ok) {
+          const problem = refusal(answer.status, await answer.json().catch(() => ({})));
+          if (wantsKey(problem)) {
+            this.#on.needsKey("Authorization" in authorization());
+            return;
+          }
+          throw new Error(answer.status === 403 ? problem.message : `it answers ${answer.status}`);
         }
-        if (!answer.ok) throw new Error(`it answers ${answer.status}`);
         this.#failures = 0;
         this.#on.connected();
         await this.#read(answer.body);
@@ -69,8 +73,7 @@ export class LiveStream {
   }
 
   #connect() {
-    const headers = { Accept: "text/event-stream" };
-    if (this.#key !== null) headers.Authorization = `Bearer ${this.#key}`;
+    const headers = { Accept: "text/event-stream", ...authorization() };
     if (this.#lastId !== null) headers["Last-Event-ID"] = this.#lastId;
     this.#abort = new AbortController();
     return fetch(this.#url, { headers, signal: this.#abort.signal, cache: "no-store" });

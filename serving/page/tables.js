@@ -2,7 +2,7 @@
 
 import { count, duration, moment, NONE } from "./format.js";
 import { authorization as headers, key } from "./key.js";
-import { ask } from "./rest.js";
+import { ask, wantsKey } from "./rest.js";
 import { put, setText } from "./rows.js";
 import { TableCard } from "./table-card.js";
 
@@ -87,7 +87,7 @@ async function look() {
     draw(told);
     if (told.as_of !== null) drawProgress(await ask("/v1/lake?limit=1", headers()));
   } catch (error) {
-    if (error.status === 401 || error.status === 403) {
+    if (wantsKey(error)) {
       needKey(key.get() !== null);
       return;
     }

@@ -16,7 +16,7 @@ import orjson
 from serving.api.process import SPARE_FILES, raise_file_limit
 from tests.bench.workers import Inside
 
-SNAPSHOT = re.compile(rb"id: g\d+-(\d+)\nevent: snapshot\ndata: ")
+SNAPSHOT = re.compile(rb"id: g\d+-(\d+)[^\n]*\nevent: snapshot\ndata: ")
 RECEIVE = 1 << 18
 CONNECT_SECONDS = 60.0
 FIRST_SECONDS = 30.0

@@ -1,11 +1,15 @@
 """`dataflow dlq list` finds every refused record once, whatever was written how often and by whom."""
 
 import json
+import sys
 
 import pytest
 from confluent_kafka import Producer
 
+from dataflow import code_of
 from dataflow.main import OK, USAGE
+from infra.code import keep
+from infra.generations import change_generations
 from infra.settings import Settings
 from sources.codec import EventCodec
 from tests.cli.kit import T0, DeadLetterWriter, Shell, listed, order, shown
@@ -185,3 +189,30 @@ def test_letters_from_when_all_were_in_one_topic_are_those_of_the_generation_tha
     assert listed(shell) == ["orders/1/2"]
     assert shell.run("dlq", "list", "--summary") == OK
     assert shell.out.startswith(f"1 dead letters in environment {environment.dataflow_env}, generation g2")
+
+
+@pytest.mark.parametrize("command", [("list",), ("redrive", "--dry-run")])
+def test_a_topic_that_only_the_code_of_the_generation_has_is_left_to_that(
+    shell: Shell, environment: Settings, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """A contract was taken out of the tree: letters of its topic are there all the same."""
+    started = []
+    monkeypatch.setattr(
+        code_of.os, "execve", lambda program, line, environ: started.append(environ) or sys.exit(OK)
+    )
+    assert shell.run("dlq", *command, "--topic", "returns") == USAGE
+    assert "expected one of" in shell.err
+    code = keep(environment)
+    change_generations(
+        environment,
+        lambda _: {
+            "g1/code": {"digest": code.digest, "declared": {**code.declared, "contract returns": "as it was"}}
+        },
+    )
+    with pytest.raises(SystemExit):
+        shell.run("dlq", *command, "--topic", "returns")
+    assert [environ[code_of.RUNS_BY] for environ in started] == [code.digest]
+    # It is started once: there, too, the topic may be an unknown one.
+    monkeypatch.setenv(code_of.RUNS_BY, code.digest)
+    assert shell.run("dlq", *command, "--topic", "nonsense") == USAGE
+    assert len(started) == 1

@@ -5,12 +5,16 @@ import json
 import pytest
 
 from dataflow.main import FAILED, OK
+from infra.kafka import admin, ensure_topics
 from infra.settings import Settings
 from schemas.contract import CONTRACTS
+from schemas.topics import TOPICS
 from sources.codec import EventCodec
 from sources.importer.sinks import KafkaSink, RefusedLine
 from sources.producer import EventProducer
 from tests.cli.kit import PERSONAL, DeadLetterWriter, Shell, customer, listed, order, produced, shown, uuid
+from tests.helpers import wait_for
+from tests.serving.api.kit import Running
 
 
 def nobody_is_named(text: str) -> bool:
@@ -116,6 +120,24 @@ def test_the_bytes_that_a_letter_does_not_keep_come_from_the_source_topic_while_
     assert shell.run("dlq", "show", gone, "--bytes") == OK
     assert "All 1,000 bytes that are kept" in shell.out
     assert "only what the letter keeps can be shown" in shell.err
+
+
+def test_once_the_source_topic_was_created_again_what_the_letter_keeps_is_shown_here_and_over_rest(
+    shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec, api: Running
+) -> None:
+    key, value = codec.encode("customers", customer())
+    place = produced(environment, codec, "customers", key, value)
+    letter = letters.write(place, value[:20], ["too_large"], key=key, size=len(key) + len(value))
+    letters.flush()
+    assert shown(shell, letter, "--bytes")["bytes"]["shown"] == len(value)
+    client, name = admin(environment.kafka_bootstrap_servers), environment.topic_prefix + "customers"
+    client.delete_topics([name])[name].result(30)
+    wait_for(lambda: name not in client.list_topics(timeout=10).topics, what="the deletion")
+    ensure_topics(client, {name: TOPICS["customers"]}, 2, 1)
+    found = [shown(shell, letter, "--bytes"), api.http.get(f"/v1/dead-letters/{letter}?bytes=true").json()]
+    assert [each["bytes"]["shown"] for each in found] == [20, 20]
+    assert "only what the letter keeps can be shown" in shell.err
+    assert "created again" in shell.err
 
 
 def test_a_record_without_value_or_with_an_unknown_schema_says_so(

@@ -22,7 +22,7 @@ SHOT: dict[str, Any] = {
     "lag": {"records_behind": 0, "stale": False},
     "freshness": {"freshness_ms": 0},
     "exactness": {"exact": True, "held": {}},
-    "as_of": {"event_time": None},
+    "as_of": {"generation": "g1", "position": 8, "event_time": None},
     "more_metrics": [
         {
             "name": "returns",

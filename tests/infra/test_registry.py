@@ -5,9 +5,10 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
-from infra.registry import Registry, register_contracts, schema_ids, subject
+from infra.registry import COMPATIBILITY, Registry, TopicSchemas, register_contracts, schema_ids, subject
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError, Unavailable
 
@@ -91,3 +92,83 @@ def test_a_newer_schema_changes_no_id_of_the_contracts(settings) -> None:
     client.close()
     assert schema_ids(settings) == ids
     assert register_contracts(settings) == ids
+
+
+Spec = dict[str, object]
+A: Spec = {"name": "a", "type": "string"}
+
+
+def of(*fields: Spec) -> dict:
+    return {"type": "record", "name": "x", "fields": list(fields)}
+
+
+def past_us(settings, name: str, avro: dict) -> None:
+    """Register by the registry's own API, as any other client does."""
+    url = f"{settings.kafka_schema_registry}/subjects/{name}/versions"
+    httpx.post(
+        url, json={"schema": json.dumps(avro), "schemaType": "AVRO"}, trust_env=False
+    ).raise_for_status()
+
+
+def test_a_schema_has_to_read_the_records_of_all_versions_and_not_of_the_newest_alone(settings) -> None:
+    client, name = Registry(settings.kafka_schema_registry), subject(settings, "x")
+    b, filled = {"name": "b", "type": "int"}, {"name": "b", "type": "int", "default": 0}
+    for fine in (of(A), of(A, filled)):
+        assert client.objections(name, fine) == []
+        client.register(name, fine)
+    # It reads those of the newest version, which have b, but not those of the first.
+    assert client.objections(name, of(A, b)) != []
+    with pytest.raises(ContractError, match="refuses"):
+        client.register(name, of(A, b))
+    client.close()
+
+
+def test_a_rename_that_forgets_a_name_is_refused(settings) -> None:
+    client, name = Registry(settings.kafka_schema_registry), subject(settings, "x")
+    first, second = {"name": "b", "type": "int", "default": 0}, {"name": "c", "type": "int", "default": 0}
+    third = {"name": "d", "type": "int", "default": 0, "aliases": ["c"]}
+    client.register(name, of(A, first))
+    old = client.register(name, of(A, {**second, "aliases": ["b"]}))
+    assert client.objections(name, of(A, third)) == [
+        "d was called b before: whoever looks for it by that name would find nothing, "
+        "so its aliases have to be c, b"
+    ]
+    with pytest.raises(ContractError, match="d was called b before"):
+        client.register(name, of(A, third))
+    assert client.register(name, of(A, {**third, "aliases": ["c", "b"]})) > old
+    # What is registered already says so again, whatever came after it.
+    assert client.register(name, of(A, {**second, "aliases": ["b"]})) == old
+    client.close()
+
+
+def test_where_somebody_else_registered_one_that_does_its_field_has_all_names_all_the_same(settings) -> None:
+    name = subject(settings, "x")
+    past_us(settings, name, of(A, {"name": "b", "type": "int", "default": 0}))
+    past_us(settings, name, of(A, {"name": "c", "type": "int", "default": 0, "aliases": ["b"]}))
+    past_us(settings, name, of(A, {"name": "d", "type": "int", "default": 0, "aliases": ["c"]}))
+    schemas = TopicSchemas(settings)
+    *_, newest = schemas.of("x")
+    schemas.close()
+    assert json.loads(newest.avro)["fields"][1]["aliases"] == ["c", "b"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, COMPATIBILITY),
+        ("NONE", COMPATIBILITY),
+        ("BACKWARD", COMPATIBILITY),
+        ("FULL", "FULL_TRANSITIVE"),
+        ("FULL_TRANSITIVE", "FULL_TRANSITIVE"),
+    ],
+)
+def test_what_is_stricter_stays_so(settings, before: str | None, after: str) -> None:
+    name = subject(settings, "x")
+    url = f"{settings.kafka_schema_registry}/config/{name}"
+    client = Registry(settings.kafka_schema_registry)
+    client.register(name, of(A))
+    if before is not None:
+        httpx.put(url, json={"compatibility": before}, trust_env=False).raise_for_status()
+    client.register(name, of(A))
+    assert httpx.get(url, trust_env=False).json()["compatibilityLevel"] == after
+    client.close()

@@ -184,7 +184,7 @@ def test_what_a_record_holds_is_text_and_no_html(panel: Tab) -> None:
     assert panel.js("document.querySelector('#letters b')") is None
 
 
-def test_a_filter_and_a_re_drive_go_by_keyboard_alone(panel: Tab) -> None:
+def test_a_filter_is_chosen_and_a_re_drive_is_counted_and_left_by_keyboard_alone(panel: Tab) -> None:
     panel.wait("!document.querySelector('#redrive').hidden")
     tab_to(panel, "letters-topic")
     panel.press("ArrowDown")
@@ -196,6 +196,7 @@ def test_a_filter_and_a_re_drive_go_by_keyboard_alone(panel: Tab) -> None:
     tab_to(panel, "redrive-no")
     panel.press("Enter")
     panel.wait("document.querySelector('#redrive-confirm').hidden")
+    assert panel.js("document.activeElement.id") == "redrive-count"
     panel.press("Escape")
     panel.wait("!document.querySelector('#letters').open")
 
@@ -325,6 +326,38 @@ def test_who_reads_is_not_moved_by_what_arrives(panel: Tab, shop: Shop, letters:
     assert panel.text("#letter-title") == reading
     assert panel.js("document.activeElement.id") == "letter-title"
     assert abs(panel.js(where) - before) <= 1
+
+
+def test_a_re_drive_goes_by_keyboard_alone_and_the_focus_is_never_lost(
+    panel: Tab, shop: Shop, letters: list[str]
+) -> None:
+    arrive(shop, letters, range(20, 21))
+    panel.wait("!document.querySelector('#redrive').hidden")
+    write(panel, topic="payments", partition="0", offsets="20")
+    wait_text(panel, "#letters-text", "The newest 1, and there are no more")
+    panel.js(
+        "document.addEventListener('focusin', (e) => { window.path = [...(window.path ?? []), e.target.id]; })"
+    )
+    tab_to(panel, "redrive-all")
+    panel.press(" ")
+    tab_to(panel, "redrive-count")
+    panel.press("Enter")
+    panel.wait("document.activeElement.id === 'redrive-yes'")
+    panel.press("Enter")
+    assert panel.js("document.activeElement.id") == "redrive-count"
+    wait_text(panel, "#redrive-text", "1 record is back")
+    assert panel.js("document.activeElement.id") == "redrive-count"
+    assert panel.js("window.path.slice(-3)") == ["redrive-count", "redrive-yes", "redrive-count"]
+
+
+def test_more_letters_come_without_the_focus_being_lost(panel: Tab) -> None:
+    before = len(shown(panel))
+    tab_to(panel, "letters-more")
+    panel.press("Enter")
+    panel.wait(f"document.querySelectorAll('#letters-rows tr').length > {before}")
+    panel.wait(
+        f"document.activeElement.closest('tr') === document.querySelector('#letters-rows').children[{before}]"
+    )
 
 
 @pytest.mark.parametrize("width", [320, 768, 1920])

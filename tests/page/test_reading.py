@@ -1,5 +1,6 @@
 """Everybody can read the page: by keyboard, by screen reader, on a phone, on a wall, by day and night, unmoved."""
 
+import json
 import re
 from contextlib import suppress
 
@@ -206,6 +207,25 @@ def test_a_wall_shows_all_of_it_without_scrolling(page, width, height):
     page.resize(width, height)
     page.wait(f"innerWidth === {width}")
     assert page.js("document.querySelector('main').getBoundingClientRect().bottom") <= height
+
+
+def test_so_it_does_with_a_metric_of_ones_own(page):
+    page.resize(1920, 1080)
+    page.wait("innerWidth === 1920")
+    figures = [
+        {
+            "name": name,
+            "doc": "What it counts, in a sentence of a usual length.",
+            "unit": "count",
+            "value": 17,
+        }
+        for name in ("returns", "refunded", "share_of_orders")
+    ]
+    metric = {"name": "returns", "doc": "Returned items by the day of their order.", "figures": figures}
+    page.js(f"import('/static/more.js').then((more) => more.drawMore({json.dumps([metric])}, 'EUR'))")
+    page.wait("!document.querySelector('#more').hidden")
+    assert "Share of orders\n17" in page.text("#more")
+    assert page.js("document.querySelector('main').getBoundingClientRect().bottom") <= 1080
 
 
 def test_the_chart_fits_its_card_at_each_width(page):

@@ -113,8 +113,16 @@ def test_where_a_trial_begins_goes_with_the_plan_and_what_cannot_be_is_told(page
 
 def test_it_can_be_used_by_keyboard_alone(page):
     page.wait("!document.querySelector('#acts').hidden", ANSWERS)
-    tab_to(page, "plan")
+    tab_to(page, "run")
     page.press("Enter")
+    page.wait("document.activeElement.id === 'confirm-yes'")
+    page.press("Tab")
+    page.press("Enter")
+    assert page.js("[document.querySelector('#confirm').hidden, document.activeElement.id]") == [True, "run"]
+    page.press("Tab", shift=True)
+    assert page.js("document.activeElement.id") == "plan"
+    page.press("Enter")
+    assert page.js("document.activeElement.id") == "told-title"
     page.wait("document.querySelector('#told-title').textContent.startsWith('What a replay into g')", 90)
     assert "should give the same" in page.text("#told-more") or "Changes:" in page.text("#told-more")
     assert page.js("document.activeElement.id") == "told-title"

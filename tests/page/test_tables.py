@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
 from schemas.tables import RELATIONS
 from schemas.views import VIEWS
 from tests.page.browser import Chromium, Tab
+from tests.page.conftest import wait_live
 from tests.page.kit import Shop
 from tests.page.test_reading import background, contrast, luminance, rgb, tab_to
 from tests.serving.api.kit import serving
@@ -184,21 +186,42 @@ def test_it_can_be_read_by_day_and_by_night(dictionary, theme):
 
 
 def test_who_needs_a_key_gives_it_once_for_all_pages(chromium: Chromium, shop: Shop) -> None:
-    keys = SecretStr("dash:read-secret:read")
+    keys = SecretStr("dash:schlüssel-鍵:read")
     with serving(shop.settings.replace(dataflow_api_keys=keys)) as api, chromium.tab() as tab:
         tab.outage = True  # the browser notes each 401
         tab.open(api.url + "/tables")
         tab.wait("document.querySelector('#key-form').hidden === false")
         assert visible(tab) == []
-        for key, accepted in (("wrong", False), ("read-secret", True)):
+        for key, accepted in (("wrong", False), ("falsch-鎖", False), ("schlüssel-鍵", True)):
+            tab.js("document.querySelector('#key-error').textContent = ''")
             tab.js(f"void (document.querySelector('#key').value = '{key}')")
             tab.js("document.querySelector('#key-form').requestSubmit()")
             if not accepted:
                 tab.wait("document.querySelector('#key-error').textContent !== ''")
         tab.wait("document.querySelectorAll('.table').length > 0")
-        assert tab.js("sessionStorage.getItem('dataflow-key')") == "read-secret"
+        assert tab.js("sessionStorage.getItem('dataflow-key')") == "schlüssel-鍵"
         assert tab.js("document.querySelector('#key-form').hidden") is True
+        tab.open(api.url + "/")
+        wait_live(tab)
         assert tab.errors() == []
+
+
+@pytest.mark.parametrize("path", ["/", "/tables", "/replays"])
+def test_a_name_that_does_not_belong_to_the_service_is_told_and_no_key_is_asked_for(
+    chromium: Chromium, shop: Shop, path: str
+) -> None:
+    """As the service answers who opens it under such a name."""
+    refused = httpx.get(shop.url + "/v1/status", headers={"Host": "shop.example"}, trust_env=False)
+    assert refused.status_code == 403
+    with chromium.tab() as tab:
+        tab.outage = True
+        tab.before(
+            "const ask = fetch; window.fetch = (url, options) => String(url).startsWith('/v1/')"
+            f" ? Promise.resolve(new Response({json.dumps(refused.text)}, {{status: 403}})) : ask(url, options)"
+        )
+        tab.open(shop.url + path)
+        tab.wait("document.querySelector('#notice').textContent.includes('saw \\'shop.example\\'')")
+        assert tab.js("document.querySelector('#key-form').hidden") is True
 
 
 def test_without_an_answer_it_says_so_and_comes_back(dictionary, shop):

@@ -53,13 +53,16 @@ class Client:
         state, snapshot, last = board.state, board.snapshot, self._last
         # Each with its number: what was found later is sent later.
         found: list[tuple[int, bytes]] = []
+        # Another process showed more than this one has: nobody is sent back in time, nor told that that were live.
+        held_back = last is not None and snapshot is not None and snapshot.event_id.is_before(last)
         if state is not None and state.number != self._state:
             self._state = state.number
-            found.append((state.number, state.frame))
+            if not (held_back and state.name == "live"):
+                found.append((state.number, state.frame))
+                self._told = False
         if snapshot is not None and snapshot.number != self._snapshot:
             self._snapshot = snapshot.number
-            if last is not None and _is_older(snapshot.event_id, last):
-                # Another process showed more than this one has: nobody is sent back in time.
+            if held_back:
                 if not self._told:
                     found.append((snapshot.number, REBUILDING))
                 self._told = True
@@ -94,7 +97,3 @@ class Client:
         """Nobody listens any more."""
         self._gone = True
         self.wake()
-
-
-def _is_older(event_id: EventId, last: EventId) -> bool:
-    return event_id.generation == last.generation and event_id.position < last.position

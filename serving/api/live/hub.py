@@ -160,7 +160,7 @@ class Hub:
         try:
             if not woken:
                 _, health = await self.source.read_health()
-                if self._board.shows(_id_of(health)):
+                if self._board.shows(self._id_of(health)):
                     self._live(health, tick=True)
                     return
             await self._take_snapshot()
@@ -186,7 +186,7 @@ class Hub:
             self._newest_event = answer.as_of.now
             if minute_range(self._newest_event) == asked:
                 break
-        event_id = _id_of(health)
+        event_id = self._id_of(health)
         if self._board.shows(event_id):
             self._live(health, tick=True)
             return
@@ -204,6 +204,5 @@ class Hub:
         else:
             self._board.state_is_told(key)
 
-
-def _id_of(health: Health) -> EventId:
-    return EventId(health.as_of.generation, health.as_of.position)
+    def _id_of(self, health: Health) -> EventId:
+        return EventId(health.as_of.generation, health.as_of.position, self.source.world)

@@ -99,11 +99,14 @@ class Events:
 
     def __init__(self, response: httpx.Response) -> None:
         self._chunks = response.iter_text()
-        self._rest = ""
+        self._rest, self.last = "", ""
         self.comments = 0
 
     def next(self, *wanted: str) -> tuple[str, Any, str | None]:
-        """Event, data, id. What is none (retry, heartbeat) is passed over, and so are notes that are not `wanted`."""
+        """Event, data, id without the mark of the topics (`last` has it whole).
+
+        What is none (retry, heartbeat) is passed over, and so are notes that are not `wanted`.
+        """
         while True:
             block, found, rest = self._rest.partition("\n\n")
             if not found:
@@ -112,7 +115,9 @@ class Events:
             self._rest = rest
             fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
             if "data" in fields and fields["event"] in ("state", "snapshot", *wanted):
-                return fields["event"], orjson.loads(fields["data"]), fields.get("id")
+                self.last = fields.get("id", self.last)
+                shown = fields["id"].rpartition("-")[0] if "id" in fields else None
+                return fields["event"], orjson.loads(fields["data"]), shown
             self.comments += block.startswith(":")
 
     def to_the_end(self) -> None:
@@ -131,7 +136,9 @@ class Events:
 
 @contextmanager
 def listening(api: Running, last: str | None = None, **headers: str) -> Iterator[Events]:
-    """A push client."""
+    """A push client; what it saw `last` is of the topics that are there now, unless it says of which."""
+    if last and last.count("-") == 1:
+        last = f"{last}-{api.service.world}"
     headers = {**headers, **({"Last-Event-ID": last} if last else {})}
     with api.http.stream("GET", "/v1/live", headers=headers) as response:
         assert response.status_code == 200, response.read()

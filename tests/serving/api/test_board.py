@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from serving.api.live.board import AT_ONCE, Board
-from serving.api.live.client import Client
-from serving.api.live.frames import HEARTBEAT, RETRY, EventId, frame
+from serving.api.live.client import REBUILDING, Client
+from serving.api.live.frames import HEARTBEAT, RETRY, EventId, frame, parse_event_id, world_of
 
 pytestmark = pytest.mark.anyio
+WORLD = "0a1b2c3d"
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ class Waits:
 
 
 def show(board: Board, number: int) -> None:
-    board.show_snapshot(EventId("g1", number), {"n": number})
+    board.show_snapshot(EventId("g1", number, WORLD), {"n": number})
 
 
 async def test_others_get_their_turn_between_some_readers_and_the_next():
@@ -53,7 +54,7 @@ async def test_what_is_shown_in_one_wakes_once_and_goes_as_one():
         show(board, 1)
         await asyncio.sleep(0)
         assert not waiting.done()
-    assert await waiting == frame("state", {"s": 1}) + frame("snapshot", {"n": 1}, EventId("g1", 1))
+    assert await waiting == frame("state", {"s": 1}) + frame("snapshot", {"n": 1}, EventId("g1", 1, WORLD))
 
 
 async def test_all_clients_share_the_bytes_of_a_snapshot():
@@ -72,12 +73,12 @@ async def test_a_client_that_is_away_for_a_while_finds_only_the_newest():
     await client.next()
     for number in range(1, 100):
         show(board, number)
-    assert await client.next() == frame("snapshot", {"n": 99}, EventId("g1", 99))
+    assert await client.next() == frame("snapshot", {"n": 99}, EventId("g1", 99, WORLD))
     waiting = asyncio.create_task(client.next())
     await asyncio.sleep(0)
     assert not waiting.done()
     show(board, 100)
-    assert await waiting == frame("snapshot", {"n": 100}, EventId("g1", 100))
+    assert await waiting == frame("snapshot", {"n": 100}, EventId("g1", 100, WORLD))
 
 
 async def test_who_goes_is_woken_no_more_and_ends():
@@ -88,7 +89,7 @@ async def test_who_goes_is_woken_no_more_and_ends():
     show(board, 1)
     await asyncio.sleep(0)
     assert (stays.woken, goes.woken) == (1, 0)
-    client = Client(board, EventId("g1", 1))
+    client = Client(board, EventId("g1", 1, WORLD))
     await client.next()
     waiting = asyncio.create_task(client.next())
     await asyncio.sleep(0)
@@ -110,3 +111,38 @@ async def test_a_silent_client_that_is_woken_gets_a_heartbeat_and_everybody_ends
     await asyncio.sleep(0)
     board.close()
     assert await waiting is None
+
+
+async def test_who_saw_more_is_not_told_that_less_were_live():
+    board = Board()
+    client = Client(board, EventId("g1", 9, WORLD))
+    await client.next()
+    for number in (1, 2):
+        with board.in_one():
+            board.show_state("live", number, {"state": "live"})
+            show(board, number)
+        assert (client.due() == REBUILDING) is (number == 1)
+    board.show_state("unavailable", 3, {"state": "unavailable"})
+    assert client.due() == frame("state", {"state": "unavailable"})
+    with board.in_one():
+        board.show_state("live", 3, {"state": "live"})
+        show(board, 3)
+    assert client.due() == REBUILDING
+    with board.in_one():
+        board.show_state("live", 4, {"state": "live"})
+        show(board, 9)
+    assert client.due() == frame("state", {"state": "live"})
+
+
+async def test_who_saw_more_of_other_topics_is_shown_what_there_is():
+    """The same name and a lower position after a reset are no older state, but another one."""
+    board = Board()
+    client = Client(board, EventId("g1", 9, "ffffffff"))
+    await client.next()
+    show(board, 1)
+    assert await client.next() == frame("snapshot", {"n": 1}, EventId("g1", 1, WORLD))
+
+
+def test_topics_that_were_created_anew_have_another_mark():
+    assert world_of(["a", "b"]) == world_of(["b", "a"]) != world_of(["a", "c"])
+    assert parse_event_id(str(EventId("g1", 1, world_of(["a"])))) == EventId("g1", 1, world_of(["a"]))

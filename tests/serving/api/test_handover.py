@@ -258,7 +258,7 @@ def test_whoever_resumes_with_an_id_of_the_other_generation_gets_a_whole_snapsho
             both.point_to(2)
             events.to_the_end()
             time.sleep(0.1)  # as it is told to
-        with client.stream("GET", "/v1/live", headers={"Last-Event-ID": last}) as stream:
+        with client.stream("GET", "/v1/live", headers={"Last-Event-ID": events.last}) as stream:
             snapshot, last = Events(stream).until("snapshot", attempts=2)
         assert (last, snapshot["revenue"]["gross"]) == ("g2-1", "2.00")
 

@@ -12,7 +12,7 @@ from tests.helpers import wait_for
 from tests.serving.api.kit import listening, serving
 
 REQUEST = b"GET /v1/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-POSITION = re.compile(rb"id: g1-(\d+)\nevent: snapshot\n")
+POSITION = re.compile(rb"id: g1-(\d+)-[0-9a-f]{8}\nevent: snapshot\n")
 SMALL = 4_096  # bytes that the kernel is asked to keep for whoever does not read
 
 
@@ -46,7 +46,7 @@ def test_who_does_not_read_gets_the_newest_when_it_reads_again_and_no_backlog(ap
         slow.settimeout(10)
         got = b""
         last = sum(state.fences.values())
-        while b"id: g1-%d\n" % last not in got:
+        while b"id: g1-%d-" % last not in got:
             got += slow.recv(1 << 20)
     positions = [int(each) for each in POSITION.findall(got)]
     assert positions == sorted(set(positions))

@@ -1,0 +1,86 @@
+"""A field keeps all names that it ever had, so that who looks for it by any of them finds it. Pure."""
+
+import pytest
+
+from schemas.compatibility import backward_objections, forgotten_names, with_former_names
+from schemas.contract import CONTRACTS
+from schemas.evolution import projection
+
+V1 = [{"name": "amount", "type": "long"}]
+V2 = [{"name": "total", "type": "long", "aliases": ["amount"]}]
+V3 = [{"name": "sum", "type": "long", "default": 0, "aliases": ["total"]}]
+
+
+def version(fields: list[dict]) -> dict:
+    return {"type": "record", "name": "x", "fields": fields}
+
+
+def names_of(earlier: list[list[dict]], newer: list[dict]) -> list[list[str]]:
+    found = with_former_names([version(each) for each in earlier], version(newer))
+    return [[spec["name"], *spec.get("aliases", ())] for spec in found["fields"]]
+
+
+def test_a_second_rename_that_forgets_the_first_name_is_objected_to_with_what_to_write() -> None:
+    [told] = forgotten_names([version(V1), version(V2)], version(V3))
+    assert "sum was called amount before" in told
+    assert told.endswith("its aliases have to be total, amount")
+    assert (
+        forgotten_names([version(V1), version(V2)], version([{**V3[0], "aliases": ["total", "amount"]}]))
+        == []
+    )
+
+
+def test_so_is_an_alias_that_is_taken_away() -> None:
+    [told] = forgotten_names([version(V1), version(V2)], version([{"name": "total", "type": "long"}]))
+    assert told.endswith("its aliases have to be amount")
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        V2,
+        [],  # dropped
+        [
+            {"name": "total", "type": "long"},
+            {"name": "amount", "type": "long", "default": 0},
+        ],  # another one is called so
+        [{"name": "note", "type": "string", "default": ""}],
+    ],
+)
+def test_nothing_else_is(newer: list[dict]) -> None:
+    assert forgotten_names([version(V1), version(V2)], version(newer)) == []
+
+
+def test_names_are_followed_through_any_number_of_versions() -> None:
+    assert names_of([V1, V2], V3) == [["sum", "total", "amount"]]
+    fourth = [{"name": "net", "type": "long", "aliases": ["sum"]}]
+    assert names_of([V1, V2, V3], fourth) == [["net", "sum", "total", "amount"]]
+    same = version(V2)
+    assert with_former_names([version(V1)], same) is same
+
+
+def test_so_the_contract_finds_what_was_renamed_twice() -> None:
+    contract = CONTRACTS["orders"]
+    renamed = dict(contract.avro)
+    versions: list[dict] = [renamed]
+    for before, after in (("shipping_country", "country"), ("country", "land")):
+        fields = [
+            {**spec, "name": after, "aliases": [before]} if spec["name"] == before else spec
+            for spec in versions[-1]["fields"]
+        ]
+        versions.append({**renamed, "fields": fields})
+    assert (
+        projection(contract, with_former_names(versions[:-1], versions[-1]))["shipping_country"].name
+        == "land"
+    )
+
+
+def test_what_a_reader_cannot_read_is_told_field_by_field() -> None:
+    older = version([{"name": "a", "type": ["null", "int"]}, {"name": "b", "type": "string"}])
+    newer = version(
+        [{"name": "a", "type": "int"}, {"name": "b", "type": "int"}, {"name": "c", "type": "int"}]
+    )
+    optional, other, new = backward_objections(older, newer)
+    assert optional.startswith("a was optional")
+    assert other.startswith("b was string")
+    assert new.startswith("c has no default")
