@@ -26,6 +26,7 @@ from serving.read import MetricQuery, Reader, Rebuilding
 from serving.read.query import SECONDS
 from serving.store.keys import Keys
 
+LIVE_NUMBERS = "live "  # before the metric's name and grain, where they are compared
 TOGETHER = 64  # buckets in one call
 DAY = 86_400
 
@@ -89,10 +90,26 @@ class LiveNumbers:
         return [Seen(offsets, query, rows) for query, rows in zip(queries, answer.rows, strict=True)]
 
 
-async def everything(numbers: LiveNumbers, buckets: Buckets | None = None) -> tuple[list[Seen], str | None]:
-    """These buckets (default: all that there are) and what every metric has in all; or nothing, and why."""
+async def everything(numbers: LiveNumbers, also: Buckets | None = None) -> tuple[list[Seen], str | None]:
+    """All buckets that there are, and those that `also` should be there, and what every metric has in all.
+
+    Or nothing, and why.
+    """
+    return await _answers(numbers, also or {}, there=True)
+
+
+async def some_of(numbers: LiveNumbers, buckets: Buckets) -> tuple[list[Seen], str | None]:
+    """These buckets, and what every metric has in all; or nothing, and why."""
+    return await _answers(numbers, buckets, there=False)
+
+
+async def _answers(numbers: LiveNumbers, buckets: Buckets, *, there: bool) -> tuple[list[Seen], str | None]:
     try:
-        return await numbers.ask(await numbers.buckets() if buckets is None else buckets), None
+        found = {at: set(starts) for at, starts in buckets.items()}
+        if there:
+            for at, starts in (await numbers.buckets()).items():
+                found.setdefault(at, set()).update(starts)
+        return await numbers.ask(found), None
     except (Rebuilding, Unavailable, RedisError, OSError) as error:
         return [], str(error)
     finally:
@@ -123,7 +140,7 @@ def check_live(oracle: Oracle, seen: Seen) -> Difference:
             actual[_key(query, row, oracle), *(row[name] for name in query.by)] = figures
     expected = expected_rows(oracle, query)
     return compare(
-        f"live {query.metric.name} {query.grain}",
+        f"{LIVE_NUMBERS}{query.metric.name} {query.grain}",
         ((*key, *figures) for key, figures in actual.items()),
         ((*key, *map(Decimal, figures)) for key, figures in expected.items()),
         ("start", *query.by, *measures),

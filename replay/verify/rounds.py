@@ -7,7 +7,7 @@ registry and the generations topic; asks the lake for barriers; writes what it f
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,10 @@ from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
 from replay.verify.bounds import told
-from replay.verify.live import Buckets, LiveNumbers, Seen, everything
+from replay.verify.live import LIVE_NUMBERS, Buckets, LiveNumbers, Seen, everything, some_of
 from replay.verify.originals import AS_SENT
 from replay.verify.report import documents
-from replay.verify.touched import InTurn
+from replay.verify.touched import InTurn, all_buckets
 from replay.verify.verify import Verdict, Verifier
 from schemas.errors import DataflowError, Transient
 from serving.store.store import connect
@@ -66,9 +66,11 @@ class Rounds:
         now = time.time()
         # What was wrong and is not looked at again would seem to be right. That some other records are as they were
         # sent makes none right that was not, and to compare all bytes takes long.
-        bytes_wrong = self._wrong is not None and of_bytes(self._wrong)
-        every_byte = bytes_wrong and time.monotonic() - self._bytes_at >= self._settings.verify_whole_seconds
-        whole = every_byte or (self._wrong is not None and not bytes_wrong) or self._is_due(now)
+        wrong = {each["table"].endswith(AS_SENT) for each in (self._wrong.differences if self._wrong else ())}
+        every_byte = (
+            True in wrong and time.monotonic() - self._bytes_at >= self._settings.verify_whole_seconds
+        )
+        whole = every_byte or False in wrong or self._is_due(now)
         try:
             with told(self._settings):
                 seen, why = asyncio.run(self._seen(whole))
@@ -80,6 +82,10 @@ class Rounds:
                     given_up=lambda: self._stop.asked,
                     every_byte=every_byte,
                 )
+                if whole and self._verifier.unasked:
+                    verdict = verdict.then(
+                        self._verifier.look_for_the_rest(self._patience, lambda: self._stop.asked)
+                    )
         except DataflowError as error:
             if not isinstance(error, Transient):
                 raise
@@ -94,7 +100,7 @@ class Rounds:
             self._tried_at = time.monotonic()
         if every_byte:
             self._bytes_at = time.monotonic()
-        found = upheld(found, self._wrong, whole and every_byte == bytes_wrong)
+        found = upheld(found, self._wrong, _compared(found, whole, every_byte))
         self._wrong = found if found.exact is False else None
         self._tell(found)
         return found
@@ -121,12 +127,12 @@ class Rounds:
     async def _seen(self, whole: bool) -> tuple[list[Seen], str | None]:
         numbers = LiveNumbers(self._settings, self._generation)
         if whole:
-            return await everything(numbers)
+            return await everything(numbers, all_buckets(self._verifier.oracle))
         buckets: dict[tuple[str, str], set[int]] = {}
         for some in (self._touched, self._in_turn.next(self._verifier.oracle)):
             for of, starts in some.items():
                 buckets.setdefault(of, set()).update(starts)
-        return await everything(numbers, buckets)
+        return await some_of(numbers, buckets)
 
     def _tell(self, found: Found) -> None:
         for each in found.differences:
@@ -170,21 +176,36 @@ def run(settings: Settings, stop: StopRequest) -> None:
         redis.close()
 
 
-def of_bytes(wrong: Found) -> bool:
-    """Whether bronze held other bytes than the topics."""
-    return any(each["table"].endswith(AS_SENT) for each in wrong.differences)
+def upheld(found: Found, wrong: Found | None, compared: Callable[[str], bool]) -> Found:
+    """What is to be told after a round that has `found` this.
 
-
-def upheld(found: Found, wrong: Found | None, whole: bool) -> Found:
-    """What is to be told after a round over everything (`whole`) or a part of it has `found` this.
-
-    What was `wrong` before stays so until everything is found equal: that it could not be compared again makes nothing
-    right.
+    What was `wrong` before stays so until all of its table or metric was `compared` again: that it could not be makes
+    nothing right.
     """
-    if wrong is None or found.exact is False or (whole and found.exact and found.live):
+    if wrong is None:
         return found
+    again = {each["table"] for each in found.differences}
+    still = [each for each in wrong.differences if each["table"] not in again and not compared(each["table"])]
+    if not still:
+        return found
+    if found.exact is False:
+        return replace(found, differences=[*found.differences, *still])
     why = found.detail or "only what had changed was"
-    return replace(wrong, detail=f"since then not everything could be compared again: {why}")
+    told = f"since then not everything could be compared again: {why}"
+    return replace(wrong, differences=still, detail=told)
+
+
+def _compared(found: Found, whole: bool, every_byte: bool) -> Callable[[str], bool]:
+    """Whether a round has compared all of a table or metric."""
+
+    def compared(table: str) -> bool:
+        if not whole or found.exact is None:
+            return False
+        if table.endswith(AS_SENT):
+            return every_byte
+        return found.live or not table.startswith(LIVE_NUMBERS)
+
+    return compared
 
 
 def _found(verdict: Verdict, at: float, whole_at: float | None) -> Found:

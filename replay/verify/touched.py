@@ -1,6 +1,8 @@
 """Which buckets of the live numbers a round looks at: those that changed, and a few of all others in turn."""
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from replay.verify.layout import BOTH
 from replay.verify.metrics import bucket_of
@@ -8,6 +10,7 @@ from replay.verify.oracle import Oracle
 from schemas.metric import GRAINS, AnyMetric, Funnel, Metric, Verdicts
 from schemas.metrics import METRICS
 from serving.lake.views import quoted
+from serving.read import MetricQuery
 
 MINUTES = 240  # of those that changed, the newest; the others come in turn
 VERDICTS_MINUTES = (
@@ -28,6 +31,34 @@ def touched_buckets(oracle: Oracle) -> Buckets:
     return found
 
 
+def all_buckets(oracle: Oracle) -> Buckets:
+    """All buckets in which something should be."""
+    found: Buckets = {}
+    for metric in METRICS.values():
+        minutes = _minutes(oracle, metric, changed=False, limit=None)
+        for grain in GRAINS[:-1]:
+            if starts := {bucket_of(oracle, grain, minute) for minute in minutes}:
+                found[metric.name, grain] = starts
+    return found
+
+
+def left_out_of(buckets: Buckets, asked: Iterable[MetricQuery]) -> Buckets:
+    """Those that no question is about."""
+    ranges: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for query in asked:
+        ranges.setdefault((query.metric.name, query.grain), []).append((query.start, query.end))
+    found: Buckets = {}
+    for at, starts in buckets.items():
+        spans = sorted(set(ranges.get(at, ())))
+        begins = [start for start, _ in spans]
+        ends = list(accumulate((end for _, end in spans), max))
+        for start in starts:
+            n = bisect_right(begins, start)
+            if not n or ends[n - 1] <= start:
+                found.setdefault(at, set()).add(start)
+    return found
+
+
 class InTurn:
     """Walks over all buckets that the oracle knows, some each time."""
 
@@ -42,12 +73,10 @@ class InTurn:
         return found
 
     def _all(self, oracle: Oracle) -> Iterator[Buckets]:
-        for metric in METRICS.values():
-            for grain in GRAINS[:-1]:
-                minutes = _minutes(oracle, metric, changed=False, limit=None)
-                starts = sorted({bucket_of(oracle, grain, minute) for minute in minutes})
-                for n in range(0, len(starts), IN_TURN):
-                    yield {(metric.name, grain): set(starts[n : n + IN_TURN])}
+        for at, starts in all_buckets(oracle).items():
+            some = sorted(starts)
+            for n in range(0, len(some), IN_TURN):
+                yield {at: set(some[n : n + IN_TURN])}
 
 
 def _minutes(oracle: Oracle, metric: AnyMetric, *, changed: bool, limit: int | None) -> list[int]:

@@ -23,11 +23,11 @@ from replay.verify.barrier import Barrier
 from replay.verify.bounds import SCRATCH, bounds, told
 from replay.verify.bronze import Completeness
 from replay.verify.compare import Difference, together
-from replay.verify.live import Buckets, LiveNumbers, Seen, check_live, everything
+from replay.verify.live import Buckets, LiveNumbers, Seen, check_live, everything, some_of
 from replay.verify.oracle import Oracle
 from replay.verify.originals import Originals
 from replay.verify.tables import check_tables
-from replay.verify.touched import touched_buckets
+from replay.verify.touched import all_buckets, left_out_of, touched_buckets
 from schemas.contract import CONTRACTS
 from schemas.errors import GenerationError
 from schemas.tables import bronze
@@ -61,6 +61,17 @@ class Verdict:
     def exact(self) -> bool:
         return all(difference.equal for difference in self.differences)
 
+    def then(self, later: "Verdict") -> "Verdict":
+        """This one and what came of a later look, at other parts."""
+        return replace(
+            later,
+            differences=tuple(_merged([*self.differences, *later.differences])),
+            live=self.live or later.live,
+            answers=self.answers + later.answers,
+            compared=self.compared + later.compared,
+            untold=self.untold + later.untold,
+        )
+
 
 class Verifier:
     """The oracle of one generation, and what it is held against; a context manager."""
@@ -79,6 +90,7 @@ class Verifier:
         self._originals = Originals(settings, generation)
         self.verified: Manifest | None = None  # everything up to it has been compared
         self.touched: Buckets = {}  # of the live numbers: what the last records that were compared changed
+        self.unasked: Buckets = {}  # of the live numbers: what should be there and no answer was about
         self._judge: tuple[Mapping[str, tuple[int, ...]], PlainJudge] | None = None
 
     def __enter__(self) -> Self:
@@ -129,6 +141,10 @@ class Verifier:
             if left_out:
                 reasons = "; ".join(f"{number} {why}" for why, number in left_out.items())
                 live = f"{left_out.total()} of {len(seen)} answers not compared: {reasons}"
+            # Here the oracle is where the last answer was: what it has is no newer than that.
+            unasked: Buckets = {}
+            if whole and found:
+                unasked = left_out_of(all_buckets(self.oracle), (each.query for each in seen))
             self._advance(lake, manifest.until, eras)
             originals = (
                 self._originals.check(lake, manifest, all_of_them=every_byte, given_up=given_up)
@@ -145,9 +161,14 @@ class Verifier:
         touched = touched_buckets(self.oracle)
         self.oracle.forget_changes()
         # Last: what could not be told to the end is compared again.
-        self.verified, self.touched = manifest, touched
+        self.verified, self.touched, self.unasked = manifest, touched, unasked
         compared = len(seen) - left_out.total()
         return Verdict(manifest, tuple(differences), live, at_barrier, len(seen), compared, complete.untold)
+
+    def look_for_the_rest(self, patience: float, given_up: Callable[[], bool] = lambda: False) -> Verdict:
+        """What comes of asking for the buckets that are `unasked`: the live side did not say that it has them."""
+        seen, why = asyncio.run(some_of(LiveNumbers(self.settings, self.generation), self.unasked))
+        return self.check(seen, whole=False, patience=patience, live=why, given_up=given_up)
 
     def _out_of_reach(self, offsets: Offsets, manifest: Manifest) -> str | None:
         """Why nothing can be computed at these offsets; None if it can."""
@@ -189,7 +210,8 @@ def verify(
             seen, why = [], "not asked for"
             if with_live:
                 seen, why = asyncio.run(everything(LiveNumbers(settings, generation)))
-            return verifier.check(seen, patience=patience, live=why, every_byte=every_byte)
+            verdict = verifier.check(seen, patience=patience, live=why, every_byte=every_byte)
+            return verdict.then(verifier.look_for_the_rest(patience)) if verifier.unasked else verdict
         except NoLake:
             raise GenerationError(
                 f"expected a lake at {verifier.lake.root} and found none: `dataflow up` makes it, "

@@ -6,10 +6,13 @@ readers of older manifests keep their files until these are older than KEPT_HOUR
 manifest's version is found stays for LOG_HOURS (see `streams.lake.table`).
 """
 
+import errno
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -26,6 +29,8 @@ SMALL_FILES = 50
 FOLD_FROM_ROWS = 20_000
 KEPT_HOURS = 7 * 24
 SWEPT_COMMITS = 500  # to clean up takes a look at every file there is: 100 ms for 10,000
+LOG = "_delta_log"
+ROOM_LEFT = 64 * 2**20  # bytes that stay free for whoever else writes to the disk
 TRIED_AGAIN = 1.1  # growth of a table after which what failed is tried again
 
 log = logging.getLogger(__name__)
@@ -57,9 +62,9 @@ class Upkeep:
             if rows < TRIED_AGAIN * self._failed.get(name, 0):
                 continue
             self._failpoints.hit("lake.before_upkeep")
-            before = table.version()
+            before, there = table.version(), set(_data_files(table))
             try:
-                done = self._tidy(name, table, rows, files.num_rows, now)
+                done = self._tidy(name, table, files, now)
             except CommitFailedError:
                 raise
             # A panic of polars is no Exception.
@@ -67,6 +72,10 @@ class Upkeep:
                 if DeltaTable(table.table_uri).version() != before:
                     raise
                 self._failed[name] = rows
+                # Nobody else writes here between two batches, and no version names them: left alone they would lie
+                # there for KEPT_HOURS, on a disk that may be full for their sake.
+                for file in set(_data_files(table)) - there:
+                    file.unlink(missing_ok=True)
                 log.warning(
                     "upkeep of %s failed and is left for later: %s", name, str(error).partition("\n")[0]
                 )
@@ -77,14 +86,15 @@ class Upkeep:
                 log.info("upkeep of %s: %d rows in %d files before", name, rows, files.num_rows)
         return now if changed else None
 
-    def _tidy(self, name: str, table: DeltaTable, rows: int, files: int, folded: dict[str, int]) -> bool:
-        """Whether there was something to do."""
-        declared = TABLES.get(name)
+    def _tidy(self, name: str, table: DeltaTable, files: pa.Table, folded: dict[str, int]) -> bool:
+        """Whether there was something to do. `files` is what the table's log says of each."""
+        declared, rows = TABLES.get(name), sum(files["num_records"].to_pylist())
         folds = (
             declared is not None and declared.is_keyed and rows > max(FOLD_FROM_ROWS, 2 * folded.get(name, 0))
         )
-        if not folds and files < SMALL_FILES:
+        if not folds and files.num_rows < SMALL_FILES:
             return False
+        _check_room(table, sum(files["size_bytes"].to_pylist()))
         sweeps = table.version() >= self._sweep_at.get(name, 0)
         if sweeps:
             # Before anything is committed here: what the manifest names is the newest version, whose log stays.
@@ -100,3 +110,21 @@ class Upkeep:
             table.vacuum(KEPT_HOURS, dry_run=False, full=True, commit_properties=told)
             self._sweep_at[name] = table.version() + SWEPT_COMMITS
         return True
+
+
+def _place(table: DeltaTable) -> Path:
+    """The directory of a table, which is a local or a mounted one."""
+    return Path(url2pathname(urlsplit(table.table_uri).path))
+
+
+def _data_files(table: DeltaTable) -> Iterator[Path]:
+    place = _place(table)
+    return (each for each in place.rglob("*.parquet") if each.relative_to(place).parts[0] != LOG)
+
+
+def _check_room(table: DeltaTable, size: int) -> None:
+    """Raise OSError if the disk may not take the same table once more (bytes), beside the old files, and be usable."""
+    free = shutil.disk_usage(_place(table)).free
+    if free < size + ROOM_LEFT:
+        needed = f"{(size + ROOM_LEFT) / 2**20:,.0f} MB free, saw {free / 2**20:,.0f} MB"
+        raise OSError(errno.ENOSPC, f"expected {needed}: make room on that disk")

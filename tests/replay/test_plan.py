@@ -230,19 +230,28 @@ def test_a_generation_that_is_not_verified_is_not_promoted():
         )
 
 
+def none_of_it(table: str) -> bool:
+    return False
+
+
+def all_of_it(table: str) -> bool:
+    return True
+
+
 def test_what_was_found_wrong_stays_so_until_everything_is_found_equal():
     wrong = Found(False, NOW, differences=[{"table": "orders"}])
     equal, part = Found(True, NOW + 60, live=True), Found(True, NOW + 60, "no live numbers")
     nothing = Found(None, NOW + 60, "Redis does not answer")
-    assert upheld(equal, None, False) is equal
-    assert upheld(equal, wrong, True) is equal
-    for found, whole in ((equal, False), (part, True), (nothing, True)):
-        told = upheld(found, wrong, whole)
+    assert upheld(equal, None, none_of_it) is equal
+    assert upheld(equal, wrong, all_of_it) is equal
+    for found in (equal, part, nothing):
+        told = upheld(found, wrong, none_of_it)
         assert (told.exact, told.at, told.differences) == (False, NOW, wrong.differences)
         with pytest.raises(ReplayError, match="differs in orders"):
             check_verified(progress(verified=told), NOW + 60, may_be_missing=True)
     worse = Found(False, NOW + 60, differences=[{"table": "payments"}])
-    assert upheld(worse, wrong, True) is worse
+    assert upheld(worse, wrong, all_of_it) is worse
+    assert upheld(worse, wrong, none_of_it).differences == [*worse.differences, *wrong.differences]
 
 
 def test_a_lake_behind_the_live_one_is_not_promoted():

@@ -1,5 +1,6 @@
 """Rounds of the continuous verifier: what goes wrong in one is told, and the next goes on."""
 
+import time
 from dataclasses import replace
 
 import duckdb
@@ -118,3 +119,31 @@ def test_what_bronze_held_otherwise_is_right_again_only_when_all_of_it_was_compa
     assert once().exact is True
     assert once().exact is True
     assert asked == [False, True, False, True, False]
+
+
+def test_a_difference_that_is_not_looked_for_again_is_told_beside_those_that_are_found(
+    rounds, lake, monkeypatch
+):
+    compared = []
+
+    def once(*tables, live=None):
+        found = tuple(Difference(name, 1, 1, ((1,),), ((2,),), ("at",), 1, 1, 1) for name in tables)
+
+        def check(seen, *, whole, every_byte, **_):
+            compared.append((whole, every_byte))
+            return Verdict(lake.manifest, found, live)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rounds._verifier, "check", check)
+            return [each["table"] for each in rounds.once().differences]
+
+    bytes_of, numbers = "raw_orders as sent", "live revenue minute"
+    assert once(bytes_of) == [bytes_of]
+    rounds._bytes_at = time.monotonic()  # not all bytes again so soon
+    assert once("orders", numbers) == ["orders", numbers, bytes_of]
+    # orders was compared again, live numbers and all bytes were not
+    assert once(live="Redis does not answer") == [numbers, bytes_of]
+    assert once() == [bytes_of]
+    rounds._bytes_at = float("-inf")
+    assert once() == []
+    assert compared[-1] == (True, True)

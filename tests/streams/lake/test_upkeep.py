@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from schemas.tables import TABLES
 from streams.lake.frames import stored_schema
 from streams.lake.halfway import Unfinished
 from streams.lake.store import LakeStore
-from streams.lake.upkeep import KEPT_HOURS, Upkeep
+from streams.lake.upkeep import KEPT_HOURS, ROOM_LEFT, Upkeep
 from tests.streams.lake.restless import events
 from tests.streams.lake.shop import judged_events
 from tests.streams.lake.test_batches import Driver, content, cut, expect_right
@@ -137,6 +138,47 @@ def test_upkeep_that_fails_without_a_trace_is_left_for_later_and_batches_go_on(t
     for batch in batches[5:]:
         driver.run(batch)
     driver.manifest = driver.store.upkeep(upkeep, driver.manifest)
+    assert folds(driver, "orders") == 1
+    expect_right(driver.root, driver.manifest)
+
+
+def test_upkeep_that_runs_out_of_disk_leaves_none_of_its_files(tmp_path, busy):
+    driver = Driver(tmp_path)
+    for batch in batches_of(26)[:5]:
+        driver.run(batch)
+    before = set(Path(driver.root).rglob("*.parquet"))
+    written = []
+
+    def fails(table, rows, **_):
+        written.append(Path(driver.root, Path(table.table_uri).name, "part-of-a-fold.parquet"))
+        written[-1].write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("streams.lake.fold.write_deltalake", fails)
+        driver.manifest = upkeep_of(driver)
+    assert written
+    assert not any(file.exists() for file in written)
+    # Other tables were compacted meanwhile; what is there is what their logs name.
+    assert before <= set(Path(driver.root).rglob("*.parquet"))
+    expect_right(driver.root, driver.manifest)
+
+
+def test_upkeep_does_not_begin_what_the_disk_may_not_take(tmp_path, busy, caplog):
+    driver = Driver(tmp_path)
+    batches = batches_of(27)
+    for batch in batches[:5]:
+        driver.run(batch)
+    before = set(Path(driver.root).rglob("*"))
+    little = shutil.disk_usage(tmp_path)._replace(free=ROOM_LEFT)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: little)
+        driver.manifest = upkeep_of(driver)
+    assert set(Path(driver.root).rglob("*")) - before == set()
+    assert "saw 64 MB: make room on that disk" in caplog.text
+    for batch in batches[5:]:
+        driver.run(batch)
+    driver.manifest = upkeep_of(driver)
     assert folds(driver, "orders") == 1
     expect_right(driver.root, driver.manifest)
 
