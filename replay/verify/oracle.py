@@ -45,6 +45,8 @@ class Oracle:
         # Records by topic, minute of the broker's clock (s) and outcome that `_minutes` lacks.
         self._not_noted: Counter[tuple[str, int, str]] = Counter()
         self.records = 0
+        # Topics of which a key has records in several partitions: which of them come first is nobody's to say.
+        self.moved: set[str] = set()
         self._years: set[int] = set()
         create(database)
 
@@ -77,13 +79,15 @@ class Oracle:
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """All that is done in it stands or, if something goes wrong, nothing."""
-        kept = dict(self.until), self.kafka_time, Counter(self.counts), self.records, set(self._years)
+        sets = set(self._years), set(self.moved)
+        kept = dict(self.until), self.kafka_time, Counter(self.counts), self.records
         self.database.begin()
         try:
             yield
             self.database.commit()
         except BaseException:
-            self.until, self.kafka_time, self.counts, self.records, self._years = kept
+            self.until, self.kafka_time, self.counts, self.records = kept
+            self._years, self.moved = sets
             self._not_noted.clear()
             with suppress(duckdb.Error):
                 self.database.rollback()
@@ -139,6 +143,8 @@ class Oracle:
             row = dict(zip(names, _row(contract, each), strict=True))
             entity = event[contract.entity_id]
             known = latest.get(entity)
+            if known is not None and known["_partition"] != each.partition:
+                self.moved.add(topic)
             if known is None:
                 outcome = "changed"
             elif event["version"] < known["version"]:
@@ -172,17 +178,17 @@ class Oracle:
         key, entity = contract.key, contract.entity_id
         rows = [_row(contract, each) for each in events]
         with self._registered(contract, rows):
-            seen = set(
-                self.database.execute(
-                    f"SELECT {key}, {entity} FROM {contract.topic} SEMI JOIN _chunk USING ({key}, {entity})"
-                ).fetchall()
-            )
+            found = self.database.execute(
+                f"SELECT {key}, {entity}, _partition FROM {contract.topic} SEMI JOIN _chunk USING ({key}, {entity})"
+            ).fetchall()
+        seen = {(event, of): partition for event, of, partition in found}
         names, new = [column.name for column in silver(contract).columns], []
         for each, row in zip(events, rows, strict=True):
             identity = (each.event[key], each.event[entity])
             outcome = "repeat" if identity in seen else "changed"
+            if seen.setdefault(identity, each.partition) != each.partition:
+                self.moved.add(contract.topic)
             if outcome == "changed":
-                seen.add(identity)
                 new.append(row)
                 self._see(contract, dict(zip(names, row, strict=True)))
             self._count(contract.topic, each.partition, each.kafka_time, outcome)

@@ -1,0 +1,72 @@
+"""Where partitions were added, which of a key's records was counted first is not in the topics: all else is."""
+
+from datetime import timedelta
+
+import duckdb
+import polars as pl
+import pytest
+
+from replay.verify.live import Seen, check_live
+from replay.verify.oracle import Oracle
+from schemas.contract import CONTRACTS
+from schemas.metrics import METRICS
+from schemas.tables import bronze
+from schemas.validate import micros
+from serving.lake.views import quoted
+from serving.read import MetricQuery
+from sources.codec import EventCodec
+from streams.plain_judge import PlainJudge
+from tests.cli.kit import WHEN, order
+from tests.sources.generator_kit import IDS
+from tests.streams.lake.shop import KNOWN, MAX_BYTES
+
+EVENTS = METRICS["events"]
+NAMES = [measure.name for measure in EVENTS.measures]
+NONE = dict.fromkeys(NAMES, 0)
+
+
+def oracle_of(second_partition: int) -> Oracle:
+    """Version 1 of an order in partition 0, then version 2."""
+    codec, found = EventCodec(IDS), Oracle("UTC", duckdb.connect(config={"temp_directory": "", "threads": 1}))
+    rows = []
+    for version, partition in ((1, 0), (2, second_partition)):
+        key, value = codec.encode(
+            "orders", order(1, version=version, event_id=f"{version:08d}-0000-4000-8000-000000000000")
+        )
+        offset = sum(row[0] == partition for row in rows)
+        rows.append((partition, offset, micros(WHEN + timedelta(seconds=version)), key, value))
+    frame = pl.DataFrame(rows, schema=["partition", "offset", "time", "key", "value"], orient="row")
+    with duckdb.connect(config={"temp_directory": ""}) as lake:
+        lake.register("_rows", frame.to_arrow())
+        lake.execute(
+            f'CREATE VIEW {quoted(bronze(CONTRACTS["orders"]).name)} AS SELECT partition, "offset", '
+            'make_timestamp("time") AS kafka_time, key, value FROM _rows'
+        )
+        until = {("orders", p): sum(row[0] == p for row in rows) for p in (0, 1)}
+        found.advance(lake, until, PlainJudge(KNOWN, MAX_BYTES))
+    assert found.records == 2
+    return found
+
+
+def differs(oracle: Oracle, by: tuple[str, ...], **figures: int) -> bool:
+    row = {**NONE, **figures, **({"topic": "orders"} if by else {})}
+    return not check_live(oracle, Seen(oracle.until, MetricQuery(EVENTS, "all", by=by), [row])).equal
+
+
+@pytest.mark.parametrize("by", [(), ("topic",)], ids=["in all", "by topic"])
+def test_what_was_taken_is_compared_together_and_what_was_refused_apart(by: tuple[str, ...]) -> None:
+    oracle = oracle_of(second_partition=1)
+    assert oracle.moved == {"orders"}
+    assert not differs(oracle, by, records=2, changed=2)
+    assert not differs(oracle, by, records=2, changed=1, superseded=1)
+    assert differs(oracle, by, records=2, changed=1)
+    assert differs(oracle, by, records=2, changed=1, refused=1)
+    assert differs(oracle, by, records=3, changed=2, superseded=1)
+
+
+@pytest.mark.parametrize("by", [(), ("topic",)], ids=["in all", "by topic"])
+def test_of_keys_that_stay_in_their_partition_each_is_compared(by: tuple[str, ...]) -> None:
+    oracle = oracle_of(second_partition=0)
+    assert oracle.moved == set()
+    assert not differs(oracle, by, records=2, changed=2)
+    assert differs(oracle, by, records=2, changed=1, superseded=1)
