@@ -49,10 +49,10 @@ def api_address(settings: Settings) -> str:
     )
 
 
-def api_headers(settings: Settings) -> dict[str, str]:
+def api_headers(settings: Settings) -> dict[str, bytes]:
     """With a configured key that may read; none where none is configured."""
     key = next((key for key in settings.api_keys if key.allows(Scope.READ)), None)
-    return {"Authorization": f"Bearer {key.secret}"} if key else {}
+    return {"Authorization": f"Bearer {key.secret}".encode()} if key else {}
 
 
 def api_get(settings: Settings, path: str, query: Query = ()) -> dict[str, Any]:

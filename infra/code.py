@@ -35,6 +35,7 @@ DECIDING = {
     "judge": (
         "schemas/expression.py",
         "schemas/evolution.py",
+        "schemas/compatibility.py",
         "streams/judge.py",
         "streams/reading.py",
         "streams/plain_judge.py",

@@ -4,14 +4,14 @@ Reads and writes subjects `<topic>-value`. Registration is slow (8-26 a second),
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
 
 from infra.settings import Settings
-from schemas.compatibility import forgotten_names, is_record, with_former_names
+from schemas.compatibility import forgotten_names, record_of, with_former_names
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError, Unavailable
 
@@ -27,8 +27,9 @@ STRICTER = {
     "FORWARD_TRANSITIVE": "FULL_TRANSITIVE",
 }
 TIMEOUT = 20.0  # seconds
+DELETED = "?deleted=true"
 # The API's own codes in the body of a 404. Another 404 comes from something else that answers at this address.
-SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND, CONFIG_NOT_FOUND = 40401, 40402, 40403, 40408
+SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
 
 
 NO_REASON = "the registry gives no reason"
@@ -73,7 +74,8 @@ class Registry:
         schema that does not, or that forgets a name which a field had.
         """
         self._guard(subject)
-        if self.id_of(subject, avro) is None and (lost := forgotten_names(self._records(subject), avro)):
+        known = self.schemas(subject)
+        if lost := _forgotten(known, avro):
             raise ContractError(f"not registered as a schema of {subject}: {'; '.join(lost)}")
         answer = self._call(
             "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(avro), "schemaType": "AVRO"}
@@ -83,47 +85,52 @@ class Registry:
                 f"the registry refuses the schema of {subject} ({answer.status_code}): {answer.text[:500]}; "
                 "change it so that a reader with the new schema can read old records (a new field needs a default)"
             )
+        if not known:
+            self._guard(subject)  # some know a subject only from its first schema on
         return int(answer.json()["id"])
 
     def _guard(self, subject: str) -> None:
         """Have the registry compare with all versions; what is stricter than that stays."""
-        answer = self._call("GET", f"/config/{subject}")
-        set_to = (
-            None
-            if _error_code(answer) in (SUBJECT_NOT_FOUND, CONFIG_NOT_FOUND)
-            else self._read(answer, lambda found: str(found["compatibilityLevel"]))
-        )
+        answer = self._call("GET", f"/config/{subject}?defaultToGlobal=true")
+        try:
+            set_to = answer.json()["compatibilityLevel"] if answer.status_code == 200 else None
+        except (ValueError, KeyError, TypeError):
+            set_to = None
         wanted = STRICTER.get(set_to, COMPATIBILITY)
         if wanted != set_to:
             self._call("PUT", f"/config/{subject}", {"compatibility": wanted})
 
-    def _records(self, subject: str) -> list[Mapping[str, Any]]:
-        """All versions that have fields."""
-        return [avro for each in self.schemas(subject) if is_record(avro := json.loads(each.avro))]
-
     def objections(self, subject: str, avro: Mapping) -> list[str]:
         """Why a schema would be refused under a subject, empty if it would not; registers nothing."""
+        known = self.schemas(subject)
+        found = [why for each in reversed(known) for why in self._objections_by(subject, each.version, avro)]
+        return [*dict.fromkeys(found), *_forgotten(known, avro)]
+
+    def _objections_by(self, subject: str, version: int, avro: Mapping) -> list[str]:
+        """Why it does not go with one version: to ask for all at once is not everywhere possible."""
         answer = self._call(
             "POST",
-            f"/compatibility/subjects/{subject}/versions?verbose=true",
+            f"/compatibility/subjects/{subject}/versions/{version}?verbose=true",
             {"schema": json.dumps(avro), "schemaType": "AVRO"},
         )
         if _error_code(answer) in (SUBJECT_NOT_FOUND, VERSION_NOT_FOUND):
-            return []  # the first one
+            return []  # deleted meanwhile
         if answer.status_code == 422:
             return [answer.text[:500]]
-        found = self._read(answer, _objections)
-        return found + ([] if self.id_of(subject, avro) else forgotten_names(self._records(subject), avro))
+        return self._read(answer, _objections)
 
-    def versions(self, subject: str) -> list[int]:
-        """The versions under a subject, none if the registry says that it does not know the subject."""
-        answer = self._call("GET", f"/subjects/{subject}/versions")
+    def versions(self, subject: str, *, deleted: bool = False) -> list[int]:
+        """The versions under a subject, none if the registry says that it does not know the subject.
+
+        Also the `deleted` ones, where the registry keeps them.
+        """
+        answer = self._call("GET", f"/subjects/{subject}/versions{DELETED if deleted else ''}")
         if _error_code(answer) == SUBJECT_NOT_FOUND:
             return []
         return self._read(answer, lambda found: [int(version) for version in found])
 
-    def schema(self, subject: str, version: int) -> RegisteredSchema:
-        answer = self._call("GET", f"/subjects/{subject}/versions/{version}")
+    def schema(self, subject: str, version: int, *, deleted: bool = False) -> RegisteredSchema:
+        answer = self._call("GET", f"/subjects/{subject}/versions/{version}{DELETED if deleted else ''}")
         return self._read(
             answer, lambda found: RegisteredSchema(int(found["id"]), int(found["version"]), found["schema"])
         )
@@ -133,8 +140,8 @@ class Registry:
         answer = self._call(
             "POST", f"/subjects/{subject}", {"schema": json.dumps(avro), "schemaType": "AVRO"}
         )
-        if _error_code(answer) in (SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND):
-            return None
+        if _error_code(answer) in (SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND) or answer.status_code == 422:
+            return None  # 422: it is none that the registry could have
         return self._read(answer, lambda found: int(found["id"]))
 
     def schemas(self, subject: str) -> list[RegisteredSchema]:
@@ -152,6 +159,14 @@ class Registry:
             f"expected an answer of the Confluent API from {answer.url}; saw {answer.status_code}: "
             f"{answer.text[:200]!r}. See whether KAFKA_SCHEMA_REGISTRY is the registry's address and it is ready"
         )
+
+
+def _forgotten(known: Sequence[RegisteredSchema], avro: Mapping) -> list[str]:
+    """Names that a schema forgets, unless it is one of those that are `known`: those stay as they are."""
+    # By what they say: a registry may take two that differ in aliases alone for the same.
+    if any(json.loads(each.avro) == avro for each in known if record_of(each.avro)):
+        return []
+    return forgotten_names([record for each in known if (record := record_of(each.avro))], avro)
 
 
 def _objections(found: Mapping[str, Any]) -> list[str]:
@@ -182,6 +197,7 @@ class TopicSchemas:
         self._settings = settings
         self._registry = Registry(settings.kafka_schema_registry, timeout)
         self._read: dict[tuple[str, int], RegisteredSchema] = {}
+        self._gone: dict[tuple[str, int], RegisteredSchema] = {}  # never listed as far as this one has seen
 
     def of(self, topic: str) -> list[RegisteredSchema]:
         """All that are listed now or were before (records of them stay), oldest first. Raises Unavailable."""
@@ -200,13 +216,21 @@ class TopicSchemas:
         return [self._read[name, version] for version in versions]
 
     def _with_names(self, name: str, schema: RegisteredSchema) -> RegisteredSchema:
-        """With the names that its fields had before, where it does not list them."""
-        avro = json.loads(schema.avro)
-        known = (self._read[at].avro for at in sorted(self._read) if at[0] == name and at[1] < schema.version)
-        if not is_record(avro):
+        """With the names that its fields had before, where it does not list them.
+
+        Deleted versions count, so that it does not matter who has seen which.
+        """
+        if (newer := record_of(schema.avro)) is None:
             return schema
-        named = with_former_names([each for text in known if is_record(each := json.loads(text))], avro)
-        return schema if named is avro else replace(schema, avro=json.dumps(named))
+        versions = sorted(n for n in self._registry.versions(name, deleted=True) if n < schema.version)
+        texts = [(self._read.get((name, n)) or self._deleted(name, n)).avro for n in versions]
+        named = with_former_names([record for text in texts if (record := record_of(text))], newer)
+        return schema if named is newer else replace(schema, avro=json.dumps(named))
+
+    def _deleted(self, name: str, version: int) -> RegisteredSchema:
+        if (name, version) not in self._gone:
+            self._gone[name, version] = self._registry.schema(name, version, deleted=True)
+        return self._gone[name, version]
 
     def close(self) -> None:
         self._registry.close()

@@ -4,16 +4,16 @@ The registry compares types and defaults. It does not notice that a field that w
 name: with a default, readers by that name then find nothing, and nobody is told.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def forgotten_names(earlier: Iterable[Mapping[str, Any]], newer: Mapping[str, Any]) -> list[str]:
-    """Which fields of `newer` leave out names that they have in one of the `earlier` versions, and how to mend it."""
-    had = [spec for version in earlier for spec in version["fields"]]
+def forgotten_names(earlier: Sequence[Mapping[str, Any]], newer: Mapping[str, Any]) -> list[str]:
+    """Which fields of `newer` leave out names that they have in `earlier` versions (oldest first): how to mend it."""
     found = []
     for spec in newer["fields"]:
-        if lost := _lost_names(spec, had, newer):
+        if lost := _lost_names(spec, earlier, newer):
             found.append(
                 f"{spec['name']} was called {' and '.join(lost)} before: whoever looks for it by that name would find "
                 f"nothing, so its aliases have to be {', '.join([*spec.get('aliases', ()), *lost])}"
@@ -21,13 +21,12 @@ def forgotten_names(earlier: Iterable[Mapping[str, Any]], newer: Mapping[str, An
     return found
 
 
-def with_former_names(earlier: Iterable[Mapping[str, Any]], newer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`newer`, each field with all names that it had in the `earlier` versions, which went through this themselves.
+def with_former_names(earlier: Sequence[Mapping[str, Any]], newer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`newer`, each field with all names that it had in the `earlier` versions (oldest first).
 
     Somebody may have registered it past `dataflow schemas register`, which refuses what forgets a name.
     """
-    had = [spec for version in earlier for spec in version["fields"]]
-    lost = {spec["name"]: _lost_names(spec, had, newer) for spec in newer["fields"]}
+    lost = {spec["name"]: _lost_names(spec, earlier, newer) for spec in newer["fields"]}
     if not any(lost.values()):
         return newer
     fields = [
@@ -37,23 +36,40 @@ def with_former_names(earlier: Iterable[Mapping[str, Any]], newer: Mapping[str, 
     return {**newer, "fields": fields}
 
 
-def is_record(avro: Any) -> bool:
-    """Whether a schema is one with fields; a registry takes others, too."""
-    return isinstance(avro, Mapping) and isinstance(avro.get("fields"), list)
+def record_of(avro: str) -> Mapping[str, Any] | None:
+    """The schema in a text, if it is one with fields; a registry takes others, too."""
+    try:
+        found = json.loads(avro)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("fields"), list) else None
 
 
 def _lost_names(
-    spec: Mapping[str, Any], had: Iterable[Mapping[str, Any]], newer: Mapping[str, Any]
+    spec: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], newer: Mapping[str, Any]
 ) -> list[str]:
-    """Names of a field's that it does not list, and that no other field of the same version has for itself."""
-    listed = [spec["name"], *spec.get("aliases", ())]
+    """Names that a field of `newer` had and does not list.
+
+    A name that is another field's, in this version or in a later one than where it was found, is not the field's own.
+    """
+    listed = _names(spec)
     known = list(listed)
-    for name in known:  # which grows meanwhile
-        for before in had:
-            if before["name"] == name:
-                known += [each for each in before.get("aliases", ()) if each not in known]
-    taken = {each["name"] for each in newer["fields"]}
-    return [name for name in known if name not in listed and name not in taken]
+    of_others = {name for each in newer["fields"] if each is not spec for name in _names(each)}
+    for version in reversed(earlier):
+        own = {name for name in known if name not in of_others}
+        same = [each for each in version["fields"] if own & set(_names(each))]
+        of_others |= {name for each in version["fields"] if each not in same for name in _names(each)}
+        known += [
+            name
+            for name in dict.fromkeys(name for each in same for name in _names(each))
+            if name not in known and name not in of_others
+        ]
+    return [name for name in known if name not in listed]
+
+
+def _names(spec: Mapping[str, Any]) -> list[str]:
+    """What a field is and was called."""
+    return [spec["name"], *spec.get("aliases", ())]
 
 
 def backward_objections(older: Mapping[str, Any], newer: Mapping[str, Any]) -> list[str]:

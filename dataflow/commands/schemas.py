@@ -16,7 +16,7 @@ from dataflow.options import examples, json_option, print_json, print_table, set
 from infra.registry import NO_REASON, Registry, TopicSchemas, subject
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.compatibility import backward_objections, is_record
+from schemas.compatibility import backward_objections, record_of
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError
 from schemas.evolution import projection
@@ -127,10 +127,16 @@ def register(settings: Settings, file: Path, topic: str | None, as_json: bool) -
                 f"the registry refuses it as the next version of {topic}: {'; '.join(refused)}"
             )
         schema_id = registry.register(subject(settings, topic), avro)
+        taken = any(record_of(each.avro) == avro for each in registry.schemas(subject(settings, topic)))
     finally:
         registry.close()
     if as_json:
-        print_json({"topic": topic, "id": schema_id})
+        print_json({"topic": topic, "id": schema_id, "registered": taken})
+    elif not taken:
+        click.echo(
+            f"{topic}: the registry takes it for the one with id {schema_id}, from which it differs only in what does "
+            "not change the bytes of a record (aliases, docs): nothing was registered"
+        )
     else:
         click.echo(
             f"{topic}: schema id {schema_id}; the live job learns it by itself, mostly within half a minute"
@@ -141,8 +147,8 @@ def _refused(registry: Registry, name: str, avro: Mapping[str, Any]) -> list[str
     """Why a schema cannot be the next one under a subject; empty if it can."""
     found = registry.objections(name, avro)
     if NO_REASON in found:
-        versions = [json.loads(each.avro) for each in reversed(registry.schemas(name))]
-        told = [why for each in versions if is_record(each) for why in backward_objections(each, avro)]
+        versions = [record_of(each.avro) for each in reversed(registry.schemas(name))]
+        told = [why for each in versions if each for why in backward_objections(each, avro)]
         found = [*dict.fromkeys(told or [NO_REASON]), *(why for why in found if why != NO_REASON)]
     return found
 

@@ -152,7 +152,8 @@ def is_open(path: str) -> bool:
 def presented(headers: Headers) -> bytes | None:
     """The secret that a request brings, None if it brings none."""
     scheme, _, secret = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and secret.strip():
-        return secret.strip().encode("latin-1")
+    # Of spaces only those of ASCII: others are bytes of a letter.
+    if scheme.lower() == "bearer" and secret.strip(" \t"):
+        return secret.strip(" \t").encode("latin-1")
     key = headers.get("x-api-key")
     return key.encode("latin-1") if key else None

@@ -194,6 +194,7 @@ class Service:
         self._loop.call_soon_threadsafe(self._switch, generation)
 
     def _switch(self, generation: Generation) -> None:
+        self.world = world_of(each.topic_id for each in generation.topics.values())
         if self._reader is not None and self._reader.generation == generation.name:
             return
         keys = Keys.of(self.settings, generation.name)
@@ -201,7 +202,6 @@ class Service:
             self.redis, keys, generation.name, self.settings.shop_timezone, lambda: self.identity.run_id
         )
         self._reads = SharedReads(self._reader)
-        self.world = world_of(each.topic_id for each in generation.topics.values())
         self.hub.switch()
         self.on_known()
 

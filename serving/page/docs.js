@@ -9,4 +9,11 @@ window.ui = SwaggerUIBundle({
   docExpansion: "list",
   defaultModelsExpandDepth: -1,
   validatorUrl: null, // it would ask somebody else
+  // A header takes bytes, one a character: a key's are those of UTF-8.
+  requestInterceptor: (request) => {
+    for (const [name, text] of Object.entries(request.headers)) {
+      request.headers[name] = String.fromCharCode(...new TextEncoder().encode(text));
+    }
+    return request;
+  },
 });

@@ -152,7 +152,7 @@ const ACTS = {
   pause: (name) => post(`/v1/replays/${name}/pause`).then(() => tell(`${name} pauses`, "It keeps what it has.")),
   resume: (name) => post(`/v1/replays/${name}/resume`).then(() => tell(`${name} goes on`, "From where it was.")),
   cancel: (name) => post(`/v1/replays/${name}/cancel`).then(() => tell(`${name} is given up`, "What it had made is removed.")),
-  rollback: () => post("/v1/replays/rollback", { leaving: shownLive }).then(({ live }) => tell(`${live} is live again`, "")),
+  rollback: () => post("/v1/replays/rollback", { leaving: shownLive }).then(({ live }) => tell(`${live} is live again`, "Promoting leads forth again.")),
 };
 
 async function act(what) {
@@ -201,7 +201,7 @@ byId("confirm-yes").addEventListener("click", () => act(asked));
 byId("confirm-no").addEventListener("click", () => {
   const button = document.querySelector(`[data-act="${asked}"]`) ?? byId("run");
   forget();
-  button.focus();
+  (button.disabled ? byId("chosen") : button).focus();
 });
 byId("chosen").addEventListener("change", forget);
 byId("key-form").addEventListener("submit", (event) => {

@@ -15,8 +15,9 @@ export async function ask(path, headers, { seconds = 30, ...options } = {}) {
 }
 
 // What a problem document says: an Error whose message is for people, with its `status` and `kind`.
-export function refusal(status, { type = "", detail = "" } = {}) {
-  return Object.assign(new Error(`${status} ${detail}`), { status, kind: type.split("/").pop() });
+export function refusal(status, problem) {
+  const kind = String(problem?.type ?? "").split("/").pop();
+  return Object.assign(new Error(`${status} ${problem?.detail ?? ""}`), { status, kind });
 }
 
 // Whether another key would help: not where the name or the site is refused under which the page was opened.

@@ -30,7 +30,7 @@ export class LiveStream {
         this.#on.trying();
         const answer = await this.#connect();
         if (!answer.ok) {
-          const problem = refusal(answer.status, await answer.json().catch(() => ({})));
+          const problem = refusal(answer.status, await answer.json().catch(() => null));
           if (wantsKey(problem)) {
             this.#on.needsKey("Authorization" in authorization());
             return;

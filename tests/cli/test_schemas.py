@@ -54,6 +54,19 @@ def test_what_may_come_next_passes_and_is_registered_once(
     assert (new["topic"], new["version"], new["id"], new["objection"]) == ("orders", 2, *ids, None)
 
 
+def test_what_the_registry_takes_for_one_that_it_has_is_not_said_to_be_registered(
+    shell: Shell, environment: Settings, tmp_path: Path
+) -> None:
+    file = schema_file(tmp_path, status={"aliases": ["state"]})
+    assert shell.run("schemas", "register", file, "--json") == OK
+    told = json.loads(shell.out)
+    assert shell.run("schemas", "list", "--json") == OK
+    versions = [row["version"] for row in json.loads(shell.out)["schemas"] if row["topic"] == "orders"]
+    assert (told["registered"], len(versions)) in ((True, 2), (False, 1))
+    assert shell.run("schemas", "register", file) == OK
+    assert ("nothing was registered" in shell.out) is not told["registered"]
+
+
 @pytest.mark.parametrize("kind", CHANGES)
 def test_each_kind_of_change_that_old_records_are_read_with_passes(
     shell: Shell, environment: Settings, tmp_path: Path, kind: str

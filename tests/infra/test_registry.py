@@ -170,5 +170,44 @@ def test_what_is_stricter_stays_so(settings, before: str | None, after: str) -> 
     if before is not None:
         httpx.put(url, json={"compatibility": before}, trust_env=False).raise_for_status()
     client.register(name, of(A))
-    assert httpx.get(url, trust_env=False).json()["compatibilityLevel"] == after
+    told = httpx.get(url, params={"defaultToGlobal": "true"}, trust_env=False).json()
+    assert told["compatibilityLevel"] == after
+    client.close()
+
+
+def test_a_deleted_version_still_says_what_a_field_was_called(settings) -> None:
+    """Whoever was there when it was listed and who comes later read the same."""
+    name = subject(settings, "x")
+    past_us(settings, name, of(A, {"name": "b", "type": "int", "default": 0}))
+    past_us(settings, name, of(A, {"name": "c", "type": "int", "default": 0, "aliases": ["b"]}))
+    early = TopicSchemas(settings)
+    assert len(early.of("x")) == 2
+    url = f"{settings.kafka_schema_registry}/subjects/{name}/versions"
+    httpx.delete(f"{url}/2", trust_env=False).raise_for_status()
+    past_us(settings, name, of(A, {"name": "d", "type": "int", "default": 0, "aliases": ["c"]}))
+    late = TopicSchemas(settings)
+    found = [schemas.of("x")[-1] for schemas in (early, late)]
+    assert found[0] == found[1]
+    assert json.loads(found[0].avro)["fields"][1]["aliases"] == ["c", "b"]
+    early.close()
+    late.close()
+
+
+def test_a_schema_of_another_kind_under_the_subject_stops_nobody(settings) -> None:
+    name = subject(settings, "x")
+    body = {"schema": 'syntax = "proto3"; message x { string a = 1; }', "schemaType": "PROTOBUF"}
+    url = f"{settings.kafka_schema_registry}/subjects/{name}/versions"
+    httpx.post(url, json=body, trust_env=False).raise_for_status()
+    schemas, client = TopicSchemas(settings), Registry(settings.kafka_schema_registry)
+    assert [each.avro.startswith("syntax") for each in schemas.of("x")] == [True]
+    assert isinstance(client.objections(name, of(A)), list)
+    schemas.close()
+    client.close()
+
+
+def test_a_schema_that_the_registry_cannot_read_is_refused_and_not_tried_for_ever(settings) -> None:
+    client, name = Registry(settings.kafka_schema_registry), subject(settings, "x")
+    client.register(name, of(A))
+    with pytest.raises(ContractError, match="refuses the schema"):
+        client.register(name, of(A, {"name": "b", "type": "int", "default": "no number"}))
     client.close()

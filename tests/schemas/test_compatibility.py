@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.compatibility import backward_objections, forgotten_names, with_former_names
+from schemas.compatibility import backward_objections, forgotten_names, record_of, with_former_names
 from schemas.contract import CONTRACTS
 from schemas.evolution import projection
 
@@ -53,10 +53,33 @@ def test_nothing_else_is(newer: list[dict]) -> None:
 
 def test_names_are_followed_through_any_number_of_versions() -> None:
     assert names_of([V1, V2], V3) == [["sum", "total", "amount"]]
+    # In between another name was left out; or the first one is back.
+    assert names_of([V1, V2], [{"name": "sum", "type": "long", "aliases": ["amount"]}]) == [
+        ["sum", "amount", "total"]
+    ]
+    assert names_of([V1, V2], V1) == [["amount", "total"]]
+    assert names_of([V1, V2, []], V3) == [["sum", "total", "amount"]]
     fourth = [{"name": "net", "type": "long", "aliases": ["sum"]}]
     assert names_of([V1, V2, V3], fourth) == [["net", "sum", "total", "amount"]]
     same = version(V2)
     assert with_former_names([version(V1)], same) is same
+
+
+def test_a_name_that_another_field_has_by_now_or_had_later_is_left_to_that() -> None:
+    amount, total = {"name": "amount", "type": "long"}, {"name": "total", "type": "long"}
+    mended = [{"name": "sum", "type": "long", "aliases": ["amount"]}, total]
+    assert names_of([V1, V2], mended) == [["sum", "amount"], ["total"]]
+    beside = [total, amount]
+    assert names_of([V1, V2], beside) == [["total"], ["amount"]]
+    assert names_of([V1, V2, beside], [total]) == [["total"]]
+    assert forgotten_names([version(V1), version(V2), version(beside)], version([total])) == []
+
+
+def test_what_is_no_record_has_no_names() -> None:
+    assert [record_of(text) for text in ('"string"', 'syntax = "proto3";', '{"type": "enum"}', "")] == [
+        None
+    ] * 4
+    assert record_of('{"type": "record", "fields": []}') == {"type": "record", "fields": []}
 
 
 def test_so_the_contract_finds_what_was_renamed_twice() -> None:

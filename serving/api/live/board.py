@@ -26,12 +26,16 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class State:
-    """Whether the numbers are live, as a frame. `key`: what decides whether another one says anything new."""
+    """Whether the numbers are live, as a frame. `key`: what decides whether another one says anything new.
+
+    `is_old`: a newer snapshot says it, and the frame is of numbers before that.
+    """
 
     number: int
     name: str
     key: Any
     frame: bytes
+    is_old: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Board:
 
     def state_is_told(self, key: Any) -> None:
         """A snapshot says what a state with this key would say, so that none is needed."""
-        self.state = replace(self.state, key=key)
+        self.state = replace(self.state, key=key, is_old=True)
 
     def wake_at_change(self, reader: Reader) -> None:
         """Wake it as soon as something else is shown, or nothing comes any more."""

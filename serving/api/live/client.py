@@ -57,7 +57,7 @@ class Client:
         held_back = last is not None and snapshot is not None and snapshot.event_id.is_before(last)
         if state is not None and state.number != self._state:
             self._state = state.number
-            if not (held_back and state.name == "live"):
+            if not (state.name == "live" and (held_back or state.is_old)):
                 found.append((state.number, state.frame))
                 self._told = False
         if snapshot is not None and snapshot.number != self._snapshot:
@@ -67,7 +67,7 @@ class Client:
                     found.append((snapshot.number, REBUILDING))
                 self._told = True
             else:
-                if snapshot.event_id != last:
+                if snapshot.event_id != last or (state is not None and state.is_old):
                     found.append((snapshot.number, snapshot.frame))
                 elif self._told and state is not None:
                     found.append((snapshot.number, state.frame))

@@ -134,6 +134,22 @@ async def test_who_saw_more_is_not_told_that_less_were_live():
     assert client.due() == frame("state", {"state": "live"})
 
 
+async def test_who_has_waited_is_told_of_the_numbers_that_there_are_and_not_of_earlier_ones():
+    """While it is live, a snapshot says so itself, and the frame that said it first is of earlier numbers."""
+    board = Board()
+    board.show_state("live", 1, {"state": "live", "as_of": 1})
+    waits, comes_again = (Client(board, EventId("g1", 9, WORLD)) for _ in range(2))
+    await waits.next()
+    for number in (1, 9):
+        with board.in_one():
+            board.state_is_told(number + 1)
+            show(board, number)
+        told = waits.due()
+    assert told == frame("snapshot", {"n": 9}, EventId("g1", 9, WORLD))
+    await comes_again.next()
+    assert comes_again.due() == told
+
+
 async def test_who_saw_more_of_other_topics_is_shown_what_there_is():
     """The same name and a lower position after a reset are no older state, but another one."""
     board = Board()

@@ -133,8 +133,8 @@ def test_who_has_seen_more_than_there_is_waits_for_it(api, state):
         assert (kind, data["state"]) == ("state", "rebuilding")
         state.order(1)
         state.order(1)
-        kind, data, _ = events.next()
-        assert (kind, data["state"]) == ("state", "live")
+        kind, data, event_id = events.next()
+        assert (kind, event_id, data["as_of"]["position"]) == ("snapshot", "g1-3", 3)
         state.order(1)
         assert events.until("snapshot")[1] == "g1-4"
 
