@@ -9,7 +9,7 @@ from infra.generation import current_generation
 from infra.settings import Settings
 from replay.verify.live import LiveNumbers, everything
 from replay.verify.report import documents
-from replay.verify.verify import Verdict, Verifier, verify
+from replay.verify.verify import Verdict, Verifier, newest_manifest, verify
 from schemas.errors import Unavailable
 from serving.read import Rebuilding
 from serving.store.store import connect
@@ -25,7 +25,9 @@ AWAY = (Unavailable, Rebuilding, KafkaException, OSError)
 
 
 def expect_exact(settings: Settings, filled=(*FILLED, *CLICKS), patience: float = PATIENCE) -> Verdict:
-    """Everything, at a barrier."""
+    """Everything, at a barrier; a lake may still be on its way."""
+    generation = current_generation(settings).name
+    wait_for(lambda: newest_manifest(settings, generation) is not None, 300, "the first batch of the lake")
     return exact(verify(settings, patience=patience), filled)
 
 

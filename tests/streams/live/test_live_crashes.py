@@ -29,7 +29,7 @@ def test_kills_while_events_flow_repeat_verdicts_and_neither_lose_nor_disorder_o
         seen, some = account.read(), chance.randrange(100, 900)
         for _ in range(20):
             feed.produce(100)
-        wait_for(lambda: account.read() >= seen + some, 60, "some verdicts")
+        wait_for(lambda: account.read() >= seen + some, 180, "some verdicts")
         feed.produce(chance.randrange(1, 200))
 
     with LiveProcess(settings) as job, Account(settings, generation) as account:
@@ -59,7 +59,7 @@ def test_kills_while_events_flow_repeat_verdicts_and_neither_lose_nor_disorder_o
 
         # partitions that the request left out come again from their beginning
         everything = sum(map(len, account.sources.values())) - 5
-        wait_for(all_again, 60, "every verdict once more")
+        wait_for(all_again, 180, "every verdict once more")
         feed.produce(300)
         account.settle()
         assert account.total("gaps") == 0
