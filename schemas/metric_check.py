@@ -6,6 +6,9 @@ Pure. Looks at declarations and contracts before anything is counted by them.
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_args
 
+import sqlglot
+from sqlglot import exp
+
 from schemas.contract import CONTRACTS, Contract
 from schemas.errors import ContractError
 from schemas.expression import compile_expression
@@ -123,9 +126,24 @@ def _check_shape(metric: AnyMetric) -> None:
         )
     scales = {measure.name: 2 if measure.unit == "money" else 0 for measure in metric.measures}
     for each in derived:
+        _check_division(f"{where}.{each.name}", each.expression)
         top, slash, bottom = each.expression.partition("/")
         for part in (top, bottom) if slash else (top,):
             _compile(f"{where}.{each.name}", part, scales, dict.fromkeys(scales, "number"), "number")
+
+
+def _check_division(where: str, expression: str) -> None:
+    """One part is divided by the other and rounded once; a division inside of something else would be rounded twice."""
+    try:
+        tree = sqlglot.parse_one(expression, read="spark")
+    except sqlglot.errors.SqlglotError as error:
+        raise ContractError(f"{where}: expected a SQL expression, saw {expression!r}: {error}") from error
+    divisions = list(tree.find_all(exp.Div))
+    _expect(
+        not divisions or divisions == [tree],
+        f"{where}: expected at most one division, of all that is before it by all that is behind it, as in "
+        f"`(a - b) / (c + d)`; saw {expression!r}",
+    )
 
 
 def _check_of_facts(metric: Funnel | Active, contract: Contract) -> None:

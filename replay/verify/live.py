@@ -17,7 +17,7 @@ from infra.generations import Generation
 from infra.kafka import Offsets
 from infra.settings import Settings
 from replay.verify.compare import Difference, compare
-from replay.verify.metrics import expected_rows
+from replay.verify.metrics import derived_figures, expected_rows
 from replay.verify.oracle import Oracle
 from schemas.errors import Unavailable
 from schemas.metric import AnyMetric, Verdicts
@@ -133,19 +133,24 @@ def ranges(starts: Sequence[int], grain: str) -> list[tuple[int, int]]:
 def check_live(oracle: Oracle, seen: Seen) -> Difference:
     """An answer against the oracle, which stands at its offsets."""
     query = seen.query
-    measures = [measure.name for measure in query.metric.measures]
-    actual = {}
+    metric, settled = query.metric, _settled(query, oracle)
+    measures = [measure.name for measure in metric.measures]
+    derived = [each.name for each in getattr(metric, "derived", ())]
+    actual, expected = [], []
     for row in seen.rows:
         figures = tuple(Decimal(row[name]) for name in measures)
         if any(figures):
-            actual[_key(query, row, oracle), *(row[name] for name in query.by)] = figures
-    expected = expected_rows(oracle, query)
-    settled = _settled(query, oracle)
+            key = _key(query, row, oracle), *(row[name] for name in query.by)
+            told = (None if row[name] is None else Decimal(str(row[name])) for name in derived)
+            actual.append((*key, *settled(key, figures), *told))
+    for key, found in expected_rows(oracle, query).items():
+        figures = tuple(map(Decimal, found))
+        expected.append((*key, *settled(key, figures), *derived_figures(metric, figures)))
     return compare(
-        f"{LIVE_NUMBERS}{query.metric.name} {query.grain}",
-        ((*key, *settled(key, figures)) for key, figures in actual.items()),
-        ((*key, *settled(key, tuple(map(Decimal, figures)))) for key, figures in expected.items()),
-        ("start", *query.by, *measures),
+        f"{LIVE_NUMBERS}{metric.name} {query.grain}",
+        actual,
+        expected,
+        ("start", *query.by, *measures, *derived),
         1 + len(query.by),
     )
 

@@ -4,8 +4,12 @@ Made from the same declarations as the live numbers and by nothing of their code
 this counts everything anew.
 """
 
+import ast
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from operator import add, mul, sub, truediv
 from typing import Any
 
 import duckdb
@@ -13,12 +17,15 @@ import sqlglot
 
 from replay.verify.layout import day_column
 from replay.verify.oracle import Oracle
+from schemas.errors import ContractError
 from schemas.metric import Active, AnyMetric, Funnel, Metric, Verdicts
 from schemas.metrics import DIMENSIONS
 from serving.lake.views import quoted
 from serving.read import MetricQuery
 from serving.read.query import SECONDS, UNKNOWN
 
+DIGITS = {"money": 2, "ratio": 6, "count": 0}  # behind the point, of derived figures
+ARITHMETIC = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv}
 LONGEST_DAY = 2 * 86_400  # seconds; longer than any is
 Rows = Mapping[tuple, tuple]  # bucket and dimensions → the measures, in the order of the declaration
 
@@ -35,6 +42,39 @@ def expected_rows(oracle: Oracle, query: MetricQuery) -> Rows:
             found = oracle.database.execute(_sql(query, oracle)).fetchall()
             rows = [(row[:width], row[width:]) for row in found]
     return {key: measures for key, measures in rows if any(measures)}
+
+
+def derived_figures(metric: AnyMetric, measures: Sequence[Any]) -> tuple[Decimal | None, ...]:
+    """What a row's measures come to in the figures that are declared by them: exact fractions, rounded once."""
+    known = {m.name: Fraction(value) for m, value in zip(metric.measures, measures, strict=True)}
+    found: list[Decimal | None] = []
+    for derived in getattr(metric, "derived", ()):
+        digits = DIGITS[derived.unit]
+        try:
+            exact = _value(ast.parse(derived.expression, mode="eval").body, known)
+        except ZeroDivisionError:
+            found.append(None)
+        else:
+            value = Decimal(round(exact * 10**digits)).scaleb(-digits)  # half to even
+            # A ratio is told as a float, which holds some 16 digits.
+            found.append(Decimal(repr(float(value))) if derived.unit == "ratio" else value)
+    return tuple(found)
+
+
+def _value(node: ast.expr, known: Mapping[str, Fraction]) -> Fraction:
+    """Of an expression with + - * / and names, which is the same in Python and SQL."""
+    match node:
+        case ast.BinOp(left, operation, right):
+            return ARITHMETIC[type(operation)](_value(left, known), _value(right, known))
+        case ast.UnaryOp(ast.USub(), of):
+            return -_value(of, known)
+        case ast.Name(name):
+            return known[name]
+        case ast.Constant(number):
+            return Fraction(str(number))
+    raise ContractError(
+        f"expected + - * / and names in what is derived from measures, saw {ast.unparse(node)}"
+    )
 
 
 def bucket_of(oracle: Oracle, grain: str, seconds: int) -> int:

@@ -49,7 +49,8 @@ def oracle_of(second_partition: int) -> Oracle:
 
 
 def differs(oracle: Oracle, by: tuple[str, ...], **figures: int) -> bool:
-    row = {**NONE, **figures, **({"topic": "orders"} if by else {})}
+    rate = figures.get("refused", 0) / figures["records"]
+    row = {**NONE, **figures, **({"topic": "orders"} if by else {}), "error_rate": rate}
     return not check_live(oracle, Seen(oracle.until, MetricQuery(EVENTS, "all", by=by), [row])).equal
 
 

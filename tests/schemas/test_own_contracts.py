@@ -241,6 +241,9 @@ EACH = {"name": "mine", "doc": "Mine."}
         (metric(measures=(Count("a", "", where="status RLIKE '('"),)), "late.a: expected a regular expression"),
         (metric(measures=(Count("a", "", where="shipping_address IS NULL"),)), "is personal data"),
         (metric(derived=(Derived("b", "orders / none", "", "ratio"),)), "late.b: unknown column 'none'"),
+        (metric(derived=(Derived("b", "1 - orders / orders", "", "ratio"),)), "late.b: expected at most one division"),
+        (metric(derived=(Derived("b", "orders / orders * 2", "", "ratio"),)), "late.b: expected at most one division"),
+        (metric(derived=(Derived("b", "orders +", "", "count"),)), "late.b: expected a SQL expression"),
         (metric(rollups=(Rollup("category", "customer_id", "products"),)), "roll-up category needs"),
         (Funnel(**EACH, of="orders", at="order_date", **STAGES), "metric mine: orders has no column 'session_id'"),
         (
