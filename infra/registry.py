@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 
 from infra.settings import Settings
-from schemas.compatibility import forgotten_names, record_of, with_former_names
+from schemas.compatibility import forgotten_names, record_of, same_fields, with_former_names
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError, Unavailable
 
@@ -67,15 +67,17 @@ class Registry:
             raise Unavailable(f"the schema registry at {self.url} answers {answer.status_code} to {path}")
         return answer
 
-    def register(self, subject: str, avro: Mapping) -> int:
+    def register(self, subject: str, avro: Mapping, *, all_names: bool = True) -> int:
         """Register a schema under a subject; returns its id, the same one every time.
 
         From then on the subject takes only what reads the records of all its versions. Raises ContractError for a
-        schema that does not, or that forgets a name which a field had.
+        schema that does not, or that forgets a name which a field had: where not `all_names` are needed, one without
+        which it is not found in records of another version.
         """
-        self._guard(subject)
         known = self.schemas(subject)
-        if lost := _forgotten(known, avro):
+        if known:
+            self._guard(subject)
+        if lost := _forgotten(known, avro, all_names=all_names):
             raise ContractError(f"not registered as a schema of {subject}: {'; '.join(lost)}")
         answer = self._call(
             "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(avro), "schemaType": "AVRO"}
@@ -86,19 +88,23 @@ class Registry:
                 "change it so that a reader with the new schema can read old records (a new field needs a default)"
             )
         if not known:
-            self._guard(subject)  # some know a subject only from its first schema on
+            self._guard(subject)  # some know a subject, and what holds for it, only from its first schema on
         return int(answer.json()["id"])
 
     def _guard(self, subject: str) -> None:
         """Have the registry compare with all versions; what is stricter than that stays."""
-        answer = self._call("GET", f"/config/{subject}?defaultToGlobal=true")
-        try:
-            set_to = answer.json()["compatibilityLevel"] if answer.status_code == 200 else None
-        except (ValueError, KeyError, TypeError):
-            set_to = None
-        wanted = STRICTER.get(set_to, COMPATIBILITY)
-        if wanted != set_to:
+        own = self._level(f"/config/{subject}")
+        wanted = STRICTER.get(own or self._level(f"/config/{subject}?defaultToGlobal=true"), COMPATIBILITY)
+        if wanted != own:
             self._call("PUT", f"/config/{subject}", {"compatibility": wanted})
+
+    def _level(self, path: str) -> str | None:
+        """The compatibility that is set there, None if none is or nobody says."""
+        answer = self._call("GET", path)
+        try:
+            return answer.json()["compatibilityLevel"] if answer.status_code == 200 else None
+        except (ValueError, KeyError, TypeError):
+            return None
 
     def objections(self, subject: str, avro: Mapping) -> list[str]:
         """Why a schema would be refused under a subject, empty if it would not; registers nothing."""
@@ -161,12 +167,13 @@ class Registry:
         )
 
 
-def _forgotten(known: Sequence[RegisteredSchema], avro: Mapping) -> list[str]:
+def _forgotten(known: Sequence[RegisteredSchema], avro: Mapping, *, all_names: bool = True) -> list[str]:
     """Names that a schema forgets, unless it is one of those that are `known`: those stay as they are."""
     # By what they say: a registry may take two that differ in aliases alone for the same.
-    if any(json.loads(each.avro) == avro for each in known if record_of(each.avro)):
+    if any(same_fields(record, avro) for each in known if (record := record_of(each.avro))):
         return []
-    return forgotten_names([record for each in known if (record := record_of(each.avro))], avro)
+    records = [record for each in known if (record := record_of(each.avro))]
+    return forgotten_names(records, avro, all_names=all_names)
 
 
 def _objections(found: Mapping[str, Any]) -> list[str]:
@@ -197,7 +204,7 @@ class TopicSchemas:
         self._settings = settings
         self._registry = Registry(settings.kafka_schema_registry, timeout)
         self._read: dict[tuple[str, int], RegisteredSchema] = {}
-        self._gone: dict[tuple[str, int], RegisteredSchema] = {}  # never listed as far as this one has seen
+        self._texts: dict[tuple[str, int], str] = {}
 
     def of(self, topic: str) -> list[RegisteredSchema]:
         """All that are listed now or were before (records of them stay), oldest first. Raises Unavailable."""
@@ -212,7 +219,9 @@ class TopicSchemas:
         versions = self._registry.versions(name)
         for version in versions:
             if (name, version) not in self._read:
-                self._read[name, version] = self._with_names(name, self._registry.schema(name, version))
+                schema = self._registry.schema(name, version)
+                self._texts[name, version] = schema.avro
+                self._read[name, version] = self._with_names(name, schema)
         return [self._read[name, version] for version in versions]
 
     def _with_names(self, name: str, schema: RegisteredSchema) -> RegisteredSchema:
@@ -223,14 +232,15 @@ class TopicSchemas:
         if (newer := record_of(schema.avro)) is None:
             return schema
         versions = sorted(n for n in self._registry.versions(name, deleted=True) if n < schema.version)
-        texts = [(self._read.get((name, n)) or self._deleted(name, n)).avro for n in versions]
+        texts = [self._text(name, n) for n in versions]
         named = with_former_names([record for text in texts if (record := record_of(text))], newer)
         return schema if named is newer else replace(schema, avro=json.dumps(named))
 
-    def _deleted(self, name: str, version: int) -> RegisteredSchema:
-        if (name, version) not in self._gone:
-            self._gone[name, version] = self._registry.schema(name, version, deleted=True)
-        return self._gone[name, version]
+    def _text(self, name: str, version: int) -> str:
+        """As it was registered."""
+        if (name, version) not in self._texts:
+            self._texts[name, version] = self._registry.schema(name, version, deleted=True).avro
+        return self._texts[name, version]
 
     def close(self) -> None:
         self._registry.close()
@@ -245,7 +255,8 @@ def register_contracts(settings: Settings) -> dict[str, int]:
     try:
         for topic, contract in CONTRACTS.items():
             try:
-                ids[topic] = registry.register(subject(settings, topic), contract.avro)
+                # What is read by the contract finds its fields by any name that both have.
+                ids[topic] = registry.register(subject(settings, topic), contract.avro, all_names=False)
             except ContractError as error:
                 refused.append(str(error))
     finally:

@@ -9,11 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def forgotten_names(earlier: Sequence[Mapping[str, Any]], newer: Mapping[str, Any]) -> list[str]:
-    """Which fields of `newer` leave out names that they have in `earlier` versions (oldest first): how to mend it."""
+def forgotten_names(
+    earlier: Sequence[Mapping[str, Any]], newer: Mapping[str, Any], *, all_names: bool = True
+) -> list[str]:
+    """Which fields of `newer` leave out names that they have in `earlier` versions (oldest first): how to mend it.
+
+    Any reader finds a field if its newest version lists `all_names`; the contract, which looks for names of both sides,
+    also if each version of it has one that the newest lists.
+    """
     found = []
     for spec in newer["fields"]:
-        if lost := _lost_names(spec, earlier, newer):
+        if (lost := _lost_names(spec, earlier, newer)) and (all_names or _is_cut_off(spec, lost, earlier)):
             found.append(
                 f"{spec['name']} was called {' and '.join(lost)} before: whoever looks for it by that name would find "
                 f"nothing, so its aliases have to be {', '.join([*spec.get('aliases', ()), *lost])}"
@@ -65,6 +71,35 @@ def _lost_names(
             if name not in known and name not in of_others
         ]
     return [name for name in known if name not in listed]
+
+
+def _is_cut_off(spec: Mapping[str, Any], lost: Sequence[str], earlier: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some version of a field has only names that were `lost`."""
+    listed = set(_names(spec))
+    return any(
+        set(lost) & set(_names(each)) and not listed & set(_names(each))
+        for version in earlier
+        for each in version["fields"]
+    )
+
+
+def same_fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two schemas have the same fields, whatever else they say: a registry may write a text its own way."""
+
+    def shape(avro: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+        return [
+            (each["name"], json.dumps(_plain(each["type"]), sort_keys=True), sorted(each.get("aliases", ())))
+            for each in avro["fields"]
+        ]
+
+    return shape(one) == shape(other)
+
+
+def _plain(kind: Any) -> Any:
+    """A type, `{"type": "string"}` as `"string"`."""
+    if isinstance(kind, list):
+        return [_plain(each) for each in kind]
+    return kind["type"] if isinstance(kind, dict) and set(kind) == {"type"} else kind
 
 
 def _names(spec: Mapping[str, Any]) -> list[str]:

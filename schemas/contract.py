@@ -56,6 +56,11 @@ class Field:
         return Decimal(0) if self.type == "decimal" and self.default is not None else self.default
 
     @property
+    def is_money(self) -> bool:
+        """Whether it is an amount of the shop's currency, and no other decimal such as a weight or a share."""
+        return self.type == "decimal" and self.scale == 2 and self.attributes.get("unit") == "money"
+
+    @property
     def required(self) -> bool:
         """Whether an event must bring a value."""
         return not self.nullable and self.default is None

@@ -71,7 +71,7 @@ QUARANTINE = Table(
 
 
 def _column(contract: Contract, field: Field) -> Column:
-    unit = "money" if field.type == "decimal" else ""
+    unit = field.attributes.get("unit", "") if field.type == "decimal" else ""
     return Column(
         field.name,
         field.type,

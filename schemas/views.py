@@ -201,7 +201,7 @@ FROM tenure""",
 _RETENTION = View(
     "retention_by_cohort",
     "Which share of the customers of each month of first order ordered again so many months later, up to the newest "
-    "month with an order; 0 where nobody did.",
+    "month in which a known customer ordered; 0 where nobody did. Orders without a customer are not in it.",
     (
         CUSTOMER_COHORTS.columns[0],
         Column("months_since", "int", "Months since that month; 0 is that month itself.", "month"),

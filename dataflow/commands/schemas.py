@@ -16,7 +16,7 @@ from dataflow.options import examples, json_option, print_json, print_table, set
 from infra.registry import NO_REASON, Registry, TopicSchemas, subject
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.compatibility import backward_objections, record_of
+from schemas.compatibility import backward_objections, record_of, same_fields
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError
 from schemas.evolution import projection
@@ -127,15 +127,16 @@ def register(settings: Settings, file: Path, topic: str | None, as_json: bool) -
                 f"the registry refuses it as the next version of {topic}: {'; '.join(refused)}"
             )
         schema_id = registry.register(subject(settings, topic), avro)
-        taken = any(record_of(each.avro) == avro for each in registry.schemas(subject(settings, topic)))
+        known = (record_of(each.avro) for each in registry.schemas(subject(settings, topic)))
+        taken = any(same_fields(each, avro) for each in known if each)
     finally:
         registry.close()
     if as_json:
         print_json({"topic": topic, "id": schema_id, "registered": taken})
     elif not taken:
         click.echo(
-            f"{topic}: the registry takes it for the one with id {schema_id}, from which it differs only in what does "
-            "not change the bytes of a record (aliases, docs): nothing was registered"
+            f"{topic}: the registry takes it for the one with id {schema_id}, from which it differs only in aliases: "
+            "nothing was registered"
         )
     else:
         click.echo(

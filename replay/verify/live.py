@@ -18,6 +18,7 @@ from infra.kafka import Offsets
 from infra.settings import Settings
 from replay.verify.compare import Difference, compare
 from replay.verify.metrics import derived_figures, expected_rows
+from replay.verify.moved import TAKEN
 from replay.verify.oracle import Oracle
 from schemas.errors import Unavailable
 from schemas.metric import AnyMetric, Verdicts
@@ -29,7 +30,6 @@ from serving.store.keys import Keys
 LIVE_NUMBERS = "live "  # before the metric's name and grain, where they are compared
 TOGETHER = 64  # buckets in one call
 DAY = 86_400
-TAKEN = ("changed", "repeat", "superseded")  # records that were not refused
 
 Buckets = Mapping[tuple[str, str], Iterable[int]]  # metric and grain → starts of buckets
 
@@ -156,12 +156,7 @@ def check_live(oracle: Oracle, seen: Seen) -> Difference:
 
 
 def _settled(query: MetricQuery, oracle: Oracle) -> Callable[[tuple, tuple], tuple]:
-    """The figures of a row as far as the records alone decide them.
-
-    Where partitions were added a key has records in two of them, and which were counted first is not in the topics: of
-    those that were taken, one evaluation finds one changed and the other superseded or repeated, another one the other
-    way round. So of such a topic they are compared together.
-    """
+    """The figures of a row as far as the records alone decide them, see `replay.verify.moved`."""
     if not isinstance(query.metric, Verdicts) or not oracle.moved:
         return lambda _, figures: figures
     places = [n for n, measure in enumerate(query.metric.measures) if measure.name in TAKEN]

@@ -4,16 +4,17 @@ Made from the same declarations as the live numbers and by nothing of their code
 this counts everything anew.
 """
 
-import ast
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from operator import add, mul, sub, truediv
 from typing import Any
 
 import duckdb
 import sqlglot
+from sqlglot import exp
 
 from replay.verify.layout import day_column
 from replay.verify.oracle import Oracle
@@ -25,7 +26,7 @@ from serving.read import MetricQuery
 from serving.read.query import SECONDS, UNKNOWN
 
 DIGITS = {"money": 2, "ratio": 6, "count": 0}  # behind the point, of derived figures
-ARITHMETIC = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv}
+ARITHMETIC = {exp.Add: add, exp.Sub: sub, exp.Mul: mul, exp.Div: truediv}
 LONGEST_DAY = 2 * 86_400  # seconds; longer than any is
 Rows = Mapping[tuple, tuple]  # bucket and dimensions → the measures, in the order of the declaration
 
@@ -51,7 +52,7 @@ def derived_figures(metric: AnyMetric, measures: Sequence[Any]) -> tuple[Decimal
     for derived in getattr(metric, "derived", ()):
         digits = DIGITS[derived.unit]
         try:
-            exact = _value(ast.parse(derived.expression, mode="eval").body, known)
+            exact = _value(_parsed(derived.expression), known)
         except ZeroDivisionError:
             found.append(None)
         else:
@@ -61,20 +62,25 @@ def derived_figures(metric: AnyMetric, measures: Sequence[Any]) -> tuple[Decimal
     return tuple(found)
 
 
-def _value(node: ast.expr, known: Mapping[str, Fraction]) -> Fraction:
-    """Of an expression with + - * / and names, which is the same in Python and SQL."""
+@cache
+def _parsed(expression: str) -> exp.Expression:
+    return sqlglot.parse_one(expression, read="spark")
+
+
+def _value(node: exp.Expression, known: Mapping[str, Fraction]) -> Fraction:
+    """Of arithmetic over names."""
     match node:
-        case ast.BinOp(left, operation, right):
-            return ARITHMETIC[type(operation)](_value(left, known), _value(right, known))
-        case ast.UnaryOp(ast.USub(), of):
-            return -_value(of, known)
-        case ast.Name(name):
-            return known[name]
-        case ast.Constant(number):
-            return Fraction(str(number))
-    raise ContractError(
-        f"expected + - * / and names in what is derived from measures, saw {ast.unparse(node)}"
-    )
+        case exp.Add() | exp.Sub() | exp.Mul() | exp.Div():
+            return ARITHMETIC[type(node)](_value(node.left, known), _value(node.right, known))
+        case exp.Neg():
+            return -_value(node.this, known)
+        case exp.Paren():
+            return _value(node.this, known)
+        case exp.Column():
+            return known[node.name]
+        case exp.Literal(is_string=False):
+            return Fraction(node.name)
+    raise ContractError(f"expected + - * / and names in what is derived from measures, saw {node.sql()}")
 
 
 def bucket_of(oracle: Oracle, grain: str, seconds: int) -> int:

@@ -45,7 +45,7 @@ class Oracle:
         # Records by topic, minute of the broker's clock (s) and outcome that `_minutes` lacks.
         self._not_noted: Counter[tuple[str, int, str]] = Counter()
         self.records = 0
-        # Topics of which a key has records in several partitions: which of them come first is nobody's to say.
+        # Topics of which a key has records in several partitions: see `replay.verify.moved`.
         self.moved: set[str] = set()
         self._years: set[int] = set()
         create(database)

@@ -82,10 +82,8 @@ class Rounds:
                     given_up=lambda: self._stop.asked,
                     every_byte=every_byte,
                 )
-                if whole and self._verifier.unasked:
-                    verdict = verdict.then(
-                        self._verifier.look_for_the_rest(self._patience, lambda: self._stop.asked)
-                    )
+                if whole:
+                    verdict = self._verifier.and_the_rest(verdict, self._patience, lambda: self._stop.asked)
         except DataflowError as error:
             if not isinstance(error, Transient):
                 raise

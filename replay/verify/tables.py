@@ -11,6 +11,7 @@ from infra.kafka import Offsets
 from replay.verify.compare import Difference, compare, compare_relations
 from replay.verify.gold import QUERIES, TOUCHED
 from replay.verify.layout import BOTH
+from replay.verify.moved import settled_counts, settled_rows
 from replay.verify.oracle import Oracle
 from schemas.contract import CONTRACTS
 from schemas.table import BATCH, Column, Table
@@ -35,7 +36,7 @@ def check_tables(
         delta = DeltaTable(f"{root}/{table.name}", version=manifest.tables[table.name])
         found.append(_check(oracle, table, delta.file_uris(), since, late_columns(table, delta)))
     found.append(_check_quarantine(oracle, root, manifest, since))
-    counts = ({name: n for name, n in each.items() if n} for each in (manifest.counts, oracle.counts))
+    counts = (settled_counts(each, oracle.moved) for each in (manifest.counts, oracle.counts))
     found.append(compare("counts", *(each.items() for each in counts), ("of", "records"), 1))
     return found
 
@@ -54,8 +55,8 @@ def _check(
     return compare_relations(
         oracle.database,
         table.name,
-        lambda part: select(table, files, f"{only} AND {part}", late),
-        expected,
+        lambda part: settled_rows(select(table, files, f"{only} AND {part}", late), table, oracle.moved),
+        settled_rows(expected, table, oracle.moved),
         names,
         _slices(oracle, table, files, only, late),
     )

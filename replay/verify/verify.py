@@ -23,13 +23,13 @@ from replay.verify.barrier import Barrier
 from replay.verify.bounds import SCRATCH, bounds, told
 from replay.verify.bronze import Completeness
 from replay.verify.compare import Difference, together
-from replay.verify.live import Buckets, LiveNumbers, Seen, check_live, everything, some_of
+from replay.verify.live import LIVE_NUMBERS, Buckets, LiveNumbers, Seen, check_live, everything, some_of
 from replay.verify.oracle import Oracle
 from replay.verify.originals import Originals
 from replay.verify.tables import check_tables
 from replay.verify.touched import all_buckets, left_out_of, touched_buckets
 from schemas.contract import CONTRACTS
-from schemas.errors import GenerationError
+from schemas.errors import DataflowError, GenerationError, Transient
 from schemas.tables import bronze
 from serving.lake.reader import Lake, NoLake
 from serving.lake.views import connect
@@ -62,10 +62,14 @@ class Verdict:
         return all(difference.equal for difference in self.differences)
 
     def then(self, later: "Verdict") -> "Verdict":
-        """This one and what came of a later look, at other parts."""
+        """This one and what came of a later look, at other parts and once more at what is compared whole each time."""
+        again = {each.table for each in later.differences if _is_whole(each.table)}
+        wrong = {each.table for each in later.differences if not each.equal}
+        first = [each for each in self.differences if each.table not in again & wrong]
+        then = [each for each in later.differences if each.table not in again - wrong]
         return replace(
             later,
-            differences=tuple(_merged([*self.differences, *later.differences])),
+            differences=tuple(_merged([*first, *then])),
             live=self.live or later.live,
             answers=self.answers + later.answers,
             compared=self.compared + later.compared,
@@ -165,10 +169,25 @@ class Verifier:
         compared = len(seen) - left_out.total()
         return Verdict(manifest, tuple(differences), live, at_barrier, len(seen), compared, complete.untold)
 
-    def look_for_the_rest(self, patience: float, given_up: Callable[[], bool] = lambda: False) -> Verdict:
-        """What comes of asking for the buckets that are `unasked`: the live side did not say that it has them."""
-        seen, why = asyncio.run(some_of(LiveNumbers(self.settings, self.generation), self.unasked))
-        return self.check(seen, whole=False, patience=patience, live=why, given_up=given_up)
+    def and_the_rest(
+        self, verdict: Verdict, patience: float, given_up: Callable[[], bool] = lambda: False
+    ) -> Verdict:
+        """The `verdict` on everything, and what comes of asking for what the live side did not say that it has."""
+        if not self.unasked:
+            return verdict
+        first = self.touched
+        try:
+            with told(self.settings):
+                seen, why = asyncio.run(some_of(LiveNumbers(self.settings, self.generation), self.unasked))
+                later = self.check(seen, whole=False, patience=patience, live=why, given_up=given_up)
+        except DataflowError as error:
+            if not isinstance(error, Transient):
+                raise
+            # What was found before stands.
+            return replace(verdict, live=verdict.live or str(error))
+        for at, starts in first.items():
+            self.touched.setdefault(at, set()).update(starts)
+        return verdict.then(later)
 
     def _out_of_reach(self, offsets: Offsets, manifest: Manifest) -> str | None:
         """Why nothing can be computed at these offsets; None if it can."""
@@ -211,7 +230,7 @@ def verify(
             if with_live:
                 seen, why = asyncio.run(everything(LiveNumbers(settings, generation)))
             verdict = verifier.check(seen, patience=patience, live=why, every_byte=every_byte)
-            return verdict.then(verifier.look_for_the_rest(patience)) if verifier.unasked else verdict
+            return verifier.and_the_rest(verdict, patience)
         except NoLake:
             raise GenerationError(
                 f"expected a lake at {verifier.lake.root} and found none: `dataflow up` makes it, "
@@ -225,6 +244,11 @@ def newest_manifest(settings: Settings, generation: str) -> Manifest | None:
         return Lake(lake_root(settings, generation)).newest()
     except NoLake:
         return None
+
+
+def _is_whole(name: str) -> bool:
+    """Whether it is compared as a whole at each look, by its name."""
+    return name == "counts" or (name.startswith(LIVE_NUMBERS) and name.split()[2] == "all")
 
 
 def _merged(found: Sequence[Difference]) -> list[Difference]:

@@ -63,7 +63,11 @@ def _many(topic: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _unavailable(reason: str, /, **more: Any) -> Problem:
-    return Problem(503, "unavailable", f"nothing reached the broker: {reason}", RETRY_SOON, **more)
+    # The answer of a broker may be lost when the record is not.
+    again = "sent again with the same `event_id` (it stands in this answer) or Idempotency-Key it counts once"
+    return Problem(
+        503, "unavailable", f"nobody knows whether the broker has it: {reason}; {again}", RETRY_SOON, **more
+    )
 
 
 def route_of(topic: str) -> Callable[[Request], Awaitable[Response]]:

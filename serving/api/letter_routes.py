@@ -135,6 +135,11 @@ async def redrive(request: Request) -> Response:
 def _redrive(settings: Settings, asked: RedriveAsked, read: Read) -> dict[str, Any]:
     with Redriver(settings, read) as redriver:
         plan = redriver.plan(asked.wanted, hopeless=asked.hopeless)
+        if not asked.dry_run and asked.counted not in (None, len(plan.ready)):
+            detail = f"expected {asked.counted:,} records to go back, as was counted; by now it would be "
+            raise Problem(
+                409, "redrive-changed", f"{detail}{len(plan.ready):,}: count again", **plan.as_json()
+            )
         if plan.ready and not asked.dry_run:
             try:
                 redriver.run(plan)

@@ -39,13 +39,17 @@ class Shown:
 
 @cache
 def shown_fields(topic: str) -> Shown:
-    """The entity, where it stands (or the kind of event), and the first amount of money; never personal data."""
+    """The entity, where it stands (or the kind of event), and the first amount of money; never personal data.
+
+    Money is what is declared to be: with the unit `money`, and two digits behind the point as the shop's currency has.
+    """
     contract: Contract = CONTRACTS[topic]
     open_ = {name: field for name, field in contract.fields.items() if not field.pii}
     closed = [name for name, field in open_.items() if name != "op" and "one_of" in field.attributes]
     named = [name for name in closed if STATUS.fullmatch(name)]
     status = next(iter((*named, *closed)), None)
-    return Shown(contract.entity_id, status, next((n for n, f in open_.items() if f.type == "decimal"), None))
+    money = (name for name, field in open_.items() if field.is_money)
+    return Shown(contract.entity_id, status, next(money, None))
 
 
 def newest_operations(

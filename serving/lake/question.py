@@ -130,7 +130,7 @@ def plain(value: Any) -> Any:
         case date():
             return value.isoformat()
         case Decimal():
-            return str(value)
+            return f"{value:f}"
         case bytes():
             return value.hex()
         case list():

@@ -24,10 +24,12 @@ function symbolOf(currency) {
   return symbols.get(currency);
 }
 
-// "1234.50" as "$1,234.50".
+// "1234.50" as "$1,234.50"; what is no amount is shown as it is.
 export function money(text, currency) {
   if (text === null) return NONE;
-  const [, minus, whole, cents] = /^(-?)(\d+)\.(\d\d)$/.exec(text);
+  const amount = /^(-?)(\d+)\.(\d\d)$/.exec(text);
+  if (amount === null) return text;
+  const [, minus, whole, cents] = amount;
   return `${minus ? "−" : ""}${symbolOf(currency)}${counts.format(BigInt(whole))}.${cents}`;
 }
 

@@ -40,7 +40,14 @@ export class MinuteChart {
       const at = last - (MINUTES - 1 - n) * 60;
       return { at, gross: "0.00", net: "0.00", orders: 0, ...known.get(at) };
     });
-    if (this.#rows.length === 0) return;
+    if (this.#rows.length === 0) {
+      // Another state than before, in which nothing has happened yet: what stood here is not of it.
+      for (const plot of this.#plots) plot.destroy();
+      this.#plots = [];
+      setText(this.#text, "no orders yet");
+      this.#drawTable();
+      return;
+    }
     if (this.#plots.length === 0) this.#build();
     const [revenue, orders] = this.#data();
     this.#plots[0].setData(revenue);

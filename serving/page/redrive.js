@@ -77,7 +77,7 @@ export class Redrive {
     setText(byId("redrive-text"), `${records(plan.ready)} of ${count(plan.wanted)} would go back`
       + `${left.length > 0 ? `; ${left.join("; ")}` : ""}.`);
     if (plan.ready === 0 || !meant) return;
-    this.#counted = filters;
+    this.#counted = { ...filters, counted: plan.ready };
     setText(byId("redrive-yes"), `Put ${records(plan.ready)} back`);
     byId("redrive-confirm").hidden = false;
     // Who has gone on to something else meanwhile stays there.

@@ -6,10 +6,10 @@ readers of older manifests keep their files until these are older than KEPT_HOUR
 manifest's version is found stays for LOG_HOURS (see `streams.lake.table`).
 """
 
-import errno
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -29,6 +29,7 @@ SMALL_FILES = 50
 FOLD_FROM_ROWS = 20_000
 KEPT_HOURS = 7 * 24
 SWEPT_COMMITS = 500  # to clean up takes a look at every file there is: 100 ms for 10,000
+LARGE_FILE = 100 * 2**20  # bytes from which on a file is not put together with others
 LOG = "_delta_log"
 ROOM_LEFT = 64 * 2**20  # bytes that stay free for whoever else writes to the disk
 TRIED_AGAIN = 1.1  # growth of a table after which what failed is tried again
@@ -42,6 +43,8 @@ class Upkeep:
     def __init__(self, failpoints: Failpoints, scratch: Path) -> None:
         self._failpoints, self._scratch = failpoints, scratch
         self._failed: dict[str, int] = {}  # rows of a table whose upkeep failed
+        self._told: set[str] = set()  # tables for which there is no room, which has been told
+        self._there: set[Path] | None = None  # a table's files before its upkeep wrote any
         self._sweep_at: dict[str, int] = {}  # version of a table from which on it is cleaned up again
 
     def due(self, batch: int) -> bool:
@@ -62,7 +65,7 @@ class Upkeep:
             if rows < TRIED_AGAIN * self._failed.get(name, 0):
                 continue
             self._failpoints.hit("lake.before_upkeep")
-            before, there = table.version(), set(_data_files(table))
+            before, self._there = table.version(), None
             try:
                 done = self._tidy(name, table, files, now)
             except CommitFailedError:
@@ -72,10 +75,7 @@ class Upkeep:
                 if DeltaTable(table.table_uri).version() != before:
                     raise
                 self._failed[name] = rows
-                # Nobody else writes here between two batches, and no version names them: left alone they would lie
-                # there for KEPT_HOURS, on a disk that may be full for their sake.
-                for file in set(_data_files(table)) - there:
-                    file.unlink(missing_ok=True)
+                self._remove_leftovers(table)
                 log.warning(
                     "upkeep of %s failed and is left for later: %s", name, str(error).partition("\n")[0]
                 )
@@ -94,22 +94,50 @@ class Upkeep:
         )
         if not folds and files.num_rows < SMALL_FILES:
             return False
-        _check_room(table, sum(files["size_bytes"].to_pylist()))
+        sizes = files["size_bytes"].to_pylist()
+        # Large files are left as they are where small ones are put together.
+        fits = self._has_room(name, table, sum(size for size in sizes if folds or size < LARGE_FILE))
         sweeps = table.version() >= self._sweep_at.get(name, 0)
         if sweeps:
             # Before anything is committed here: what the manifest names is the newest version, whose log stays.
             table.cleanup_metadata()
-        if folds:
-            folded[name] = fold(table, declared, self._scratch)
-        else:
-            table.optimize.compact(commit_properties=once({"upkeep": "compact"}))
+        if fits:
+            self._there = set(_data_files(table))
+            if folds:
+                folded[name] = fold(table, declared, self._scratch)
+            else:
+                table.optimize.compact(target_size=LARGE_FILE, commit_properties=once({"upkeep": "compact"}))
         if sweeps:
             self._failpoints.hit("lake.before_vacuum")
             # Full: files that no commit has ever named, too, as a kill between a file and its commit leaves one.
             told = once({"upkeep": "vacuum"})
             table.vacuum(KEPT_HOURS, dry_run=False, full=True, commit_properties=told)
             self._sweep_at[name] = table.version() + SWEPT_COMMITS
-        return True
+        return fits or sweeps
+
+    def _has_room(self, name: str, table: DeltaTable, size: int) -> bool:
+        """Whether the disk takes so many bytes beside what is there, and is usable then."""
+        free = shutil.disk_usage(_place(table)).free
+        if fits := free >= size + ROOM_LEFT:
+            self._told.discard(name)
+        elif name not in self._told:
+            self._told.add(name)
+            log.warning(
+                "upkeep of %s is left for later: expected %s MB free, saw %s MB: make room on that disk",
+                name, f"{(size + ROOM_LEFT) / 2**20:,.0f}", f"{free / 2**20:,.0f}",
+            )  # fmt: skip
+        return fits
+
+    def _remove_leftovers(self, table: DeltaTable) -> None:
+        """Files that it wrote and no version names: they would lie there for KEPT_HOURS, on a disk that may be full.
+
+        Nobody else writes here between two batches.
+        """
+        if self._there is None:
+            return
+        with suppress(OSError):
+            for file in set(_data_files(table)) - self._there:
+                file.unlink(missing_ok=True)
 
 
 def _place(table: DeltaTable) -> Path:
@@ -120,11 +148,3 @@ def _place(table: DeltaTable) -> Path:
 def _data_files(table: DeltaTable) -> Iterator[Path]:
     place = _place(table)
     return (each for each in place.rglob("*.parquet") if each.relative_to(place).parts[0] != LOG)
-
-
-def _check_room(table: DeltaTable, size: int) -> None:
-    """Raise OSError if the disk may not take the same table once more (bytes), beside the old files, and be usable."""
-    free = shutil.disk_usage(_place(table)).free
-    if free < size + ROOM_LEFT:
-        needed = f"{(size + ROOM_LEFT) / 2**20:,.0f} MB free, saw {free / 2**20:,.0f} MB"
-        raise OSError(errno.ENOSPC, f"expected {needed}: make room on that disk")

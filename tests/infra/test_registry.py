@@ -200,7 +200,7 @@ def test_a_schema_of_another_kind_under_the_subject_stops_nobody(settings) -> No
     httpx.post(url, json=body, trust_env=False).raise_for_status()
     schemas, client = TopicSchemas(settings), Registry(settings.kafka_schema_registry)
     assert [each.avro.startswith("syntax") for each in schemas.of("x")] == [True]
-    assert isinstance(client.objections(name, of(A)), list)
+    assert client.objections(name, of(A)) != []
     schemas.close()
     client.close()
 

@@ -34,6 +34,7 @@ def of(expression: str, unit: str = "ratio") -> Verdicts:
 @pytest.mark.parametrize(
     ("expression", "unit", "expected"),
     [
+        (" a /\n`b`", "ratio", "0.333333"),
         ("a / b", "ratio", "0.333333"),
         ("(a - b) / (a + b)", "ratio", "-0.5"),
         ("-a * 2 + b", "count", "1"),
@@ -47,5 +48,12 @@ def test_it_is_arithmetic(expression: str, unit: str, expected: str | None) -> N
 
 
 def test_what_is_no_arithmetic_is_an_error() -> None:
-    with pytest.raises(ContractError, match="saw length"):
+    with pytest.raises(ContractError, match="saw LENGTH"):
         derived_figures(of("length(a)"), (1, 3))
+
+
+def test_names_are_those_of_sql_and_not_of_python() -> None:
+    metric = Verdicts(
+        "m", "", (Count("pass", ""), Count("fail", "")), (Derived("d", "pass / (pass + fail)", "", "ratio"),)
+    )
+    assert derived_figures(metric, (1, 3)) == (Decimal("0.25"),)

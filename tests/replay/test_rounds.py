@@ -12,6 +12,7 @@ from replay.verify.compare import Difference
 from replay.verify.oracle import Oracle
 from replay.verify.rounds import Rounds
 from replay.verify.verify import Verdict
+from schemas.errors import Unavailable
 from serving.lake.reader import NoLake
 from serving.store.store import connect
 from streams.lake.place import lake_root
@@ -119,6 +120,25 @@ def test_what_bronze_held_otherwise_is_right_again_only_when_all_of_it_was_compa
     assert once().exact is True
     assert once().exact is True
     assert asked == [False, True, False, True, False]
+
+
+def test_what_was_found_stands_though_the_second_look_fails(rounds, lake, monkeypatch):
+    """Records crossed a minute meanwhile, so some buckets are asked for again."""
+    wrong = Difference("orders", 1, 1, ((1,),), ((2,),), ("at",), 1, 1, 1)
+    verifier, looks = rounds._verifier, []
+
+    def check(seen, *, whole, **_):
+        looks.append(whole)
+        if not whole:
+            raise Unavailable("the broker is away")
+        verifier.unasked = {("revenue", "minute"): {60}}
+        return Verdict(lake.manifest, (wrong,))
+
+    monkeypatch.setattr(verifier, "check", check)
+    found = rounds.once()
+    assert (looks, found.exact, found.live) == ([True, False], False, False)
+    assert [each["table"] for each in found.differences] == ["orders"]
+    assert found.detail == "the broker is away"
 
 
 def test_a_difference_that_is_not_looked_for_again_is_told_beside_those_that_are_found(

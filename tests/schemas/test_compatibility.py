@@ -2,7 +2,13 @@
 
 import pytest
 
-from schemas.compatibility import backward_objections, forgotten_names, record_of, with_former_names
+from schemas.compatibility import (
+    backward_objections,
+    forgotten_names,
+    record_of,
+    same_fields,
+    with_former_names,
+)
 from schemas.contract import CONTRACTS
 from schemas.evolution import projection
 
@@ -33,6 +39,22 @@ def test_a_second_rename_that_forgets_the_first_name_is_objected_to_with_what_to
 def test_so_is_an_alias_that_is_taken_away() -> None:
     [told] = forgotten_names([version(V1), version(V2)], version([{"name": "total", "type": "long"}]))
     assert told.endswith("its aliases have to be amount")
+
+
+def test_the_contract_needs_but_one_name_of_each_version() -> None:
+    """It looks for its fields by the names of both sides: what it is called in the contract may be its first name."""
+    assert forgotten_names([version(V1), version(V2)], version(V1)) != []
+    assert forgotten_names([version(V1), version(V2)], version(V1), all_names=False) == []
+    [told] = forgotten_names([version(V1), version(V2)], version(V3), all_names=False)
+    assert told.endswith("its aliases have to be total, amount")
+
+
+def test_schemas_are_the_same_by_their_fields() -> None:
+    text = {**V2[0], "type": {"type": "long"}, "doc": "x"}
+    assert same_fields(version(V2), version([text]))
+    assert same_fields(version(V1), version([{**V1[0], "aliases": []}]))
+    assert not same_fields(version(V2), version([{**text, "aliases": []}]))
+    assert not same_fields(version(V2), version([{**text, "type": "int"}]))
 
 
 @pytest.mark.parametrize(

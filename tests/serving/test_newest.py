@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
@@ -116,6 +117,21 @@ def test_no_field_that_is_shown_is_personal():
     assert shown_fields("payments").status == "payment_status"
     assert shown_fields("clickstream").status == "event_type"
     assert shown_fields("order_items").amount == "unit_price"
+
+
+def test_of_decimals_only_money_is_an_amount(monkeypatch):
+    contract = CONTRACTS["orders"]
+    total = contract.fields["total_amount"]
+    for changes, amount in (
+        ({}, "total_amount"),
+        ({"scale": 3}, None),
+        ({"scale": 0}, None),
+        ({"attributes": {"unit": "kg"}}, None),
+        ({"attributes": {}}, None),
+    ):
+        fields = {**contract.fields, "total_amount": replace(total, **changes)}
+        monkeypatch.setitem(CONTRACTS, "orders", replace(contract, fields=fields))
+        assert shown_fields.__wrapped__("orders").amount == amount
 
 
 def test_a_long_run_costs_next_to_nothing(tape):

@@ -152,18 +152,19 @@ def test_addresses_are_taken_as_people_write_them() -> None:
     assert redis == {"redis_host": "d", "redis_port": 4, "redis_db": 7, "redis_password": "se/cret"}
 
 
-@pytest.mark.longhaul
 def test_a_fixture_of_the_users_may_give_the_addresses(suite: Path, addresses: dict[str, str]) -> None:
-    """As one that starts containers would."""
+    """As one that starts containers would, beside contracts of one's own."""
     given = ", ".join(repr(address) for address in addresses.values())
     (suite / "conftest.py").write_text(
-        f"{SUITE}import pytest\nfrom dataflow.testing import Addresses\n"
-        f"@pytest.fixture(scope='session')\ndef dataflow_addresses():\n    return Addresses({given})\n"
+        f"{SUITE}import pytest\n@pytest.fixture(scope='session')\ndef dataflow_addresses():\n"
+        f"    from dataflow.testing import Addresses\n    return Addresses({given})\n"
     )
+    (suite / "pytest.ini").write_text(f"[pytest]\ndataflow_contracts = {ROOT / 'examples' / 'returns'}\n")
     (suite / "test_it.py").write_text(
         "def test_it(stream, dataflow_services):\n"
         "    assert dataflow_services.external\n"
         "    assert stream.produce('orders').offset == 0\n"
+        "    assert stream.produce('returns').offset == 0\n"
     )
     status, said = run(suite)
     assert status == 0, said

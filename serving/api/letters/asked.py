@@ -16,6 +16,7 @@ BODY: Mapping[str, type] = {
     "partition": int,
     "all": bool,
     "dry_run": bool,
+    "counted": int,
 }
 NAMES = {str: "a string", int: "a whole number", bool: "true or false"}
 
@@ -42,11 +43,12 @@ class Page:
 
 @dataclass(frozen=True)
 class RedriveAsked:
-    """`hopeless`: also records that would be refused again."""
+    """`hopeless`: also records that would be refused again. `counted`: how many a dry run said would go back."""
 
     wanted: Wanted
     hopeless: bool
     dry_run: bool
+    counted: int | None
 
 
 def parse_page(pairs: Pairs, zone: ZoneInfo) -> Page:
@@ -81,8 +83,10 @@ def parse_redrive(raw: bytes, zone: ZoneInfo) -> RedriveAsked:
         if value is not None and type(value) is not BODY[name]:
             raise wrong(name, f"expected {NAMES[BODY[name]]}; saw {json_type(value)}")
     given = {name: [str(document[name])] for name in FILTERS if document.get(name) is not None}
-    dry_run = document.get("dry_run")
-    return RedriveAsked(_wanted(given, zone), bool(document.get("all")), dry_run is None or dry_run)
+    dry_run, counted = document.get("dry_run"), document.get("counted")
+    if counted is not None and not 0 <= counted < 2**63:
+        raise wrong("counted", f"expected the number that a dry run told; saw {counted}")
+    return RedriveAsked(_wanted(given, zone), bool(document.get("all")), dry_run is None or dry_run, counted)
 
 
 def cursor(generation: str, last: DeadLetter) -> str:

@@ -219,7 +219,7 @@ REDRIVE: dict[int | str, Any] = {
     ),
     **_WRONG,
     **AUTH,
-    409: problem("One re-drive at a time."),
+    409: problem("One re-drive at a time; or others would go back than were `counted`."),
     413: problem("The body is too large."),
     415: problem("The body is not JSON in UTF-8."),
     503: problem("It stopped; what was put back stays so, and the next one goes on behind it."),
@@ -239,6 +239,10 @@ REDRIVE_BODY = {
                             "description": "Also records that would be refused again.",
                         },
                         "dry_run": {**or_null(BOOLEAN), "default": True, "description": "Only count."},
+                        "counted": {
+                            **or_null({**WHOLE, "minimum": 0, "maximum": 2**63 - 1}),
+                            "description": "`ready` of a dry run: nothing goes back if it is another number by now.",
+                        },
                     },
                     "additionalProperties": False,
                 }

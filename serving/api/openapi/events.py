@@ -113,5 +113,8 @@ EVENTS: dict[int | str, Any] = {
     415: problem("Neither JSON nor NDJSON in UTF-8."),
     422: problem("Nothing was accepted; `errors` or `results` say why."),
     **AUTH,
-    503: problem("Nothing was accepted now; the same request may be sent again."),
+    503: problem(
+        "Nobody knows whether the broker has it. Sent again with the `event_id` of this answer, or with the same "
+        "Idempotency-Key, it counts once; without either it would be another event."
+    ),
 }

@@ -251,7 +251,11 @@ def test_records_go_back_once_and_only_if_it_is_no_dry_run(own_api: Running, env
     assert (plan["dry_run"], plan["wanted"], plan["ready"], plan["redriven"]) == (True, 4, 3, 0)
     assert plan["still_refused"] == [{"topic": "orders", "reason": "too_short", "letters": 1}]
     assert in_topic() == []
-    chosen = {"topic": "orders", "partition": 0, "offsets": "1", "dry_run": False}
+    # Others have come since they were counted.
+    changed = own_api.post(REDRIVE, json={"dry_run": False, "counted": 2})
+    assert_problem(changed, 409, "redrive-changed")
+    assert (changed.json()["ready"], "count again" in changed.text, in_topic()) == (3, True, [])
+    chosen = {"topic": "orders", "partition": 0, "offsets": "1", "dry_run": False, "counted": 1}
     assert put_back(**chosen)["redriven"] == 1
     found = put_back(dry_run=False)
     assert (found["redriven"], found["left"]) == (2, {"already_redriven": 1, "still_refused": 1})
