@@ -26,8 +26,8 @@ test: setup ## The tests, but the long ones, against a real broker, registry, Re
 test-chaos: setup ## The long tests: whole platforms killed, hung, set back and fed traps
 	@$(PYTHON) -m pytest -m longhaul
 
-test-machine: setup ## Everything that may happen in random order, for an hour (CHAOS_SEED sets what)
-	@DATAFLOW_MACHINE_SECONDS=$${DATAFLOW_MACHINE_SECONDS:-3600} $(PYTHON) -m pytest tests/chaos/test_state_machine.py
+test-machine: setup ## Everything that may happen in random order, for an hour (CHAOS_SEED sets what; it is told)
+	@DATAFLOW_MACHINE_SECONDS=$${DATAFLOW_MACHINE_SECONDS:-3600} CHAOS_SEED=$${CHAOS_SEED:-$$(date +%s)} $(PYTHON) -m pytest tests/chaos/test_state_machine.py
 
 lint: $(STAMP) ## Check the code
 	@$(VENV)/bin/ruff check .

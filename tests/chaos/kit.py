@@ -8,12 +8,13 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from infra.runtime.child import group_members, signal_group
 from infra.runtime.platform import LIVE, Platform
 from infra.settings import Settings
-from tests.e2e.kit import Reader, Rest, Shop, expect_prefixes, expect_truth
+from tests.e2e.kit import SPAN, Reader, Rest, Shop, expect_prefixes, expect_truth
 from tests.e2e.verify_kit import Kept, Watched
 from tests.helpers import isolated_settings, wait_for
 
@@ -26,10 +27,10 @@ READY_SECONDS = 180
 class World:
     """A running platform, a shop that produces to it, and its REST interface."""
 
-    def __init__(self, platform: Platform, seed: int, records: int = RECORDS) -> None:
+    def __init__(self, platform: Platform, seed: int, records: int = RECORDS, span: timedelta = SPAN) -> None:
         self.platform, self.settings = platform, platform.settings
         self.victims = VICTIMS
-        self.shop = Shop(self.settings, records, seed)
+        self.shop = Shop(self.settings, records, seed, span)
         self.rest = Rest(platform.url)
         self.kept: Kept | None = None  # a second computation, if there is a lake
         self._watched: Watched | None = None
@@ -48,7 +49,7 @@ class World:
         for name in self.victims:
             self.platform.wait_ready(name, READY_SECONDS)
         self.rest.at_ends(self.settings, timeout)
-        expect_truth(self.rest, self.shop.truth)
+        expect_truth(self.rest, self.shop.truth, span=self.shop.span)
         if self.kept is not None:
             self.kept.expect_exact(timeout)
             last = self._watched.last()
@@ -76,12 +77,17 @@ class World:
 
 @contextmanager
 def world(
-    home: Path, seed: int, records: int = RECORDS, processes: Sequence[str] = LIVE, **settings: object
+    home: Path,
+    seed: int,
+    records: int = RECORDS,
+    processes: Sequence[str] = LIVE,
+    span: timedelta = SPAN,
+    **settings: object,
 ) -> Iterator[World]:
-    """A platform of its own, caught up with its first records; the shop has so many in all."""
+    """A platform of its own, caught up with its first records; the shop has so many in all, from a time of `span`."""
     chosen = isolated_settings(home, **{"live_trigger_seconds": 5, **settings})
     with Platform(chosen, processes, preferred_ports=False) as platform:
-        made = World(platform, seed, records)
+        made = World(platform, seed, records, span)
         try:
             made.shop.produce(1_000)
             made.rest.at_ends(made.settings)

@@ -32,12 +32,12 @@ EARLIEST = START - timedelta(days=6)  # a late event lies up to five days back
 class Shop:
     """Seeded records of a shop with all dials up, and what every figure must be after those produced so far."""
 
-    def __init__(self, settings: Settings, count: int, seed: int = 5) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, count: int, seed: int = 5, span: timedelta = SPAN) -> None:
+        self.settings, self.span = settings, span
         self.ids = schema_ids(settings)
         self.truth = GroundTruth()
         self._shop = ShopSimulator(seed, START, self.ids, Dials.all_up(), truth=self.truth)
-        self._times = moments(START, SPAN, count)
+        self._times = moments(START, span, count)
         self.produced: list[Emission] = []
 
     def produce(self, count: int) -> None:
@@ -185,10 +185,16 @@ def minor(value: Any, unit: str) -> int:
 
 
 def expect_truth(
-    rest: Rest, truth: GroundTruth, grains: Sequence[str] = ("minute", "hour", "day", "all")
+    rest: Rest,
+    truth: GroundTruth,
+    grains: Sequence[str] = ("minute", "hour", "day", "all"),
+    span: timedelta = SPAN,
 ) -> None:
-    """Every figure over REST equals the ground truth to the cent, and every record has exactly one verdict."""
-    last = START + SPAN + timedelta(days=1)
+    """Every figure over REST equals the ground truth to the cent, and every record has exactly one verdict.
+
+    `span` is how long a time the shop's records are from.
+    """
+    last = START + span + timedelta(days=1)
     for metric in ("revenue", "items", "payments", "customers", "reviews", "funnel", "clicks"):
         for grain in grains:
             expected = {
