@@ -8,7 +8,7 @@ from infra.runtime.platform import LIVE, Platform
 from serving.store.keys import Keys
 from tests.e2e.kit import Shop
 from tests.e2e.verify_kit import AWAY, Watched, expect_exact
-from tests.helpers import wait_for
+from tests.helpers import isolated_settings, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RATE = 150
@@ -63,8 +63,9 @@ def enough(watched):
 @pytest.mark.longhaul
 @pytest.mark.chaos
 @pytest.mark.timeout(1_800)
-def test_gold_and_live_agree_at_barriers_after_every_process_was_killed(settings):
-    settings = settings.replace(**FAST)
+def test_gold_and_live_agree_at_barriers_after_every_process_was_killed(tmp_path):
+    """Services of its own among them."""
+    settings = isolated_settings(tmp_path, **FAST)
     with Platform(settings, PROCESSES, preferred_ports=False) as platform:
         settings = platform.settings
         shop = Shop(settings, 1_000_000, 32)
