@@ -30,6 +30,7 @@ and answers about as many bytes. CPU is that of the server's process."""
 
 EXPLANATION = """\
 **Where the time went on 2026-11-23.**
+At place 1; what the table says may be of another day and place, on which the no-op beside it costs otherwise, too.
 Before, by a sampling profiler, one a request: a quarter in middlewares and framework, a
 quarter in two calls to Redis (for a version, and for `as_of`), an eighth in judging and writing Avro, the rest in the
 server and its loop. Many a request: judging and parsing a third, writing Avro and giving versions a seventh each, in

@@ -41,6 +41,7 @@ the API is tried {HALVINGS} times more. CPU is that of the server's process. The
 
 EXPLANATION = """\
 **Where the time went on 2026-11-23.**
+At place 1; what the table says may be of another day and place, on which the no-op beside it costs otherwise, too.
 Before, by a sampling profiler, for one metric: two fifths in the route (most of it the
 call to Redis and taking its answer apart), two fifths in middlewares and framework around it, the rest in the server.
 Now a quarter is reading, and the framework is a tenth. Of the mix a third is adding up the rows of all products to find
