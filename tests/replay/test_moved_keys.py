@@ -7,12 +7,14 @@ import polars as pl
 import pytest
 
 from replay.verify.live import Seen, check_live
+from replay.verify.moved import settled_counts, settled_rows
 from replay.verify.oracle import Oracle
 from schemas.contract import CONTRACTS
 from schemas.metrics import METRICS
-from schemas.tables import bronze
+from schemas.table import Table
+from schemas.tables import TABLES, bronze, silver
 from schemas.validate import micros
-from serving.lake.views import quoted
+from serving.lake.views import quoted, sql_type
 from serving.read import MetricQuery
 from sources.codec import EventCodec
 from streams.plain_judge import PlainJudge
@@ -71,3 +73,55 @@ def test_of_keys_that_stay_in_their_partition_each_is_compared(by: tuple[str, ..
     assert oracle.moved == set()
     assert not differs(oracle, by, records=2, changed=2)
     assert differs(oracle, by, records=2, changed=1, superseded=1)
+
+
+def rows_of(table: Table, **values: str) -> str:
+    """A SELECT of one row of a table, null but for these."""
+    columns = (
+        f"{values.get(each.name, 'NULL')}::{sql_type(each)} AS {quoted(each.name)}" for each in table.columns
+    )
+    return f"SELECT {', '.join(columns)}"
+
+
+def asked(rows: str) -> dict[str, object]:
+    with duckdb.connect(config={"temp_directory": ""}) as database:
+        found = database.execute(rows)
+        return dict(zip((each[0] for each in found.description), found.fetchone(), strict=True))
+
+
+@pytest.mark.parametrize(("topic", "taken"), [("orders", (9, 0, 0)), ("payments", (4, 3, 2))])
+def test_in_the_lake_what_was_taken_of_a_minute_is_compared_together_too(
+    topic: str, taken: tuple[int, ...]
+) -> None:
+    table = TABLES["record_outcomes"]
+    values = {"topic": f"'{topic}'", "records": "10", "changed": "4", "repeat": "3", "superseded": "2"}
+    row = asked(settled_rows(rows_of(table, **values, refused="1"), table, {"orders"}))
+    assert (row["records"], row["changed"], row["repeat"], row["superseded"], row["refused"]) == (
+        10,
+        *taken,
+        1,
+    )
+
+
+@pytest.mark.parametrize("topic", CONTRACTS)
+def test_of_rows_that_came_twice_all_but_their_place_is_compared(topic: str) -> None:
+    table = silver(CONTRACTS[topic])
+    given = rows_of(table, _partition="3", _offset="17")
+    moved, stayed = (asked(settled_rows(given, table, {name})) for name in (topic, "none"))
+    assert stayed == asked(given)
+    places = ("_partition", "_offset")
+    assert [moved[name] for name in places] == [0, 0]
+    assert [stayed[name] for name in places] == [3, 17]
+    assert {k: v for k, v in moved.items() if k not in places} == {
+        k: v for k, v in stayed.items() if k not in places
+    }
+
+
+def test_counts_of_partitions_are_compared_together_too() -> None:
+    counts = {"orders/0/changed": 1, "orders/0/superseded": 2, "orders/0/refused": 3, "reviews/0/repeat": 4}
+    assert settled_counts(counts, {"orders"}) == {
+        "orders/0/taken": 3,
+        "orders/0/refused": 3,
+        "reviews/0/repeat": 4,
+    }
+    assert settled_counts({**counts, "orders/1/changed": 0}, set()) == counts
