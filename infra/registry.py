@@ -4,14 +4,14 @@ Reads and writes subjects `<topic>-value`. Registration is slow (8-26 a second),
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
 
 from infra.settings import Settings
-from schemas.compatibility import forgotten_names, record_of, same_fields, with_former_names
+from schemas.compatibility import backward_objections, forgotten_names, record_of, with_former_names
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError, Unavailable
 
@@ -74,10 +74,13 @@ class Registry:
         schema that does not, or that forgets a name which a field had: where not `all_names` are needed, one without
         which it is not found in records of another version.
         """
+        if (schema_id := self.id_of(subject, avro)) is not None:
+            self._guard(subject)
+            return schema_id
         known = self.schemas(subject)
         if known:
             self._guard(subject)
-        if lost := _forgotten(known, avro, all_names=all_names):
+        if lost := forgotten_names(_records(known), avro, all_names=all_names):
             raise ContractError(f"not registered as a schema of {subject}: {'; '.join(lost)}")
         answer = self._call(
             "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(avro), "schemaType": "AVRO"}
@@ -109,21 +112,28 @@ class Registry:
     def objections(self, subject: str, avro: Mapping) -> list[str]:
         """Why a schema would be refused under a subject, empty if it would not; registers nothing."""
         known = self.schemas(subject)
-        found = [why for each in reversed(known) for why in self._objections_by(subject, each.version, avro)]
-        return [*dict.fromkeys(found), *_forgotten(known, avro)]
+        found = [why for each in reversed(known) for why in self._objections_by(subject, each, avro)]
+        if self.id_of(subject, avro) is None:
+            found += forgotten_names(_records(known), avro)
+        return list(dict.fromkeys(found))
 
-    def _objections_by(self, subject: str, version: int, avro: Mapping) -> list[str]:
+    def _objections_by(self, subject: str, version: RegisteredSchema, avro: Mapping) -> list[str]:
         """Why it does not go with one version: to ask for all at once is not everywhere possible."""
         answer = self._call(
             "POST",
-            f"/compatibility/subjects/{subject}/versions/{version}?verbose=true",
+            f"/compatibility/subjects/{subject}/versions/{version.version}?verbose=true",
             {"schema": json.dumps(avro), "schemaType": "AVRO"},
         )
         if _error_code(answer) in (SUBJECT_NOT_FOUND, VERSION_NOT_FOUND):
             return []  # deleted meanwhile
         if answer.status_code == 422:
             return [answer.text[:500]]
-        return self._read(answer, _objections)
+        if self._read(answer, lambda found: bool(found["is_compatible"])):
+            return []
+        # Not every registry gives reasons.
+        older = record_of(version.avro)
+        told = answer.json().get("messages") or (older and backward_objections(older, avro)) or [NO_REASON]
+        return [str(each) for each in told]
 
     def versions(self, subject: str, *, deleted: bool = False) -> list[int]:
         """The versions under a subject, none if the registry says that it does not know the subject.
@@ -167,19 +177,9 @@ class Registry:
         )
 
 
-def _forgotten(known: Sequence[RegisteredSchema], avro: Mapping, *, all_names: bool = True) -> list[str]:
-    """Names that a schema forgets, unless it is one of those that are `known`: those stay as they are."""
-    # By what they say: a registry may take two that differ in aliases alone for the same.
-    if any(same_fields(record, avro) for each in known if (record := record_of(each.avro))):
-        return []
-    records = [record for each in known if (record := record_of(each.avro))]
-    return forgotten_names(records, avro, all_names=all_names)
-
-
-def _objections(found: Mapping[str, Any]) -> list[str]:
-    if found["is_compatible"]:
-        return []
-    return [str(message) for message in found.get("messages") or [NO_REASON]]
+def _records(known: Iterable[RegisteredSchema]) -> list[Mapping[str, Any]]:
+    """Those that have fields."""
+    return [record for each in known if (record := record_of(each.avro))]
 
 
 def _error_code(answer: httpx.Response) -> int | None:
@@ -232,8 +232,8 @@ class TopicSchemas:
         if (newer := record_of(schema.avro)) is None:
             return schema
         versions = sorted(n for n in self._registry.versions(name, deleted=True) if n < schema.version)
-        texts = [self._text(name, n) for n in versions]
-        named = with_former_names([record for text in texts if (record := record_of(text))], newer)
+        earlier = [record for n in versions if (record := record_of(self._text(name, n)))]
+        named = with_former_names(earlier, newer)
         return schema if named is newer else replace(schema, avro=json.dumps(named))
 
     def _text(self, name: str, version: int) -> str:

@@ -14,8 +14,8 @@ def forgotten_names(
 ) -> list[str]:
     """Which fields of `newer` leave out names that they have in `earlier` versions (oldest first): how to mend it.
 
-    Any reader finds a field if its newest version lists `all_names`; the contract, which looks for names of both sides,
-    also if each version of it has one that the newest lists.
+    Any reader finds a field if its newest version lists `all_names`; the contract, which compares those of both sides
+    (see `schemas.evolution`), also if each version of it has one that the newest lists.
     """
     found = []
     for spec in newer["fields"]:

@@ -57,7 +57,7 @@ def projection(contract: Contract, writer: Mapping[str, Any]) -> dict[str, Sourc
     found: dict[str, Source | None] = {}
     taken: dict[str, str] = {}  # field of the writer → of the contract
     for name, field in contract.fields.items():
-        candidates = (name, aliased.get(name), *field.aliases)
+        candidates = (name, aliased.get(name), *field.aliases, *map(aliased.get, field.aliases))
         at = next((each for each in candidates if each in fields), None)
         if at is None and field.required:
             raise ContractError(

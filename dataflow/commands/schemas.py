@@ -13,10 +13,10 @@ import fastavro
 
 from dataflow.code_of import by_the_code_of
 from dataflow.options import examples, json_option, print_json, print_table, settings_option
-from infra.registry import NO_REASON, Registry, TopicSchemas, subject
+from infra.registry import Registry, TopicSchemas, subject
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
-from schemas.compatibility import backward_objections, record_of, same_fields
+from schemas.compatibility import record_of, same_fields
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError
 from schemas.evolution import projection
@@ -88,7 +88,7 @@ def check(ctx: click.Context, settings: Settings, file: Path, topic: str | None,
     avro, topic = _read(file, topic)
     registry = Registry(settings.kafka_schema_registry)
     try:
-        refused = _refused(registry, subject(settings, topic), avro)
+        refused = registry.objections(subject(settings, topic), avro)
     finally:
         registry.close()
     unreadable = _objection(topic, avro)
@@ -122,7 +122,7 @@ def register(settings: Settings, file: Path, topic: str | None, as_json: bool) -
     registry = Registry(settings.kafka_schema_registry)
     try:
         # The registry's own answer to a registration does not say why.
-        if refused := _refused(registry, subject(settings, topic), avro):
+        if refused := registry.objections(subject(settings, topic), avro):
             raise ContractError(
                 f"the registry refuses it as the next version of {topic}: {'; '.join(refused)}"
             )
@@ -142,16 +142,6 @@ def register(settings: Settings, file: Path, topic: str | None, as_json: bool) -
         click.echo(
             f"{topic}: schema id {schema_id}; the live job learns it by itself, mostly within half a minute"
         )
-
-
-def _refused(registry: Registry, name: str, avro: Mapping[str, Any]) -> list[str]:
-    """Why a schema cannot be the next one under a subject; empty if it can."""
-    found = registry.objections(name, avro)
-    if NO_REASON in found:
-        versions = [record_of(each.avro) for each in reversed(registry.schemas(name))]
-        told = [why for each in versions if each for why in backward_objections(each, avro)]
-        found = [*dict.fromkeys(told or [NO_REASON]), *(why for why in found if why != NO_REASON)]
-    return found
 
 
 def _running(settings: Settings, *, surely: bool = True) -> Settings:

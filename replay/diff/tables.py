@@ -89,7 +89,7 @@ def _day(table: Table, times: Sequence[str]) -> str | None:
 
 
 def _described(table: Table, column: Declared, key: Sequence[str]) -> Column:
-    # Of silver the contracts tell no units; a version or a place is a number that adds up to nothing.
+    # Of silver most numbers have no unit, or one of the user's; a version or a place adds up to nothing.
     silver = table.name == table.topic and column.name not in CHANGE_FIELDS and column.name[0] != "_"
     return Column(
         column.name,
@@ -100,5 +100,5 @@ def _described(table: Table, column: Declared, key: Sequence[str]) -> Column:
         is_personal(column),
         summed=column.type in NUMBERS
         and column.name not in key
-        and (column.unit in ("money", "count") or (silver and not column.unit)),
+        and (column.unit in ("money", "count") or silver),
     )

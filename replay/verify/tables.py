@@ -89,8 +89,10 @@ def _slices(
     if files:
         counted = f"SELECT count(*) FROM {parquet(files, late)} WHERE {only}"
         [rows] = oracle.database.execute(counted).fetchone()
+    # By what the row is about, where only its place names it: that of a row that came twice may be another one here.
+    named = order_of(table) if table.is_keyed else _touched().get(table.name, (order_of(table),))[0]
     # Times are left out: see above.
-    key = [name for name in order_of(table) if column_of(table, name).type != "timestamp"]
+    key = [name for name in named if column_of(table, name).type != "timestamp"]
     number = 1 + rows // AT_ONCE
     return [f"hash({', '.join(map(quoted, key))}) % {number} = {n}" for n in range(number)]
 

@@ -63,7 +63,7 @@ class Verdict:
 
     def then(self, later: "Verdict") -> "Verdict":
         """This one and what came of a later look, at other parts and once more at what is compared whole each time."""
-        again = {each.table for each in later.differences if _is_whole(each.table)}
+        again = {each.table for each in self.differences if _is_whole(each.table)}
         wrong = {each.table for each in later.differences if not each.equal}
         first = [each for each in self.differences if each.table not in again & wrong]
         then = [each for each in later.differences if each.table not in again - wrong]

@@ -34,7 +34,7 @@ TITLES = {
     "internal": "Something went wrong here",
     "method-not-allowed": "No such method here",
     "not-found": "Nothing is here",
-    "redrive-changed": "Others would go back than were counted",
+    "redrive-changed": "Another number would go back than was counted",
     "redrive-running": "A re-drive is running",
     "replay-busy": "Something is being changed",
     "replay-refused": "The replay cannot do this now",

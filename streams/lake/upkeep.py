@@ -81,6 +81,7 @@ class Upkeep:
                 )
                 continue
             self._failpoints.hit("lake.after_upkeep")
+            self._failed.pop(name, None)
             if done:
                 changed = True
                 log.info("upkeep of %s: %d rows in %d files before", name, rows, files.num_rows)

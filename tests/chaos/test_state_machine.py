@@ -132,7 +132,7 @@ class Machine:
     def evolve(self) -> None:
         """A topic's schema changes once more, or enough; its next records are written with one of its versions."""
         lately = Counter(each.topic for each in self.world.shop.produced[-LATELY:] if each.intent not in BAD)
-        topic = self.chance.choice(sorted(name for name, records in lately.items() if records >= EVOLVED))
+        topic = self.chance.choice(sorted(name for name, records in lately.items() if records >= 4 * EVOLVED))
         versions = self.versions[topic]
         if len(versions) <= MOST_VERSIONS:
             had = {kind for kind in CHANGES if self.done[f"evolve: {kind}"]}

@@ -238,6 +238,32 @@ def test_the_chart_fits_its_card_at_each_width(page):
         )
 
 
+def test_a_state_in_which_nothing_has_happened_yet_has_no_minutes_of_another_one(page):
+    """As after a reset, or for a new generation: the page stays open."""
+    page.js(
+        "import('/static/minutes.js').then(({ MinuteChart }) => {"
+        " const chart = new MinuteChart(), at = '2026-03-02T01:40:31Z';"
+        " const shot = (time) => ({ currency: 'EUR', time_zone: 'UTC', as_of: { event_time: time },"
+        "   freshness: { newest_record_time: time }, revenue_by_minute: [] });"
+        " const drawn = () => document.querySelectorAll('#minutes .uplot').length;"
+        " window.drawn = [drawn()]; chart.show(shot(at)); window.drawn.push(drawn());"
+        " chart.show(shot(null)); window.drawn.push(drawn(), document.querySelector('#minutes-text').textContent);"
+        "})"
+    )
+    page.wait("window.drawn?.length === 4")
+    before, with_some, without, said = page.js("window.drawn")
+    assert (with_some, without, said) == (before + 2, before, "no orders yet")
+
+
+def test_what_is_no_amount_of_money_is_shown_as_it_is(page):
+    page.js(
+        "import('/static/format.js').then(({ money }) => {"
+        " window.shown = ['1234.50', '1.234', '7', null].map((text) => money(text, 'EUR')); })"
+    )
+    page.wait("window.shown?.length === 4")
+    assert page.js("window.shown") == ["€1,234.50", "1.234", "7", "–"]
+
+
 def background(tab: Tab) -> tuple[int, ...]:
     return rgb(tab.js("getComputedStyle(document.body).backgroundColor"))
 

@@ -5,20 +5,15 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-import duckdb
-import polars as pl
 import pytest
 
 from replay.verify import metrics
 from replay.verify.metrics import expected_rows
-from replay.verify.oracle import Oracle
 from replay.verify.touched import InTurn, touched_buckets
-from schemas.contract import CONTRACTS
 from schemas.metrics import METRICS
-from schemas.tables import bronze
-from serving.lake.views import quoted
 from serving.read import MetricQuery
 from streams.plain_judge import PlainJudge
+from tests.replay.bronze_kit import new_oracle, take_in
 from tests.streams.lake.shop import KNOWN, MAX_BYTES
 
 EVENTS = METRICS["events"]
@@ -33,21 +28,14 @@ class Broker:
     """Records that nobody can decode, at times (s) of the broker's clock, which an oracle takes in."""
 
     def __init__(self, zone=ZONE):
-        self.oracle = Oracle(zone.key, duckdb.connect(config={"temp_directory": "", "threads": 1}))
+        self.oracle = new_oracle(zone.key)
         self.times = {topic: [] for topic in TOPICS}
 
     def take(self, topic, times):
         first = len(self.times[topic])
         self.times[topic] += times
         rows = [(0, first + n, at * 1_000_000, b"k", b"damaged") for n, at in enumerate(times)]
-        frame = pl.DataFrame(rows, schema=["partition", "offset", "time", "key", "value"], orient="row")
-        with duckdb.connect(config={"temp_directory": ""}) as lake:
-            lake.register("_rows", frame.to_arrow())
-            lake.execute(
-                f'CREATE VIEW {quoted(bronze(CONTRACTS[topic]).name)} AS SELECT partition, "offset", '
-                'make_timestamp("time") AS kafka_time, key, value FROM _rows'
-            )
-            self.oracle.advance(lake, {(topic, 0): len(self.times[topic])}, JUDGE)
+        take_in(self.oracle, topic, rows, JUDGE)
 
     def expected(self, query):
         """By plain Python: rows as they are asked for."""

@@ -1,24 +1,26 @@
 """Where partitions were added, which of a key's records was counted first is not in the topics: all else is."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import duckdb
-import polars as pl
 import pytest
 
 from replay.verify.live import Seen, check_live
-from replay.verify.moved import settled_counts, settled_rows
+from replay.verify.moved import PLACE, settled_counts, settled_rows
 from replay.verify.oracle import Oracle
+from replay.verify.tables import _slices
 from schemas.contract import CONTRACTS
 from schemas.metrics import METRICS
 from schemas.table import Table
-from schemas.tables import TABLES, bronze, silver
+from schemas.tables import TABLES, silver
 from schemas.validate import micros
 from serving.lake.views import quoted, sql_type
 from serving.read import MetricQuery
 from sources.codec import EventCodec
 from streams.plain_judge import PlainJudge
 from tests.cli.kit import WHEN, order
+from tests.replay.bronze_kit import new_oracle, take_in
 from tests.sources.generator_kit import IDS
 from tests.streams.lake.shop import KNOWN, MAX_BYTES
 
@@ -29,7 +31,7 @@ NONE = dict.fromkeys(NAMES, 0)
 
 def oracle_of(second_partition: int) -> Oracle:
     """Version 1 of an order in partition 0, then version 2."""
-    codec, found = EventCodec(IDS), Oracle("UTC", duckdb.connect(config={"temp_directory": "", "threads": 1}))
+    codec, found = EventCodec(IDS), new_oracle("UTC")
     rows = []
     for version, partition in ((1, 0), (2, second_partition)):
         key, value = codec.encode(
@@ -37,15 +39,7 @@ def oracle_of(second_partition: int) -> Oracle:
         )
         offset = sum(row[0] == partition for row in rows)
         rows.append((partition, offset, micros(WHEN + timedelta(seconds=version)), key, value))
-    frame = pl.DataFrame(rows, schema=["partition", "offset", "time", "key", "value"], orient="row")
-    with duckdb.connect(config={"temp_directory": ""}) as lake:
-        lake.register("_rows", frame.to_arrow())
-        lake.execute(
-            f'CREATE VIEW {quoted(bronze(CONTRACTS["orders"]).name)} AS SELECT partition, "offset", '
-            'make_timestamp("time") AS kafka_time, key, value FROM _rows'
-        )
-        until = {("orders", p): sum(row[0] == p for row in rows) for p in (0, 1)}
-        found.advance(lake, until, PlainJudge(KNOWN, MAX_BYTES))
+    take_in(found, "orders", rows, PlainJudge(KNOWN, MAX_BYTES))
     assert found.records == 2
     return found
 
@@ -125,3 +119,17 @@ def test_counts_of_partitions_are_compared_together_too() -> None:
         "reviews/0/repeat": 4,
     }
     assert settled_counts({**counts, "orders/1/changed": 0}, set()) == counts
+
+
+@pytest.mark.parametrize("name", [*CONTRACTS, "products_versions", "fct_orders", "record_outcomes"])
+def test_a_row_is_compared_in_the_same_slice_wherever_it_came(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replay.verify.tables.AT_ONCE", 1)
+    table = TABLES[name]
+    file = str(tmp_path / "rows.parquet")
+    with duckdb.connect(config={"temp_directory": ""}) as database:
+        database.execute(f"COPY ({' UNION ALL '.join([rows_of(table)] * 5)}) TO '{file}' (FORMAT parquet)")
+    slices = _slices(new_oracle("UTC"), table, [file], "true")
+    assert len(slices) == 6
+    assert not any(place in each for each in slices for place in PLACE)

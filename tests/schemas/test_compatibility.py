@@ -1,5 +1,7 @@
 """A field keeps all names that it ever had, so that who looks for it by any of them finds it. Pure."""
 
+from dataclasses import replace
+
 import pytest
 
 from schemas.compatibility import (
@@ -118,6 +120,25 @@ def test_so_the_contract_finds_what_was_renamed_twice() -> None:
         projection(contract, with_former_names(versions[:-1], versions[-1]))["shipping_country"].name
         == "land"
     )
+
+
+def test_so_it_does_where_both_sides_have_but_an_alias_in_common() -> None:
+    contract = CONTRACTS["orders"]
+    field = replace(contract.fields["shipping_country"], name="land", aliases=("shipping_country",))
+    renamed = {name: each for name, each in contract.fields.items() if name != "shipping_country"} | {
+        "land": field
+    }
+    writer = [
+        {**spec, "name": "country", "aliases": ["shipping_country"]}
+        if spec["name"] == "shipping_country"
+        else spec
+        for spec in contract.avro["fields"]
+    ]
+    found = projection(replace(contract, fields=renamed), {**contract.avro, "fields": writer})
+    assert found["land"].name == "country"
+    before = {**contract.avro, "fields": [{**spec} for spec in contract.avro["fields"]]}
+    after = [{**spec, "name": "land"} if spec["name"] == "country" else spec for spec in writer]
+    assert forgotten_names([before, version(writer)], version(after), all_names=False) == []
 
 
 def test_what_a_reader_cannot_read_is_told_field_by_field() -> None:

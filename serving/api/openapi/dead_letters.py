@@ -219,7 +219,7 @@ REDRIVE: dict[int | str, Any] = {
     ),
     **_WRONG,
     **AUTH,
-    409: problem("One re-drive at a time; or others would go back than were `counted`."),
+    409: problem("One re-drive at a time; or another number would go back than was `counted`."),
     413: problem("The body is too large."),
     415: problem("The body is not JSON in UTF-8."),
     503: problem("It stopped; what was put back stays so, and the next one goes on behind it."),

@@ -4,9 +4,11 @@ import re
 from functools import reduce
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
+from dataflow.api import api_headers
 from infra.settings import Settings
 from schemas.errors import SettingsError
 from serving.api.__main__ import main
@@ -116,6 +118,17 @@ def test_data_needs_a_key(api, route):
 @pytest.mark.parametrize("path", ["/v1/nothing", "/nothing"])
 def test_without_a_key_nobody_learns_what_there_is(api, path):
     assert_problem(api.get(path), 401, "unauthorized")
+
+
+# Two end in bytes that Latin-1 takes for spaces.
+@pytest.mark.parametrize("secret", ["тайный-ключ-х", "clé-secrète-à", "秘密の鍵-秘密の鍵"])
+def test_a_key_in_any_letters_is_read_as_programs_send_it(shop_api, secret):
+    settings = shop_api.settings.replace(dataflow_api_keys=SecretStr(f"dash:{secret}:read"))
+    with serving(settings) as api:
+        assert (
+            httpx.get(f"{api.url}/v1/key", headers=api_headers(settings), trust_env=False).status_code == 200
+        )
+        assert_problem(api.get("/v1/key", headers=bearer("x")), 401, "unauthorized")
 
 
 @pytest.mark.parametrize(

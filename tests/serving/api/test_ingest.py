@@ -291,6 +291,8 @@ def test_without_a_broker_every_line_fails_and_may_be_tried_again(shop):
         answer = api.post("/v1/events/orders", content=ndjson(order(), {}), headers=NDJSON)
         body = assert_problem(answer, 503, "unavailable")
         assert (body["failed"], body["refused"]) == (1, 1)
+        assert "nobody knows whether the broker has it" in body["detail"]
+        assert "with the same `event_id`" in body["detail"]
         failed = body["results"][0]
         assert failed["retryable"] is True
         assert str(uuid.UUID(failed["event_id"])) == failed["event_id"]
