@@ -6,7 +6,7 @@ STAMP   := $(VENV)/.installed
 LOCK    := requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-chaos test-machine lint format bench lock clean
+.PHONY: help setup run test test-all test-chaos test-machine lint format bench lock clean
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,9 +19,14 @@ run: setup ## Start the platform with a demo load; prints one URL, Ctrl-C stops 
 	@exec $(VENV)/bin/dataflow up --demo
 
 # A deadline that a busy machine missed is tried once more, and told of; whatever else fails, fails.
-test: setup ## The tests, but the long ones, against a real broker, registry, Redis and Spark
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 \
-		--reruns 1 --only-rerun 'did not come about within'
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 \
+	--reruns 1 --only-rerun 'did not come about within'
+
+test: setup ## The tests, against a real broker, registry, Redis and Spark
+	@$(PYTHON) $(PYTEST) --fewer-cases
+
+test-all: setup ## The same, with more cases of each: half as long again
+	@$(PYTHON) $(PYTEST)
 
 test-chaos: setup ## The long tests: whole platforms killed, hung, set back and fed traps
 	@$(PYTHON) -m pytest -m longhaul

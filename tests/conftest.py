@@ -5,6 +5,7 @@ A test that takes `settings` has Kafka topics, registry subjects and Redis keys 
 
 import signal
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,27 @@ pytest_plugins = ["dataflow.testing"]
 
 # A shell's background job ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fewer-cases", action="store_true", help="of a test marked cases(n), only the first n")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --fewer-cases leave out what is over the n of `cases(n)`, among those that -m and -k left."""
+    if not config.getoption("--fewer-cases"):
+        return
+    seen: Counter[str] = Counter()
+    left_out = []
+    for item in items:
+        mark = item.get_closest_marker("cases")
+        test = item.nodeid.partition("[")[0]
+        seen[test] += 1
+        if mark and seen[test] > mark.args[0]:
+            left_out.append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

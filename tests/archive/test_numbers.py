@@ -131,6 +131,7 @@ def test_a_generation_completed_from_bronze_counts_everything_once(aged):
 
 
 @pytest.mark.longhaul
+@pytest.mark.cases(0)
 def test_its_own_bronze_serves_when_the_base_is_gone(aged):
     age_out(aged.settings, cuts(aged.until, 2))
     generation = begin(aged.settings, aged.base)

@@ -48,6 +48,7 @@ class Letter:
         return len(plan.ready), dict(plan.left)
 
 
+@pytest.mark.cases(0)
 def test_without_a_lake_they_go_with_the_topics_record(settings: Settings) -> None:
     letter = Letter(settings)
     assert letter.whole() == letter.record

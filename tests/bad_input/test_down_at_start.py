@@ -53,11 +53,12 @@ def gates(dataflow_services: Services) -> Iterator[dict[str, Gate]]:
     [
         pytest.param("bootstrap", "broker", marks=pytest.mark.longhaul),
         ("bootstrap", "registry"),
-        ("live", "broker"),
         ("live", "registry"),
+        ("live", "broker"),
         pytest.param("materializer", "broker", marks=pytest.mark.longhaul),
     ],
 )
+@pytest.mark.cases(2)
 def test_what_cannot_begin_ends_so_that_it_is_started_again_and_says_what_is_missing(
     dataflow_env: Environment, job: str, service: str
 ) -> None:

@@ -53,6 +53,7 @@ def valkey_of_its_own(dataflow_services: Services, home: Path) -> Settings:
     )
 
 
+@pytest.mark.cases(0)
 def test_redis_at_another_port_is_missed_by_its_old_address_and_found_by_a_new_start(
     dataflow_services: Services, env_prefix: str, tmp_path: Path, taken: ExitStack
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_transaction_takes_so_many_letters_or_so_many_bytes() -> None:
     assert sizes(2 * BATCH_BYTES, 1) == [1, 1]
 
 
+@pytest.mark.cases(0)
 def test_letters_of_another_generation_go_back_once_whoever_puts_them_back(
     shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec, monkeypatch
 ) -> None:
@@ -214,6 +215,7 @@ def test_a_letter_that_keeps_only_a_beginning_is_taken_whole_from_its_source(
         ("redrive.after_commit:2", 2),
     ],
 )
+@pytest.mark.cases(1)
 def test_a_re_drive_that_is_killed_goes_on_where_it_was(
     shell: Shell,
     environment: Settings,

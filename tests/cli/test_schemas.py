@@ -134,6 +134,7 @@ RECORD = '{"type": "record", "name": "x", "fields": [{"name": "a", "type": "stri
 
 @pytest.mark.parametrize("command", ["check", "register"])
 @pytest.mark.parametrize("topic", [(), ("--topic", "orders")], ids=["", "topic"])
+@pytest.mark.cases(8)
 def test_what_is_no_schema_of_a_topic_says_what_was_expected(
     shell: Shell, environment: Settings, tmp_path: Path, topic: tuple[str, ...], command: str
 ) -> None:

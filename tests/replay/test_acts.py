@@ -91,6 +91,7 @@ def outputs(settings, generation) -> set[str]:
         pytest.param("replay.after_record", True, marks=pytest.mark.longhaul),
     ],
 )
+@pytest.mark.cases(1)
 def test_a_run_that_is_killed_has_begun_a_generation_or_none(world, failpoint, recorded):
     killed(world, failpoint, "run", "--yes", "--detach", "--throttle", "0")
     assert states(world) == ({1: "running", 2: "running"} if recorded else {1: "running"})
@@ -164,6 +165,7 @@ def test_what_a_promote_is_refused_for_is_told_before_anything_changes(world):
     assert outputs(world, generation) == {generation.judged_topic(world), generation.dead_letter_topic(world)}
 
 
+@pytest.mark.cases(0)
 def test_one_that_pauses_does_not_go_on_beside_another(world):
     begun(world)
     set_state(world, 2, State.PAUSED)
@@ -200,6 +202,7 @@ def test_a_removal_waits_for_every_process_of_the_generation(tmp_path):
     assert left(2, 1, kafka="ready", live="ready") == []
 
 
+@pytest.mark.cases(0)
 def test_a_copy_of_code_that_is_used_or_was_asked_for_just_now_is_kept(world):
     digest = keep(world).digest
     copy = directory(world, digest)
@@ -346,6 +349,7 @@ def test_the_lake_of_a_replay_that_is_waited_for_is_told_not_to_rest(world, monk
     reader.close()
 
 
+@pytest.mark.cases(0)
 def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
     run_plan(world, plan_replay(world, here(world), 1_234))
     fleet = Fleet(world, keep(world), ["live"], lambda _: [], logging.getLogger("fleet"))
@@ -381,6 +385,7 @@ def test_settings_that_decide_are_those_that_the_generation_began_with(world):
         "replay.after_topics",
     ],
 )
+@pytest.mark.cases(1)
 def test_a_removal_that_is_killed_is_finished_by_the_next(world, failpoint):
     generation = begun(world)
     redis = connect(world)

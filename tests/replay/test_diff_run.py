@@ -185,6 +185,7 @@ def test_code_with_another_metric_is_told_by_its_metric(both, tmp_path):
     assert not found.equal
 
 
+@pytest.mark.cases(0)
 def test_what_the_other_code_says_when_it_fails_is_told(both, tmp_path):
     own = own_code(both.settings, read_generations(both.settings))
     with pytest.raises(NotExtracted, match=r"code of g1 .* No module named"):
@@ -226,6 +227,7 @@ def test_a_lake_that_does_not_come_in_time_is_told_by_how_much(world):
 
 
 @pytest.mark.slow
+@pytest.mark.cases(0)
 def test_the_newest_other_one_that_runs_is_the_default(both):
     third = replace(both.generations[2], number=3)
     change_generations(
@@ -283,6 +285,7 @@ def test_the_command_tells_a_difference_as_text_json_and_a_page(world, command, 
 
 
 @pytest.mark.slow
+@pytest.mark.cases(0)
 def test_a_comparison_that_is_killed_leaves_nothing_behind_the_next_one(both):
     settings = both.settings.replace(dataflow_failpoint="diff.before_compare")
     environment = {**os.environ, **settings.environ(), "PYTHONPATH": str(ROOT)}

@@ -45,6 +45,7 @@ def checked(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "at"), [("_versions", 2), ("_note", 3), ("_refuse", 3), ("_note_minutes", 3)]
 )
+@pytest.mark.cases(2)
 def test_what_is_interrupted_goes_on_where_it_stands(checked, monkeypatch, name, at):
     checked.driver.run(judged_history(1_200, 31))
     torn = Torn(monkeypatch, name, at)

@@ -127,6 +127,7 @@ def test_each_guard_is_asked_and_then_it_is_live_and_goes_back(two: Two) -> None
     assert two.live() == 2
 
 
+@pytest.mark.cases(0)
 def test_who_pauses_the_old_one_goes_back_when_that_has_caught_up(two: Two) -> None:
     for lake in two.lakes.values():
         lake.write({"orders": []}, position=40)
@@ -166,6 +167,7 @@ def test_nobody_goes_back_to_what_is_known_to_be_wrong_by_accident(two: Two) -> 
     assert two.live() == 1
 
 
+@pytest.mark.cases(0)
 def test_what_no_rollback_goes_back_to_any_more_stands_still(two: Two) -> None:
     """It would follow for nobody, and be in the way of the next replay."""
     switch.switch(two.settings, 1, 2, False)

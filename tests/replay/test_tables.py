@@ -64,6 +64,7 @@ def test_what_changed_is_compared_after_each_batch_and_everything_at_the_end(tmp
     assert checked.compared > 2 * compared[-1], "the last batch alone is less than everything"
 
 
+@pytest.mark.cases(0)
 def test_restless_entities_are_compared_too(tmp_path):
     checked = Checked(tmp_path)
     for batch in cut(judged_events(events(23, 600)), random.Random(23), 60):
@@ -109,6 +110,7 @@ def test_a_row_that_nothing_justifies_is_found_by_the_batch_that_wrote_it(filled
         ),
     ],
 )
+@pytest.mark.cases(3)
 def test_rows_that_were_not_written_are_missed(filled, table, monkeypatch):
     write = LakeStore.write
 
@@ -121,6 +123,7 @@ def test_rows_that_were_not_written_are_missed(filled, table, monkeypatch):
     assert filled.check().keys() == {table}
 
 
+@pytest.mark.cases(0)
 def test_in_slices_the_same_is_found(filled, monkeypatch):
     monkeypatch.setattr("replay.verify.tables.AT_ONCE", 20)
     filled.driver.run(filled.rest)
@@ -147,6 +150,7 @@ def test_in_slices_the_same_is_found(filled, monkeypatch):
         ),
     ],
 )
+@pytest.mark.cases(2)
 def test_a_refused_record_that_is_kept_otherwise_than_it_came_is_found(filled, column, monkeypatch):
     write = LakeStore.write
     other = {

@@ -64,6 +64,7 @@ def shop(settings):
 
 
 @pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.longhaul), 0.8])
+@pytest.mark.cases(0)
 def test_an_emptied_redis_gets_back_what_it_had_from_the_lake_and_the_rest_from_verdicts(shop, share):
     with materializer(shop.settings):
         shop.live.judge()
@@ -139,6 +140,7 @@ def test_who_was_fenced_off_or_finds_another_state_writes_and_removes_nothing(sh
     store.redis.close()
 
 
+@pytest.mark.cases(0)
 def test_sums_that_somebody_left_do_not_count(shop):
     shop.redis.hset(shop.keys.counts, "orders/0/changed", 7)
     shop.redis.hset(shop.keys.fence, "orders/0", 3)
@@ -163,6 +165,7 @@ def test_a_lake_that_cannot_be_read_is_done_without(shop):
         assert shop.status()["filled_from"] is None
 
 
+@pytest.mark.cases(0)
 def test_a_lake_that_has_little_is_not_begun_with(shop):
     shop.fill_lake(0.2)
     with materializer(shop.settings):

@@ -31,6 +31,7 @@ def folded(settings):
 @pytest.mark.parametrize(
     ("time_zone", "remembered"), [("UTC", 200_000), ("America/New_York", 0), ("UTC", 40), ("UTC", 2_000)]
 )
+@pytest.mark.cases(2)
 def test_every_metric_equals_the_ground_truth_of_an_untidy_shop(folded, time_zone, remembered):
     """Also when what the writer remembers of Redis is forgotten at once, or after a while."""
     emissions, truth = history(ALL_UP)

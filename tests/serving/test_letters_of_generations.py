@@ -24,6 +24,7 @@ FAILPOINT = "materializer.after_dead_letters"
 
 
 @pytest.mark.chaos
+@pytest.mark.cases(0)
 def test_two_generations_that_refuse_different_records_write_them_apart(settings: Settings) -> None:
     """The second takes no large records, and is killed right after it has written its letters."""
     settings = settings.replace(kafka_partitions=2)

@@ -179,6 +179,7 @@ def test_every_number_is_exact_at_the_end_of_the_topics(scene):
         pytest.param("materializer.after_founding", marks=pytest.mark.longhaul),
     ],
 )
+@pytest.mark.cases(1)
 def test_a_kill_between_two_writes_changes_nothing(settings, failpoint):
     scene = Scene(settings.replace(dataflow_failpoint=failpoint))
     try:
@@ -250,6 +251,7 @@ def test_a_refusal_is_applied_only_with_its_dead_letter(scene):
         assert not scene.redis.hgetall(scene.keys.held)
 
 
+@pytest.mark.cases(0)
 def test_offsets_of_transactions_are_counted_as_empty_and_hold_nothing_up(scene):
     settings = scene.settings
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "transactional.id": "tests"})
@@ -288,6 +290,7 @@ def test_a_flush_while_it_runs_brings_the_same_content_back(scene):
 
 
 @pytest.mark.chaos
+@pytest.mark.cases(0)
 def test_a_redis_that_comes_back_older_is_brought_forward(scene):
     half = len(scene.emissions) // 2
     with materializer(scene.settings):
@@ -355,6 +358,7 @@ def claimed_server(scene):
         return None
 
 
+@pytest.mark.cases(0)
 def test_topics_that_end_before_the_fences_are_refused(scene, monkeypatch):
     monkeypatch.setattr("serving.materializer.takeover.SETTLING", 1.0)
     scene.produce(scene.emissions)
@@ -381,6 +385,7 @@ def test_topics_that_lost_their_beginning_are_refused_after_a_flush(scene):
     fresh.close()
 
 
+@pytest.mark.cases(0)
 def test_what_is_no_verdict_on_the_judged_topic_stops_nothing(scene):
     scene.produce(scene.emissions)
     topic = scene.live.generation.judged_topic(scene.settings)

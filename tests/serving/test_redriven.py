@@ -147,6 +147,7 @@ def test_each_counts_once_though_the_re_drive_and_the_live_path_are_killed_half_
     assert scene.expect_exact() == after
 
 
+@pytest.mark.cases(0)
 def test_versions_decide_what_a_record_that_is_back_changes(scene: Scene) -> None:
     """It may come after a later version, or twice: then it changes nothing, and has a verdict all the same."""
     live, stream = scene.live, scene.stream

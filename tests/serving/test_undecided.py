@@ -117,6 +117,7 @@ def test_a_record_whose_schema_is_listed_waits_until_it_is_judged_by_it(scene: S
 
 
 @pytest.mark.slow
+@pytest.mark.cases(0)
 def test_while_the_registry_says_nothing_both_wait_and_then_each_gets_its_due(scene: Scene) -> None:
     """Refused is what nobody knows, by its letter; what is listed is counted. The rest goes on meanwhile."""
     stream, query = scene.live.stream, scene.query

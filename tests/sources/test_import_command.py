@@ -122,6 +122,7 @@ def test_an_import_reaches_kafka_with_its_dead_letters(settings):
     assert headers["source_topic"] == b"import:online-retail"
 
 
+@pytest.mark.cases(0)
 def test_an_import_killed_half_way_and_repeated_leaves_what_one_import_would(settings, tmp_path):
     bootstrap(settings)
     lines = "".join(f"{i // 5},s{i},{i % 7},1.50,2011-01-{i % 28 + 1:02}\n" for i in range(60_000))

@@ -131,6 +131,7 @@ def start(settings: Settings, *args: object) -> subprocess.Popen:
     ],
     ids=["ctrl-c", "terminated", "before-the-count", "while-it-waits"],
 )
+@pytest.mark.cases(1)
 def test_a_run_that_is_stopped_flushes_and_reports(environment, number, args: Sequence[str], code):
     produced_at_once = ["--dial", "late=0"]
     client = admin(environment.kafka_bootstrap_servers)

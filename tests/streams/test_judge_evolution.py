@@ -154,6 +154,7 @@ SHORT = ("a field added", "renamed by alias", "money with more digits", "a map a
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in SHORT else pytest.mark.longhaul) for n in EVOLUTIONS]
 )
+@pytest.mark.cases(2)
 def test_the_judge_agrees_with_fastavro_on_records_of_another_schema_damaged_ones_too(spark, name):
     agreed(spark, CONTRACT, EVOLUTIONS[name], random.Random(f"{SEED} {name}"), random_record)
 

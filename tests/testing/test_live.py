@@ -47,6 +47,7 @@ def test_a_flushed_redis_is_filled_again(stream: Stream, live: Live) -> None:
     assert live.rows("revenue")[0]["gross"] == "5.00"
 
 
+@pytest.mark.cases(0)
 def test_added_partitions_are_taken_in(stream: Stream, live: Live, dataflow_env: Environment) -> None:
     name = f"{live.settings.topic_prefix}orders"
     grow(admin(live.settings.kafka_bootstrap_servers), name, 5)

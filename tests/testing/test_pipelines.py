@@ -36,6 +36,7 @@ def pipeline(request: pytest.FixtureRequest, events: Events) -> Numbers:
     return request.getfixturevalue("live")
 
 
+@pytest.mark.cases(1)
 def test_an_untidy_shop_with_crashes_in_it_is_counted_to_the_cent(pipeline: Numbers) -> None:
     """Kills anywhere and at failpoints change no number, no verdict and no dead letter."""
     expect_untidy_shop(pipeline)
@@ -120,6 +121,7 @@ def expect_refusals(pipeline: Numbers) -> None:
     assert "shipping_address" not in verdict.event
 
 
+@pytest.mark.cases(1)
 def test_rows_are_split_filtered_and_ordered_by_time(pipeline: Numbers, events: Events) -> None:
     stream = pipeline.stream
     for day, country, amount in ((2, "AT", "1.00"), (3, "DE", "2.00"), (3, None, "4.00"), (9, "AT", "8.50")):

@@ -66,6 +66,7 @@ def changed_tree(home: Path) -> Path:
     return home
 
 
+@pytest.mark.cases(0)
 def test_unchanged_code_gives_the_same_and_a_changed_metric_exactly_that_change(time_machine, tmp_path: Path):
     machine = time_machine(seed=3, records=900)
     machine.to(700)
@@ -135,6 +136,7 @@ def test_a_part_is_made_anew_out_of_the_live_lake(time_machine, tmp_path: Path):
     assert {name for name in mine if mine[name] != theirs[name]} == {"revenue"}
 
 
+@pytest.mark.cases(0)
 def test_time_goes_forth_and_a_kill_that_kills_nothing_is_none(time_machine):
     machine = time_machine(records=50)
     machine.to(20)

@@ -96,6 +96,7 @@ def test_tables_do_not_go_back_and_are_there_again_when_the_other_lake_has_come_
         wait_for(lambda: tables()[:2] == (200, "g2"), what="the tables of generation 2")
 
 
+@pytest.mark.cases(0)
 def test_switches_in_quick_succession_end_at_the_last_one(both):
     with both.api(1), both.api(2), Clients(both) as clients:
         clients.wait_for("g1", 0)
@@ -115,6 +116,7 @@ def test_switches_in_quick_succession_end_at_the_last_one(both):
         pytest.param(2, "handover.after_lock", marks=pytest.mark.longhaul),
     ],
 )
+@pytest.mark.cases(1)
 def test_a_process_that_is_killed_during_the_switch_is_no_reason_to_refuse_anybody(both, victim, failpoint):
     changes = {n: {"dataflow_failpoint": failpoint} if n == victim else {} for n in (1, 2)}
     with both.api(1, **changes[1]) as one, both.api(2, **changes[2]) as two, Clients(both) as clients:
@@ -153,6 +155,7 @@ def test_a_process_that_serves_and_is_killed_is_missed_and_nobody_is_refused(bot
     assert_never_back(clients.seen, both.switches)
 
 
+@pytest.mark.cases(0)
 def test_what_a_killed_process_had_told_is_told_of_no_less_by_the_other_generation(both):
     with both.api(1) as one, both.api(2):
         for _ in range(3):
@@ -214,6 +217,7 @@ def test_a_request_that_is_being_answered_ends_and_only_then_does_the_other_gene
         assert generation(both) == "g2"
 
 
+@pytest.mark.cases(0)
 def test_who_does_not_end_its_request_holds_nobody_up_for_long(both):
     with both.api(1), both.api(2):
         assert generation(both) == "g1"
@@ -228,6 +232,7 @@ def test_who_does_not_end_its_request_holds_nobody_up_for_long(both):
             assert time.monotonic() - began < 5
 
 
+@pytest.mark.cases(0)
 def test_who_asked_for_the_switch_is_answered_by_the_process_that_it_takes_the_door_from(both):
     """The command ends after the switch: nobody waits for that, and its answer is not cut off."""
     with both.api(1), both.api(2):
@@ -295,6 +300,7 @@ def test_a_process_is_not_ready_because_another_one_answers(both):
         unknown.__exit__()
 
 
+@pytest.mark.cases(0)
 def test_a_process_bound_to_none_waits_for_its_turn_too(both):
     with both.api(1):
         assert generation(both) == "g1"

@@ -103,6 +103,7 @@ def expect_same(oracle, root, manifest, since=None):
 @pytest.mark.parametrize(
     ("seed", "size", "tz"), [(1, 80, "UTC"), (2, 300, "America/New_York"), (3, 10_000, "Asia/Kolkata")]
 )
+@pytest.mark.cases(2)
 def test_however_records_are_cut_into_batches_the_tables_are_right(tmp_path, seed, size, tz):
     chance = random.Random(seed)
     judged = judged_history(3_000, seed)
@@ -176,6 +177,7 @@ def test_of_two_drivers_one_is_fenced_off_and_nothing_of_it_counts(tmp_path):
         *(pytest.param(each, marks=pytest.mark.longhaul) for each in ("raw_orders", "orders", "quarantine")),
     ],
 )
+@pytest.mark.cases(2)
 def test_a_batch_that_dies_before_its_manifest_is_taken_back(tmp_path, table, monkeypatch):
     batches = list(cut(judged_history(900, 7), random.Random(7), 80))
     driver = Driver(tmp_path)
@@ -204,6 +206,7 @@ def test_a_batch_that_dies_before_its_manifest_is_taken_back(tmp_path, table, mo
     expect_right(again.root, again.manifest)
 
 
+@pytest.mark.cases(0)
 def test_upkeep_changes_no_row_and_what_a_deletion_decided_stands(tmp_path, monkeypatch):
     monkeypatch.setattr("streams.lake.upkeep.FOLD_FROM_ROWS", 10)
     monkeypatch.setattr("streams.lake.upkeep.SMALL_FILES", 5)

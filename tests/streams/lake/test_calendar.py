@@ -47,6 +47,7 @@ def versions(topic, *steps):
     ],
     ids=["corrected", "late", "deleted and born again", "deleted"],
 )
+@pytest.mark.cases(4)
 def test_a_version_that_never_stood_has_its_year(tmp_path, topic, size, steps):
     judged = judged_events(versions(topic, *steps))
     driver = Driver(tmp_path)

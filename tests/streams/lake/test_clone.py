@@ -85,6 +85,7 @@ def base(once: tuple[Path, list, int], tmp_path: Path) -> Base:
     [pytest.param((), marks=pytest.mark.longhaul), ("daily_sales", "dim_products"), DERIVED],
     ids=["none", "some", "all"],
 )
+@pytest.mark.cases(1)
 def test_it_has_the_same_rows_and_goes_on_by_itself(base: Base, tables, monkeypatch):
     monkeypatch.setattr(clone, "AT_ONCE", 37)
     monkeypatch.setattr(upkeep, "FOLD_FROM_ROWS", 10)
@@ -185,6 +186,7 @@ def test_it_knows_which_schemas_were_known_when_and_says_that_older_tables_are_g
         ),
     ],
 )
+@pytest.mark.cases(1)
 def test_killed_while_it_is_made_it_is_there_or_not(base: Base, point: str):
     env = {**os.environ, "DATAFLOW_FAILPOINT": point, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.streams.lake.cloned", str(base.home)]

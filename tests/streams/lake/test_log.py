@@ -49,6 +49,7 @@ def older_lake(home, monkeypatch):
 
 
 @pytest.mark.parametrize("is_older", [False, True], ids=["made now", "made before"])
+@pytest.mark.cases(1)
 def test_each_table_has_the_properties(tmp_path, is_older, monkeypatch):
     before = older_lake(tmp_path, monkeypatch) if is_older else None
     driver = Driver(tmp_path)

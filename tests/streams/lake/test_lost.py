@@ -34,6 +34,7 @@ def files_of(root):
 
 
 @pytest.mark.parametrize("lost", [MANIFESTS, "orders", "raw_orders"])
+@pytest.mark.cases(1)
 def test_a_part_of_a_lake_that_is_gone_is_told_and_what_is_left_stays_as_it_is(tmp_path, lost):
     driver, rest = driven(tmp_path)
     table, away = Path(driver.store.uri(lost)), tmp_path / "away"

@@ -23,6 +23,7 @@ from tests.streams.lake.test_batches import Driver, content, cut, expect_right
 
 
 @pytest.mark.parametrize("failing", ["raw_orders", "orders", "_manifests"])
+@pytest.mark.cases(1)
 def test_a_driver_whose_write_failed_half_way_writes_no_more(tmp_path, failing, monkeypatch):
     """Tried again by the same driver, the batch would be in some tables twice."""
     batches = list(cut(judged_events(events(11, 300)), random.Random(11), 40))
@@ -49,6 +50,7 @@ def test_a_driver_whose_write_failed_half_way_writes_no_more(tmp_path, failing, 
 
 
 @pytest.mark.parametrize(("where", "error"), [(KeyIndex, MemoryError), (Sales, PanicException)])
+@pytest.mark.cases(1)
 def test_a_driver_that_fails_behind_its_manifest_writes_no_more(tmp_path, where, error, monkeypatch):
     """What it knows has moved in part or not at all: what it folded next would be wrong, and nobody would see it."""
     batches = list(cut(judged_events(events(14, 300)), random.Random(14), 40))

@@ -89,6 +89,7 @@ def grown(judged, before):
     }
 
 
+@pytest.mark.cases(0)
 def test_tables_with_rows_take_in_new_columns_and_old_rows_have_nothing_there(tmp_path, declare, monkeypatch):
     monkeypatch.setattr("streams.lake.upkeep.FOLD_FROM_ROWS", 10)
     monkeypatch.setattr("streams.lake.upkeep.SMALL_FILES", 5)

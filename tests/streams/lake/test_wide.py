@@ -35,6 +35,7 @@ def declared_wide(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("is_older", [False, True], ids=["made now", "made without statistics"])
 @pytest.mark.usefixtures("declared_wide")
+@pytest.mark.cases(1)
 def test_a_table_of_many_columns_is_folded(tmp_path, is_older, monkeypatch, caplog):
     batches = list(cut(judged_events(events(26, 400)), random.Random(26), 12))
     if is_older:
