@@ -12,7 +12,7 @@ from dataflow.options import examples, settings_option
 from infra.runtime.platform import Platform
 from infra.runtime.run_state import START_FAILED
 from infra.runtime.spec import State
-from infra.runtime.supervisor import ProcessInfo
+from infra.runtime.unit import ProcessInfo
 from infra.settings import Settings
 from schemas.contract import CONTRACTS, OWN_DIRECTORY
 from schemas.metrics import OWN_METRICS

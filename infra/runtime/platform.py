@@ -34,7 +34,8 @@ from infra.runtime.run_state import (
     write_run,
 )
 from infra.runtime.spec import ProcessSpec, State
-from infra.runtime.supervisor import OWN_LOG, ProcessInfo, Supervisor
+from infra.runtime.supervisor import OWN_LOG, Supervisor
+from infra.runtime.unit import ProcessInfo
 from infra.settings import Settings
 from infra.setup import checked_jars, find_java
 

@@ -20,7 +20,7 @@ from infra.runtime.birth import birth
 from infra.runtime.child import signal_group
 from infra.runtime.errors import AlreadyRunning, NotRunning
 from infra.runtime.spec import State
-from infra.runtime.supervisor import ProcessInfo
+from infra.runtime.unit import ProcessInfo
 from infra.settings import Settings
 
 # In the environment of every process of a run, and so of everything that these start.

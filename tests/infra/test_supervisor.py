@@ -16,7 +16,8 @@ from infra.runtime import supervisor as supervisor_module
 from infra.runtime.errors import StartFailed, SupervisionEnded
 from infra.runtime.logs import Logs
 from infra.runtime.spec import ProcessSpec, State
-from infra.runtime.supervisor import ProcessInfo, Supervisor
+from infra.runtime.supervisor import Supervisor
+from infra.runtime.unit import ProcessInfo
 from tests.helpers import wait_for
 
 FOREVER = "while :; do sleep 0.02; done"
@@ -296,7 +297,7 @@ def test_who_waits_is_told_when_the_supervisor_itself_fails(start, monkeypatch) 
     running = start(shell("a", FOREVER), shell("b", FOREVER, probe=never))
     running.supervisor.wait_ready(["a"], 10)
     child = psutil.Process(running.info("a").pid)
-    monkeypatch.setattr(running.supervisor, "_watch", lambda *_: 1 / 0)
+    monkeypatch.setattr(running.supervisor, "_is_needed", lambda _: 1 / 0)
     with pytest.raises(SupervisionEnded, match="ZeroDivisionError"):
         running.supervisor.wait_ready(["b"], 10)
     wait_for(lambda: not child.is_running(), what="the end of the child")
