@@ -4,14 +4,20 @@ Reads and writes subjects `<topic>-value`. Registration is slow (8-26 a second),
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
 
 from infra.settings import Settings
-from schemas.compatibility import backward_objections, forgotten_names, record_of, with_former_names
+from schemas.compatibility import (
+    backward_objections,
+    forgotten_names,
+    record_of,
+    same_fields,
+    with_former_names,
+)
 from schemas.contract import CONTRACTS
 from schemas.errors import ContractError, Unavailable
 
@@ -74,14 +80,16 @@ class Registry:
         schema that does not, or that forgets a name which a field had: where not `all_names` are needed, one without
         which it is not found in records of another version.
         """
-        if (schema_id := self.id_of(subject, avro)) is not None:
-            self._guard(subject)
-            return schema_id
         known = self.schemas(subject)
         if known:
             self._guard(subject)
-        if lost := forgotten_names(_records(known), avro, all_names=all_names):
+        schema_id = self.id_of(subject, avro)
+        if not self._stands(schema_id, known, avro) and (
+            lost := forgotten_names(_records(known), avro, all_names=all_names)
+        ):
             raise ContractError(f"not registered as a schema of {subject}: {'; '.join(lost)}")
+        if schema_id is not None:
+            return schema_id
         answer = self._call(
             "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(avro), "schemaType": "AVRO"}
         )
@@ -113,9 +121,13 @@ class Registry:
         """Why a schema would be refused under a subject, empty if it would not; registers nothing."""
         known = self.schemas(subject)
         found = [why for each in reversed(known) for why in self._objections_by(subject, each, avro)]
-        if self.id_of(subject, avro) is None:
+        if not self._stands(self.id_of(subject, avro), known, avro):
             found += forgotten_names(_records(known), avro)
         return list(dict.fromkeys(found))
+
+    def _stands(self, schema_id: int | None, known: Sequence[RegisteredSchema], avro: Mapping) -> bool:
+        """Whether it is registered with all that it says: a registry may give the id of one with other aliases."""
+        return schema_id is not None and any(same_fields(each, avro) for each in _records(known))
 
     def _objections_by(self, subject: str, version: RegisteredSchema, avro: Mapping) -> list[str]:
         """Why it does not go with one version: to ask for all at once is not everywhere possible."""

@@ -11,6 +11,7 @@ import fastavro
 
 from schemas.errors import ContractError
 from schemas.extension import NAME, one_line
+from schemas.sql_words import SQL_WORDS
 
 CHANGE_FIELDS = ("event_id", "op", "occurred_at", "version", "source")
 TYPES = {
@@ -45,6 +46,11 @@ def check_avsc(avro: Any, topic: str, file: str) -> None:
                 f"{file}: expected fields with a type and a name of lower-case letters, digits and '_' other than "
                 f"{KAFKA_TIME}, saw {spec}"
             )
+        if name in SQL_WORDS:
+            raise ContractError(
+                f"{file}: expected names of fields that SQL does not keep for itself, saw {name!r}; call it otherwise, "
+                f"such as {name}_"
+            )
         if name in fields:
             raise ContractError(f"{file}: expected each field once, saw {name} twice")
         fields[name] = spec
@@ -62,6 +68,11 @@ def check_avsc(avro: Any, topic: str, file: str) -> None:
     if missing:
         kind = "a change event (it has a version)" if "version" in fields else "a fact (it has no version)"
         raise ContractError(f"{file}: {kind} needs the fields {', '.join(needed)}; missing {missing}")
+    if "version" not in fields and avro["dataflow.entity_id"] != "event_id":
+        raise ContractError(
+            f'{file}: expected "dataflow.entity_id" to be event_id, by which each fact (it has no version) '
+            f"counts once, saw {avro['dataflow.entity_id']!r}"
+        )
     wanted = {avro["dataflow.key"]: "string", avro["dataflow.entity_id"]: "string"}
     wanted |= {name: TYPES[name] for name in needed}
     for name, kind in wanted.items():

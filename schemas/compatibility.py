@@ -86,9 +86,14 @@ def _is_cut_off(spec: Mapping[str, Any], lost: Sequence[str], earlier: Sequence[
 def same_fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two schemas have the same fields, whatever else they say: a registry may write a text its own way."""
 
-    def shape(avro: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    def shape(avro: Mapping[str, Any]) -> list[tuple[str, str, list[str], str | None]]:
         return [
-            (each["name"], json.dumps(_plain(each["type"]), sort_keys=True), sorted(each.get("aliases", ())))
+            (
+                each["name"],
+                json.dumps(_plain(each["type"]), sort_keys=True),
+                sorted(each.get("aliases", ())),
+                json.dumps(each["default"], sort_keys=True) if "default" in each else None,
+            )
             for each in avro["fields"]
         ]
 

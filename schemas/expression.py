@@ -25,13 +25,23 @@ def compile_expression(sql: str, columns: Mapping[str, int]) -> tuple[Evaluator,
     everything else, a `Decimal` too, has scale 0. Returns the function and the scale of its result: with scale 2 the
     result is in minor units. NULL is None. Raises ContractError for syntax, functions or columns that are not known.
     """
+    return _Compiler(sql, columns).visit(parsed(sql))
+
+
+def parsed(sql: str) -> exp.Expression:
+    """The tree of one expression. Raises ContractError for anything else."""
     if not isinstance(sql, str):
         raise ContractError(f"expected a SQL expression as text, saw {sql!r}")
     try:
-        tree = sqlglot.parse_one(sql, read="spark")
+        # As what is selected: at the beginning of a text `comment` or `set` would be a statement.
+        statement = sqlglot.parse_one(f"SELECT {sql}", read="spark")
     except sqlglot.errors.SqlglotError as error:
         raise ContractError(f"expected a SQL expression, saw {sql!r}: {error}") from error
-    return _Compiler(sql, columns).visit(tree)
+    given = {name for name, value in statement.args.items() if value}
+    if not isinstance(statement, exp.Select) or given != {"expressions"} or len(statement.expressions) != 1:
+        raise ContractError(f"expected one SQL expression, saw {sql!r}")
+    [tree] = statement.expressions
+    return tree.pop()
 
 
 class _Compiler:

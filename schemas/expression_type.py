@@ -8,11 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-import sqlglot
 from sqlglot import exp
 
 from schemas.errors import ContractError
-from schemas.expression import pattern_of
+from schemas.expression import parsed, pattern_of
 
 Kind = Literal["text", "number", "boolean", "null"]
 COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
@@ -21,7 +20,7 @@ SUMS = (exp.Add, exp.Sub, exp.Mul)
 
 def check_type(sql: str, columns: Mapping[str, Kind], wanted: Kind) -> None:
     """Raise ContractError unless `sql`, which `compile_expression` takes, gives what is `wanted` of these columns."""
-    found = _Types(sql, columns).of(sqlglot.parse_one(sql, read="spark"))
+    found = _Types(sql, columns).of(parsed(sql))
     if found != wanted:
         raise ContractError(f"expected a {wanted}, saw a {found}, in {sql!r}")
 

@@ -19,12 +19,13 @@ from typing import Any
 from dotenv import dotenv_values
 
 from schemas.errors import ContractError
+from schemas.sql_words import SQL_WORDS
 
 VARIABLE = "DATAFLOW_CONTRACTS"
 ENV_FILE_VARIABLE = "DATAFLOW_ENV_FILE"
 # Of topics, metrics, fields and rules: they become Kafka topics, Redis keys, SQL columns and parts of a URL.
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-RESERVED = ("import",)  # dead letters of file imports are listed under it
+RESERVED = SQL_WORDS | {"import"}  # dead letters of file imports are listed under that
 
 
 def own_directory(environ: Mapping[str, str]) -> Path | None:
@@ -53,8 +54,8 @@ def own_topics(directory: Path | None, known: Collection[str]) -> list[str]:
     for path in found:
         if not NAME.fullmatch(path.stem) or path.stem in RESERVED:
             raise ContractError(
-                f"{path}: expected a topic's name of lower-case letters, digits and '_', not "
-                f"{' or '.join(RESERVED)}, saw {path.stem!r}; rename the file"
+                f"{path}: expected a topic's name of lower-case letters, digits and '_', not import nor a word of SQL, "
+                f"saw {path.stem!r}; rename the file"
             )
         if path.stem in known:
             raise ContractError(

@@ -4,19 +4,23 @@ Pure. Looks at declarations and contracts before anything is counted by them.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from fractions import Fraction
 from typing import Any, get_args
 
-import sqlglot
 from sqlglot import exp
 
+from schemas.bounds import bounds
 from schemas.contract import CONTRACTS, Contract
 from schemas.errors import ContractError
-from schemas.expression import compile_expression
+from schemas.expression import compile_expression, parsed
 from schemas.expression_type import Kind, check_type
 from schemas.extension import NAME, one_line
-from schemas.metric import Active, AnyMetric, Derived, Dimension, Funnel, Metric, Unit, Verdicts
+from schemas.metric import Active, AnyMetric, Count, Derived, Dimension, Funnel, Metric, Sum, Unit, Verdicts
 
 START = "start"  # the name of a bucket in an answer's rows
+# What a question asks by beside the dimensions, each of which is a parameter of its name.
+PARAMETERS = ("grain", "from", "to", "by", "order", "limit", "n")
+ROWS_THAT_FIT = 1_000_000  # of the largest that there can be, into the 64 bits of a sum
 
 
 def check_all(
@@ -63,6 +67,7 @@ def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
             f"metric {metric.name}: `at` must name a timestamp of {metric.of}, saw {metric.at!r}"
         )
     _check_columns(f"metric {metric.name}", contract, (metric.at, *_named_columns(metric)))
+    _check_dimensions(f"metric {metric.name}", contract, _named_columns(metric))
     if not isinstance(metric, Metric):
         _check_of_facts(metric, contract)
         return
@@ -79,6 +84,8 @@ def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
             _compile(where, measure.where, scales, contract.kinds, "boolean")
     # After the expressions: a word in one that is no column has been told by now.
     _check_columns(f"metric {metric.name}", contract, metric.columns)
+    for measure in metric.measures:
+        _check_size(f"metric {metric.name}.{measure.name}", measure, contract)
     for rollup in metric.rollups:
         dimension = dimensions.get(rollup.dimension)
         if rollup.through not in metric.by or dimension is None or rollup.name not in dimension.attributes:
@@ -86,6 +93,20 @@ def check(metric: AnyMetric, dimensions: Mapping[str, Dimension]) -> None:
                 f"metric {metric.name}: roll-up {rollup.name} needs a dimension of `by` and a declared Dimension "
                 "with an attribute of its name"
             )
+        _check_dimensions(f"metric {metric.name}", dimension.contract, (rollup.name,))
+
+
+def _check_size(where: str, measure: Sum | Count, contract: Contract) -> None:
+    """One accepted record must not end all counting."""
+    digits = 2 if measure.unit == "money" else 0
+    largest = max(abs(each) for each in bounds(measure.expression, contract))
+    most = 2**63 / Fraction(ROWS_THAT_FIT * 10**digits)
+    _expect(
+        largest <= most,
+        f"{where}: expected what one record adds to be at most {int(most):,}, of which {ROWS_THAT_FIT:,} fit into the "
+        f"64 bits of a sum; `{measure.expression}` may be {int(largest):,}: give its fields a `maximum` (and a "
+        "`minimum`), or declare a rule that refuses more",
+    )
 
 
 def check_dimension(dimension: Dimension) -> None:
@@ -113,6 +134,13 @@ def _check_shape(metric: AnyMetric) -> None:
     rollups = getattr(metric, "rollups", ())
     figures = (*metric.measures, *derived)
     names = [START, *getattr(metric, "by", ()), *(each.name for each in (*rollups, *figures))]
+    asked_by = (*getattr(metric, "by", ()), *(each.name for each in rollups))
+    for name in asked_by:
+        _expect(
+            name not in PARAMETERS,
+            f"{where}: expected dimensions that are not called as a parameter of a question ({', '.join(PARAMETERS)}), "
+            f"saw {name!r}",
+        )
     for name in names:
         _expect(
             isinstance(name, str) and NAME.fullmatch(name) and names.count(name) == 1,
@@ -135,9 +163,9 @@ def _check_shape(metric: AnyMetric) -> None:
 def _check_division(where: str, expression: str) -> None:
     """One part is divided by the other and rounded once; a division inside of something else would be rounded twice."""
     try:
-        tree = sqlglot.parse_one(expression, read="spark")
-    except sqlglot.errors.SqlglotError as error:
-        raise ContractError(f"{where}: expected a SQL expression, saw {expression!r}: {error}") from error
+        tree = parsed(expression)
+    except ContractError as error:
+        raise ContractError(f"{where}: {error}") from error
     divisions = list(tree.find_all(exp.Div))
     _expect(
         not divisions or divisions == [tree],
@@ -175,6 +203,16 @@ def _check_columns(where: str, contract: Contract, columns: Iterable[str]) -> No
             raise ContractError(
                 f"{where}: {column} is personal data and cannot be a dimension, a key or measured"
             )
+
+
+def _check_dimensions(where: str, contract: Contract, columns: Iterable[str]) -> None:
+    """Rows are told apart by them as text: of an amount or a time that would be its bare number."""
+    for column in columns:
+        kind = contract.fields[column].type
+        _expect(
+            kind in ("string", "int", "long"),
+            f"{where}: expected dimensions and keys of text or whole numbers, saw {column!r}, which is a {kind}",
+        )
 
 
 def _check_name(kind: str, name: Any, known: Collection[str]) -> None:

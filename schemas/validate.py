@@ -95,7 +95,7 @@ def _type_violation(field: Field, value: Any) -> Violation | None:
         if not low <= value <= high:
             return Violation(
                 f"{field.name}_type",
-                f"{field.name} is a {field.type} from {low} to {high}; saw {str(value)[:40]}",
+                f"{field.name} is a {field.type} from {low} to {high}{_saw(field, value)}",
             )
     if field.type == "decimal":
         return _decimal_violation(field, value)
@@ -109,12 +109,16 @@ def _type_violation(field: Field, value: Any) -> Violation | None:
 def _decimal_violation(field: Field, value: Decimal) -> Violation | None:
     shape = f"{field.name} has at most {field.precision - field.scale} digits before and {field.scale} behind the point"
     if not value.is_finite():
-        return Violation(f"{field.name}_type", f"{shape}; saw {value}")
+        return Violation(f"{field.name}_type", f"{shape}{_saw(field, value)}")
     # The place of the first digit first: arithmetic on a huge exponent raises. A zero may carry one and is still zero.
     too_long = bool(value) and value.adjusted() >= field.precision - field.scale
     if too_long or value != round(value, field.scale):
-        return Violation(f"{field.name}_type", f"{shape}; saw {str(value)[:40]}")
+        return Violation(f"{field.name}_type", f"{shape}{_saw(field, value)}")
     return None
+
+
+def _saw(field: Field, value: Any) -> str:
+    return "" if field.pii else f"; saw {str(value)[:40]}"
 
 
 def _is_unicode(text: str) -> bool:

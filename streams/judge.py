@@ -9,7 +9,6 @@ came in.
 
 from collections.abc import Callable, Sequence
 
-import sqlglot
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.avro.functions import from_avro, to_avro
@@ -17,6 +16,7 @@ from sqlglot import exp
 
 from infra.registry import RegisteredSchema
 from schemas.contract import Contract, Field
+from schemas.expression import parsed
 from streams.limits import VERDICT_TOO_LARGE, event_bytes, may_exceed
 from streams.plain_judge import UNKNOWN_SCHEMA
 from streams.reading import PERMISSIVE, Reading, read_schema
@@ -175,7 +175,7 @@ def _broken(contract: Contract, severity: str) -> Column:
 
 def _on_safe_columns(contract: Contract, expression: str) -> str:
     """The expression with the contract's columns under the names they have in the flat frame."""
-    tree = sqlglot.parse_one(expression, read="spark")
+    tree = parsed(expression)
     for column in tree.find_all(exp.Column):
         if column.name in contract.fields:
             column.this.set("this", _safe(column.name))

@@ -135,8 +135,8 @@ def register(settings: Settings, file: Path, topic: str | None, as_json: bool) -
         print_json({"topic": topic, "id": schema_id, "registered": taken})
     elif not taken:
         click.echo(
-            f"{topic}: the registry takes it for the one with id {schema_id}, from which it differs only in aliases: "
-            "nothing was registered"
+            f"{topic}: the registry takes it for the one with id {schema_id}, from which it differs only in what "
+            "that registry does not compare, as aliases: nothing was registered"
         )
     else:
         click.echo(

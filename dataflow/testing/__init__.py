@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dataflow.testing.records import Letter, Place, Raw
     from dataflow.testing.services import Addresses, Environment, Services, running_services
     from dataflow.testing.stream import Stream
-    from dataflow.testing.time_machine import Evaluation, TimeMachine
+    from dataflow.testing.time_machine import Dials, Evaluation, TimeMachine
     from dataflow.testing.wait import wait_for
 
 # Public name → the module that has it.
@@ -32,6 +32,7 @@ _HOMES = {
     "Abort": "abort",
     "Addresses": "services",
     "Clock": "clock",
+    "Dials": "time_machine",
     "Environment": "services",
     "Event": "events",
     "Evaluation": "time_machine",
@@ -59,6 +60,7 @@ __all__ = [
     "Abort",
     "Addresses",
     "Clock",
+    "Dials",
     "Environment",
     "Evaluation",
     "Event",

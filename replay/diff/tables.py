@@ -15,8 +15,7 @@ from schemas.avsc import CHANGE_FIELDS
 from schemas.contract import CONTRACTS
 from schemas.table import Column as Declared
 from schemas.table import Table
-from schemas.tables import VERSIONED, versions
-from serving.lake.dictionary import is_personal, order_of
+from serving.lake.dictionary import identity_of, is_personal
 from serving.lake.reader import Lake
 from serving.lake.views import quoted, sql_type
 from streams.lake.manifest import Manifest
@@ -53,19 +52,9 @@ def write_table(lake: Lake, manifest: Manifest, table: Table, out: Path, time_zo
             )
             .fetchone()
         )
-    key = identity(table)
-    described = tuple(_described(table, column, key) for column in columns)
+    key = identity_of(table)
+    described = tuple(described_as(table, column, key) for column in columns)
     return Relation("table", table.name, table.doc, file, rows, key, described, day=_day(table, times))
-
-
-def identity(table: Table) -> tuple[str, ...]:
-    """The columns that name a row by what it is, and not by where it came from, as far as there are such."""
-    if table.key or table.topic is None:
-        return order_of(table)
-    contract = CONTRACTS[table.topic]
-    if table.topic in VERSIONED and table == versions(contract):
-        return contract.entity_id, "version"
-    return contract.key, contract.entity_id
 
 
 def day_times(table: Table) -> list[str]:
@@ -88,7 +77,8 @@ def _day(table: Table, times: Sequence[str]) -> str | None:
     return _date(table) or (day_column(times[0]) if times else None)
 
 
-def _described(table: Table, column: Declared, key: Sequence[str]) -> Column:
+def described_as(table: Table, column: Declared, key: Sequence[str]) -> Column:
+    """A column as a comparison tells it; `key` names a row of the table."""
     # Of silver most numbers have no unit, or one of the user's; a version or a place adds up to nothing.
     silver = table.name == table.topic and column.name not in CHANGE_FIELDS and column.name[0] != "_"
     return Column(

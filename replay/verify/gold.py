@@ -75,7 +75,7 @@ _QUERIES = {
         SELECT day, year(day), quarter(day), month(day), week(day), isodow(day)
         FROM (
             SELECT unnest(generate_series(make_date(y, 1, 1), make_date(y, 12, 31), INTERVAL 1 DAY))::DATE AS day
-            FROM years
+            FROM _years
         )""",
     "record_outcomes": """
         SELECT topic, make_timestamp(minute * 1000000), sum(records),
@@ -107,38 +107,38 @@ QUERIES = {
     **{f"dim_{topic}": _history(topic) for topic in VERSIONED},
     **{f"{topic}_versions": f"SELECT * FROM {topic}_versions" for topic in VERSIONED},
 }
-# What of a table may have changed with the rows in `both_<topic>`: the columns that tell, and their values.
+# What of a table may have changed with the rows in `_both_<topic>`: the columns that tell, and their values.
 TOUCHED: dict[str, tuple[tuple[str, ...], str]] = {
-    "fct_orders": (("order_id",), "SELECT order_id FROM both_orders"),
-    "fct_order_items": (("order_item_id",), "SELECT order_item_id FROM both_order_items"),
-    "daily_sales": (("day", "product_id"), "SELECT _day_created_at, product_id FROM both_order_items"),
+    "fct_orders": (("order_id",), "SELECT order_id FROM _both_orders"),
+    "fct_order_items": (("order_item_id",), "SELECT order_item_id FROM _both_order_items"),
+    "daily_sales": (("day", "product_id"), "SELECT _day_created_at, product_id FROM _both_order_items"),
     "product_performance": (
         ("product_id",),
-        """SELECT product_id FROM both_order_items UNION ALL SELECT product_id FROM both_reviews
-        UNION ALL SELECT product_id FROM both_clickstream WHERE product_id IS NOT NULL""",
+        """SELECT product_id FROM _both_order_items UNION ALL SELECT product_id FROM _both_reviews
+        UNION ALL SELECT product_id FROM _both_clickstream WHERE product_id IS NOT NULL""",
     ),
     "customer_lifetime_value": (
         ("customer_id",),
-        "SELECT customer_id FROM both_orders WHERE customer_id IS NOT NULL",
+        "SELECT customer_id FROM _both_orders WHERE customer_id IS NOT NULL",
     ),
     "conversion_funnel": (
         ("day",),
-        "SELECT _day_occurred_at FROM clickstream SEMI JOIN both_clickstream USING (session_id)",
+        "SELECT _day_occurred_at FROM clickstream SEMI JOIN _both_clickstream USING (session_id)",
     ),
     # A customer's first order may have moved: all cohorts that it was or is in have a month of one of its orders.
     "customer_cohorts": (
         ("cohort",),
         """SELECT date_trunc('month', _day_order_date)::DATE FROM (
-            SELECT _day_order_date FROM orders SEMI JOIN both_orders USING (customer_id)
-            UNION ALL SELECT _day_order_date FROM both_orders)""",
+            SELECT _day_order_date FROM orders SEMI JOIN _both_orders USING (customer_id)
+            UNION ALL SELECT _day_order_date FROM _both_orders)""",
     ),
-    "sessions": (("visitor_id",), "SELECT visitor_id FROM both_clickstream"),
+    "sessions": (("visitor_id",), "SELECT visitor_id FROM _both_clickstream"),
     "record_outcomes": (
         ("topic", "minute"),
         "SELECT topic, make_timestamp(minute * 1000000) FROM _minutes WHERE recent",
     ),
     **{
-        name: ((CONTRACTS[topic].entity_id,), f"SELECT {CONTRACTS[topic].entity_id} FROM both_{topic}")
+        name: ((CONTRACTS[topic].entity_id,), f"SELECT {CONTRACTS[topic].entity_id} FROM _both_{topic}")
         for topic in VERSIONED
         for name in (f"dim_{topic}", f"{topic}_versions")
     },

@@ -1,10 +1,10 @@
 """The second computation's own database: what its tables are called and made of.
 
-all_<topic>       the latest version of each entity, deleted ones too; the view <topic> is without them
+_all_<topic>      the latest version of each entity, deleted ones too; the view <topic> is without them
 <topic>           of facts: each once
 <topic>_versions  every accepted version, of topics whose history gold keeps
-both_<topic>      rows that stood or stand, of what has changed since it was forgotten
-_refused, years   refused records with their reasons; the calendar's years
+_both_<topic>     rows that stood or stand, of what has changed since it was forgotten
+_refused, _years  refused records with their reasons; the calendar's years
 _minutes          how many records of a topic and minute (start in s; `day` in the shop's time zone) had which outcome;
                   `recent`: some of them since it was forgotten what has changed
 
@@ -26,7 +26,7 @@ from schemas.table import Column
 from schemas.tables import VERSIONED, silver, versions
 from serving.lake.views import quoted, sql_type
 
-BOTH = "both_"
+BOTH = "_both_"
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def create(database: duckdb.DuckDBPyConnection) -> None:
         ddl = f"({', '.join(columns)})"
         database.execute(f"CREATE TABLE {BOTH}{topic} {ddl}")
         if contract.is_change:
-            database.execute(f"CREATE TABLE all_{topic} {ddl}")
-            database.execute(f"CREATE VIEW {topic} AS SELECT * FROM all_{topic} WHERE op <> 'd'")
+            database.execute(f"CREATE TABLE _all_{topic} {ddl}")
+            database.execute(f"CREATE VIEW {topic} AS SELECT * FROM _all_{topic} WHERE op <> 'd'")
         else:
             database.execute(f"CREATE TABLE {topic} {ddl}")
     for topic in VERSIONED:
@@ -71,7 +71,7 @@ def create(database: duckdb.DuckDBPyConnection) -> None:
     database.execute(
         'CREATE TABLE _refused (topic VARCHAR, partition INTEGER, "offset" BIGINT, reasons VARCHAR[])'
     )
-    database.execute("CREATE TABLE years (y INTEGER)")
+    database.execute("CREATE TABLE _years (y INTEGER)")
     database.execute(
         "CREATE TABLE _minutes (topic VARCHAR, minute BIGINT, outcome VARCHAR, records BIGINT, day DATE, "
         "recent BOOLEAN, PRIMARY KEY (topic, minute, outcome))"

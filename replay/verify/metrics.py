@@ -13,12 +13,12 @@ from operator import add, mul, sub, truediv
 from typing import Any
 
 import duckdb
-import sqlglot
 from sqlglot import exp
 
 from replay.verify.layout import day_column
 from replay.verify.oracle import Oracle
 from schemas.errors import ContractError
+from schemas.expression import parsed
 from schemas.metric import Active, AnyMetric, Funnel, Metric, Verdicts
 from schemas.metrics import DIMENSIONS
 from serving.lake.views import quoted
@@ -27,6 +27,7 @@ from serving.read.query import SECONDS, UNKNOWN
 
 DIGITS = {"money": 2, "ratio": 6, "count": 0}  # behind the point, of derived figures
 ARITHMETIC = {exp.Add: add, exp.Sub: sub, exp.Mul: mul, exp.Div: truediv}
+WHOLE_DIGITS = {"int": 10, "long": 19}
 LONGEST_DAY = 2 * 86_400  # seconds; longer than any is
 Rows = Mapping[tuple, tuple]  # bucket and dimensions → the measures, in the order of the declaration
 
@@ -62,9 +63,7 @@ def derived_figures(metric: AnyMetric, measures: Sequence[Any]) -> tuple[Decimal
     return tuple(found)
 
 
-@cache
-def _parsed(expression: str) -> exp.Expression:
-    return sqlglot.parse_one(expression, read="spark")
+_parsed = cache(parsed)
 
 
 def _value(node: exp.Expression, known: Mapping[str, Fraction]) -> Fraction:
@@ -123,8 +122,8 @@ def _rows(metric: Metric) -> str:
     """The rows that it is a function of, whole numbers as decimals so that products stay exact."""
     names = []
     for name in metric.columns:
-        whole = metric.contract.fields[name].type in ("int", "long")
-        names.append(f"{quoted(name)}::DECIMAL(18, 0) AS {quoted(name)}" if whole else quoted(name))
+        digits = WHOLE_DIGITS.get(metric.contract.fields[name].type)
+        names.append(f"{quoted(name)}::DECIMAL({digits}, 0) AS {quoted(name)}" if digits else quoted(name))
     return f"SELECT {', '.join(names)}, {_seconds(metric.at)} AS _at, {quoted(day_column(metric.at))} FROM {metric.of}"
 
 
@@ -173,8 +172,7 @@ def _measure(metric: AnyMetric, measure: Any) -> str:
 
 def _translated(expression: str) -> str:
     """From Spark's SQL, in which declarations are written, to DuckDB's."""
-    [found] = sqlglot.transpile(expression, read="spark", write="duckdb")
-    return found
+    return parsed(expression).sql(dialect="duckdb")
 
 
 def active_figures(database: duckdb.DuckDBPyConnection, metric: Active, kafka_time: int) -> tuple:

@@ -168,8 +168,10 @@ class Oracle:
         self._note(contract, [*touched, *kept.values()])
         with self._registered(contract, [tuple(row.values()) for row in new.values()]):
             key = contract.entity_id
-            self.database.execute(f"DELETE FROM all_{topic} USING _chunk c WHERE all_{topic}.{key} = c.{key}")
-            self.database.execute(f"INSERT INTO all_{topic} SELECT * FROM _chunk")
+            self.database.execute(
+                f"DELETE FROM _all_{topic} USING _chunk c WHERE _all_{topic}.{key} = c.{key}"
+            )
+            self.database.execute(f"INSERT INTO _all_{topic} SELECT * FROM _chunk")
         if topic in VERSIONED:
             self._versions(contract, list(kept.values()))
 
@@ -205,7 +207,7 @@ class Oracle:
         self.database.register("_ids", ids)
         columns = ", ".join(map(quoted, names))
         rows = self.database.execute(
-            f"SELECT {columns} FROM all_{contract.topic} SEMI JOIN _ids USING ({contract.entity_id})"
+            f"SELECT {columns} FROM _all_{contract.topic} SEMI JOIN _ids USING ({contract.entity_id})"
         ).fetchall()
         self.database.unregister("_ids")
         at = names.index(contract.entity_id)
@@ -244,7 +246,7 @@ class Oracle:
             year = self._day(row[CALENDAR[contract.topic]]).year
             if year not in self._years:
                 self._years.add(year)
-                self.database.execute("INSERT INTO years VALUES (?)", [year])
+                self.database.execute("INSERT INTO _years VALUES (?)", [year])
 
 
 def _row(contract: Contract, judged: Judged) -> tuple:

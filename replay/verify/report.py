@@ -8,7 +8,7 @@ from typing import Any
 
 from replay.verify.compare import Difference
 from schemas.tables import TABLES
-from serving.lake.dictionary import is_personal, order_of
+from serving.lake.dictionary import identity_of, is_personal
 from serving.lake.question import MASK
 
 EXAMPLES = 5
@@ -64,7 +64,7 @@ def _shape(difference: Difference) -> tuple[Sequence[str], Sequence[int], set[in
         # The counts and the live numbers.
         return names, range(difference.named or max(0, len(names) - 1)), set()
     hidden = {at for at, column in enumerate(table.columns) if is_personal(column)}
-    return names, [names.index(name) for name in order_of(table)], hidden
+    return names, [names.index(name) for name in identity_of(table)], hidden
 
 
 def _by_key(rows: Iterable[tuple], key: Sequence[int]) -> dict[tuple, list[tuple]]:

@@ -106,6 +106,9 @@ def _touched() -> dict[str, tuple[tuple[str, ...], str]]:
     return identities | TOUCHED
 
 
+WHOLE = frozenset({"counts", *(QUERIES.keys() - _touched().keys())})  # compared as a whole at each look
+
+
 def _claimed(table: Table, since: Manifest) -> str:
     """What the lake itself has written since."""
     if table.is_keyed:

@@ -39,6 +39,7 @@ REASONS = {
     "verdict_too_large": "The decoded event is larger than a broker takes.",
     "version_conflict": "Another event of the same entity and version came first, with other content.",
 }
+LAST_MICROS = 253_402_300_799_999_999  # the end of the year 9999
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class DeadLetter:
             line=_number(headers, "line"),
             reasons=tuple(reason for reason in reasons if reason),
             detail=_text(headers, "detail"),
-            kafka_time=_number(headers, "kafka_time"),
+            kafka_time=_time(headers, "kafka_time"),
             written=message.timestamp()[1] * 1000,
             generation=_text(headers, "generation"),
             size=size if size is not None else cut_from if cut_from is not None else len(value or b""),
@@ -168,3 +169,9 @@ def _number(headers: dict[str, bytes | None], name: str) -> int | None:
     text = headers.get(name)
     # isdigit of bytes is ASCII only; 18 digits are the most that every later use can hold.
     return int(text) if text is not None and text.isdigit() and len(text) <= 18 else None
+
+
+def _time(headers: dict[str, bytes | None], name: str) -> int | None:
+    """Microseconds since 1970; None for a time that no calendar has."""
+    micros = _number(headers, name)
+    return micros if micros is not None and micros <= LAST_MICROS else None

@@ -82,7 +82,7 @@ def writers_of(settings: Settings, letter: DeadLetter) -> dict[int, Writer]:
 def reveal(letter: DeadLetter, writers: Mapping[int, Writer]) -> Content:
     """The letter's record, decoded as far as it goes, personal data masked.
 
-    A text whose meaning only its producer knows is masked too, on a topic that has personal data.
+    What only its producer knows the meaning of is masked too, on a topic that has personal data.
 
     Where bytes are damaged, a field may hold what belongs into another one. So of a damaged record of a topic that has
     personal data only what is plainly none is shown: numbers, times, and ids and codes that fit their field's rules.
@@ -106,9 +106,7 @@ def reveal(letter: DeadLetter, writers: Mapping[int, Writer]) -> Content:
     fields, masked = {}, []
     for name, found in read.items():
         hidden = found is not None and (
-            name in personal
-            or (name in unheard_of and not isinstance(found, PLAIN))
-            or not (sound or _harmless(writer.topic, name, found))
+            name in personal or name in unheard_of or not (sound or _harmless(writer.topic, name, found))
         )
         fields[name] = MASK if hidden else _plain(found)
         if hidden:

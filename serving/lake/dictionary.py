@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from schemas.table import Column
-from schemas.tables import RELATIONS
+from schemas.contract import CONTRACTS
+from schemas.table import Column, Table
+from schemas.tables import RELATIONS, VERSIONED, versions
 from schemas.view import Relation, View
 
 # Bytes as they came hold whatever the record held.
@@ -23,6 +24,16 @@ def order_of(table: Relation) -> tuple[str, ...]:
         return table.key
     names = {column.name for column in table.columns}
     return next(place for place in _PLACES if names.issuperset(place))
+
+
+def identity_of(table: Table) -> tuple[str, ...]:
+    """The columns that name a row by what it is, and not by where it came from, as far as there are such."""
+    if table.key or table.topic is None:
+        return order_of(table)
+    contract = CONTRACTS[table.topic]
+    if table.topic in VERSIONED and table == versions(contract):
+        return contract.entity_id, "version"
+    return contract.key, contract.entity_id
 
 
 def column_of(table: Relation, name: str) -> Column | None:

@@ -3,10 +3,12 @@
 
 import { calmly } from "./calm.js";
 import { count, duration, moment, since } from "./format.js";
+import { ask } from "./rest.js";
 import { Rows, setText } from "./rows.js";
 
 const VERDICTS = ["changed", "repeat", "superseded", "refused", "empty"];
 const PAUSE_MS = 1000; // between two looks while it is open
+const PATIENCE_S = 5; // with one of them
 const byId = (id) => document.getElementById(id);
 
 export class ProofPanel {
@@ -44,12 +46,9 @@ export class ProofPanel {
 
   async #ask() {
     try {
-      const answer = await fetch("/v1/exactness", { headers: this.#headers(), cache: "no-store" });
-      const body = await answer.json();
-      if (answer.ok) this.#show(body);
-      else this.#say("unknown", `No account now: ${answer.status} ${body.detail}`);
-    } catch {
-      this.#say("unknown", "No account now: the service cannot be reached. What stands below is the last one.");
+      this.#show(await ask("/v1/exactness", this.#headers(), { seconds: PATIENCE_S }));
+    } catch (error) {
+      this.#say("unknown", `No account now: ${error.message}. What stands below is the last one.`);
     }
   }
 

@@ -33,6 +33,7 @@ LARGE_FILE = 100 * 2**20  # bytes from which on a file is not put together with 
 LOG = "_delta_log"
 ROOM_LEFT = 64 * 2**20  # bytes that stay free for whoever else writes to the disk
 TRIED_AGAIN = 1.1  # growth of a table after which what failed is tried again
+FOLD, COMPACT = "fold", "compact"
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Upkeep:
 
     def __init__(self, failpoints: Failpoints, scratch: Path) -> None:
         self._failpoints, self._scratch = failpoints, scratch
-        self._failed: dict[str, int] = {}  # rows of a table whose upkeep failed
+        self._failed: dict[tuple[str, str], int] = {}  # rows of a table when this failed for it
         self._told: set[str] = set()  # tables for which there is no room, which has been told
         self._there: set[Path] | None = None  # a table's files before its upkeep wrote any
         self._sweep_at: dict[str, int] = {}  # version of a table from which on it is cleaned up again
@@ -61,53 +62,57 @@ class Upkeep:
         now, changed = dict(folded), False
         for name, table in tables.items():
             files = pa.table(table.get_add_actions(flatten=True))
-            rows = sum(files["num_records"].to_pylist())
-            if rows < TRIED_AGAIN * self._failed.get(name, 0):
-                continue
             self._failpoints.hit("lake.before_upkeep")
+            act = self._act(name, files, now)
             before, self._there = table.version(), None
             try:
-                done = self._tidy(name, table, files, now)
+                done = act is not None and self._tidy(name, table, files, now, act)
             except CommitFailedError:
                 raise
             # A panic of polars is no Exception.
             except (Exception, PanicException) as error:
                 if DeltaTable(table.table_uri).version() != before:
                     raise
-                self._failed[name] = rows
+                self._failed[name, act] = _rows(files)
                 self._remove_leftovers(table)
                 log.warning(
                     "upkeep of %s failed and is left for later: %s", name, str(error).partition("\n")[0]
                 )
                 continue
             self._failpoints.hit("lake.after_upkeep")
-            self._failed.pop(name, None)
+            self._failed.pop((name, act), None)
             if done:
                 changed = True
-                log.info("upkeep of %s: %d rows in %d files before", name, rows, files.num_rows)
+                log.info("upkeep of %s: %d rows in %d files before", name, _rows(files), files.num_rows)
         return now if changed else None
 
-    def _tidy(self, name: str, table: DeltaTable, files: pa.Table, folded: dict[str, int]) -> bool:
-        """Whether there was something to do. `files` is what the table's log says of each."""
-        declared, rows = TABLES.get(name), sum(files["num_records"].to_pylist())
-        folds = (
-            declared is not None and declared.is_keyed and rows > max(FOLD_FROM_ROWS, 2 * folded.get(name, 0))
-        )
-        if not folds and files.num_rows < SMALL_FILES:
-            return False
+    def _act(self, name: str, files: pa.Table, folded: Mapping[str, int]) -> str | None:
+        """What is worth doing. What failed waits until the table has grown; the other one is done meanwhile."""
+        declared, rows = TABLES.get(name), _rows(files)
+
+        def is_due(act: str) -> bool:
+            return rows >= TRIED_AGAIN * self._failed.get((name, act), 0)
+
+        keyed = declared is not None and declared.is_keyed
+        if keyed and rows > max(FOLD_FROM_ROWS, 2 * folded.get(name, 0)) and is_due(FOLD):
+            return FOLD
+        return COMPACT if files.num_rows >= SMALL_FILES and is_due(COMPACT) else None
+
+    def _tidy(self, name: str, table: DeltaTable, files: pa.Table, folded: dict[str, int], act: str) -> bool:
+        """Whether anything was done. `files` is what the table's log says of each."""
         sizes = files["size_bytes"].to_pylist()
         # Large files are left as they are where small ones are put together.
-        fits = self._has_room(name, table, sum(size for size in sizes if folds or size < LARGE_FILE))
+        fits = self._has_room(name, table, sum(size for size in sizes if act == FOLD or size < LARGE_FILE))
         sweeps = table.version() >= self._sweep_at.get(name, 0)
         if sweeps:
             # Before anything is committed here: what the manifest names is the newest version, whose log stays.
             table.cleanup_metadata()
         if fits:
             self._there = set(_data_files(table))
-            if folds:
-                folded[name] = fold(table, declared, self._scratch)
+            if act == FOLD:
+                folded[name] = fold(table, TABLES[name], self._scratch)
             else:
-                table.optimize.compact(target_size=LARGE_FILE, commit_properties=once({"upkeep": "compact"}))
+                table.optimize.compact(target_size=LARGE_FILE, commit_properties=once({"upkeep": act}))
         if sweeps:
             self._failpoints.hit("lake.before_vacuum")
             # Full: files that no commit has ever named, too, as a kill between a file and its commit leaves one.
@@ -139,6 +144,10 @@ class Upkeep:
         with suppress(OSError):
             for file in set(_data_files(table)) - self._there:
                 file.unlink(missing_ok=True)
+
+
+def _rows(files: pa.Table) -> int:
+    return sum(files["num_records"].to_pylist())
 
 
 def _place(table: DeltaTable) -> Path:

@@ -69,6 +69,48 @@ def discloses(shown: Any) -> list[str]:
     return [piece for piece in pieces if piece in text]
 
 
+class Foreign:
+    """A record on the dead letters' topic that some other program wrote."""
+
+    def __init__(self, headers: dict[str, bytes]) -> None:
+        self._headers = list(headers.items())
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return self._headers
+
+    def key(self) -> bytes:
+        return b"x/0/0"
+
+    def value(self) -> bytes:
+        return b"?"
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_772_443_800_000
+
+    def topic(self) -> str:
+        return "demo.g1.events.dead_letter"
+
+    def partition(self) -> int:
+        return 0
+
+    offset = partition
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (b"1772443800000000", "2026-03-02T09:30:00.000000Z"),
+        (b"253402300799999999", "9999-12-31T23:59:59.999999Z"),
+        (b"253402300800000000", None),
+        (b"999999999999999999", None),
+        (b"soon", None),
+        (b"-1", None),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_none(said: bytes, shown: str | None) -> None:
+    assert DeadLetter.of(Foreign({"kafka_time": said})).as_json()["kafka_time"] == shown
+
+
 @pytest.mark.parametrize("topic", ["customers", "orders"])
 def test_no_truncation_discloses_personal_data(topic: str) -> None:
     event = customer() if topic == "customers" else order()
@@ -119,9 +161,9 @@ def test_nobody_is_named_by_a_producer_who_calls_it_otherwise() -> None:
     content = reveal(letter("customers", value), {901: Writer("customers", 2, 901, written)})
     assert content.problems == ()
     assert not discloses(content.as_json())
-    assert {"their_email", "their_last_name", "nickname", "tags"} <= set(content.masked)
+    # A number that nobody has heard of may be that of a phone.
+    assert {"their_email", "their_last_name", "nickname", "tags", "visits"} <= set(content.masked)
     assert content.fields["their_country"] == event["country"]
-    assert content.fields["visits"] == 7
 
 
 def test_a_record_of_a_topic_without_personal_data_is_shown_as_far_as_it_goes() -> None:

@@ -129,6 +129,11 @@ def test_a_rename_that_forgets_a_name_is_refused(settings) -> None:
     third = {"name": "d", "type": "int", "default": 0, "aliases": ["c"]}
     client.register(name, of(A, first))
     old = client.register(name, of(A, {**second, "aliases": ["b"]}))
+    # Without its alias a registry may take it for the same.
+    for all_names in (True, False):
+        with pytest.raises(ContractError, match="c was called b"):
+            client.register(name, of(A, second), all_names=all_names)
+    assert any("c was called b" in why for why in client.objections(name, of(A, second)))
     assert client.objections(name, of(A, third)) == [
         "d was called b before: whoever looks for it by that name would find nothing, "
         "so its aliases have to be c, b"

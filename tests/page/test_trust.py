@@ -139,6 +139,20 @@ def test_an_open_account_is_not_shown_as_what_is_so_when_the_service_has_gone(pa
     page.wait("document.querySelector('#proof-text').dataset.state === 'exact'")
 
 
+def test_nor_when_it_does_not_answer(page, shop):
+    page.js("document.querySelector('#exact').click()")
+    page.wait("document.querySelector('#proof-text').dataset.state === 'exact'")
+    hangs = "(_, { signal }) => new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason)))"
+    page.js(f"void (window.answers = window.fetch, window.fetch = {hangs})")
+    newest = shop.folded.newest[""] // 1_000_000
+    shop.apply([shop.order(100, newest - 600)])
+    page.wait("document.querySelector('#proof-text').dataset.state === 'unknown'", 30)
+    assert "the service has not answered for 5 s" in page.text("#proof-text")
+    page.js("void (window.fetch = window.answers)")
+    shop.apply([shop.order(100, newest - 600)])
+    page.wait("document.querySelector('#proof-text').dataset.state === 'exact'", 30)
+
+
 def test_where_storage_is_refused_the_page_is_live_all_the_same(tab, shop):
     refuse = "get() { throw new DOMException('refused', 'SecurityError'); }"
     tab.before(

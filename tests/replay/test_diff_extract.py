@@ -19,10 +19,13 @@ from replay.diff.compare import compare
 from replay.diff.days import FIRST, day_of
 from replay.diff.extract import extract
 from replay.diff.index import NAME, Index
+from replay.diff.tables import described_as
+from schemas.contract import CONTRACTS
 from schemas.errors import SettingsError
 from schemas.metric import Funnel, Metric
 from schemas.metrics import METRICS
-from schemas.tables import TABLES
+from schemas.table import Column
+from schemas.tables import TABLES, silver
 from serving.lake.reader import NoSuchManifest
 from serving.lake.views import connect, quoted
 from serving.read.query import dimensions_of
@@ -276,3 +279,10 @@ def test_what_cannot_be_extracted_is_said(settings, tmp_path):
     lake.manifest = replace(lake.manifest, number=99)
     with pytest.raises(NoSuchManifest, match="saw 99"):
         lake.extract(tmp_path / "b")
+
+
+def test_numbers_with_a_unit_of_the_users_add_up_and_versions_and_places_do_not():
+    table = silver(CONTRACTS["orders"])
+    weight = Column("weight", "decimal", "What it weighs.", "the producer", unit="kg", precision=8, scale=3)
+    described = {each.name: described_as(table, each, table.key) for each in (*table.columns, weight)}
+    assert {name for name, each in described.items() if each.summed} == {"total_amount", "weight"}

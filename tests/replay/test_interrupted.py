@@ -65,10 +65,10 @@ def test_changes_are_forgotten_all_or_not_at_all(checked):
     checked.driver.run(judged_history(600, 32))
     assert not checked.check()
     database = checked.oracle.database
-    database.execute("INSERT INTO both_orders SELECT * FROM all_orders; DROP TABLE both_reviews")
-    with pytest.raises(duckdb.Error, match="both_reviews"):
+    database.execute("INSERT INTO _both_orders SELECT * FROM _all_orders; DROP TABLE _both_reviews")
+    with pytest.raises(duckdb.Error, match="_both_reviews"):
         checked.oracle.forget_changes()
-    assert database.execute("SELECT count(*) > 0 FROM both_orders").fetchone() == (True,)
+    assert database.execute("SELECT count(*) > 0 FROM _both_orders").fetchone() == (True,)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_schemas_are_the_same_by_their_fields() -> None:
     assert same_fields(version(V1), version([{**V1[0], "aliases": []}]))
     assert not same_fields(version(V2), version([{**text, "aliases": []}]))
     assert not same_fields(version(V2), version([{**text, "type": "int"}]))
+    assert not same_fields(version(V2), version([{**text, "default": None}]))
 
 
 @pytest.mark.parametrize(

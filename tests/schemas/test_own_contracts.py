@@ -17,6 +17,7 @@ from schemas.extension import own_declarations, own_directory, own_topics
 from schemas.metric import Active, Count, Derived, Dimension, Funnel, Metric, Rollup, Sum
 from schemas.metric_check import check_all
 from schemas.metrics import DIMENSIONS, METRICS
+from serving.api.parameters import ROWS, TOP
 
 ROOT = Path(__file__).parents[2]
 Fields = dict[str, dict[str, Any]]
@@ -82,7 +83,7 @@ class TestDirectory:
         with pytest.raises(ContractError, match=r"avro: expected a file <topic>\.avsc"):
             load(own)
 
-    @pytest.mark.parametrize("name", ["orders", "Returns", "re-turns", "events.judged", "import"])
+    @pytest.mark.parametrize("name", ["orders", "Returns", "re-turns", "events.judged", "import", "group"])
     def test_names_that_are_taken_or_none_are_refused(self, own: Path, name: str) -> None:
         (own / "avro" / "returns.avsc").rename(own / "avro" / f"{name}.avsc")
         with pytest.raises(ContractError, match=f"{name}.avsc: expected .* saw '?{name}.*rename the file"):
@@ -102,6 +103,11 @@ class TestDirectory:
         (lambda a, f: a.update(type="enum"), "expected an Avro record schema"),
         (lambda a, f: f.pop("source"), r"a change event \(it has a version\) needs .* missing \['source'\]"),
         (lambda a, f: (f.pop("version"), f.pop("occurred_at")), r"a fact .* missing \['occurred_at'\]"),
+        (
+            lambda a, f: f.pop("version"),
+            r'"dataflow.entity_id" to be event_id, by which each fact .* saw \'return_id\'',
+        ),
+        (lambda a, f: f["cause"].update(name="when"), "SQL does not keep for itself, saw 'when'; .* such as when_"),
         (lambda a, f: f["version"].update(type="int"), "version: expected a long .* saw int"),
         (lambda a, f: f["return_id"].update(type=["null", "string"]), "return_id: expected a string .* saw"),
         (lambda a, f: f["return_id"].update(pii=True), r"return_id: .* not personal data, saw personal data"),
@@ -216,6 +222,7 @@ def metric(**changes: Any) -> Metric:
 
 STAGES = {"key": "session_id", "stage": "event_type", "stages": ("purchase",)}
 EACH = {"name": "mine", "doc": "Mine."}
+LINES = {"of": "order_items", "at": "created_at", "by": ("product_id",)}
 
 
 @pytest.mark.parametrize(
@@ -245,6 +252,18 @@ EACH = {"name": "mine", "doc": "Mine."}
         (metric(derived=(Derived("b", "orders / orders * 2", "", "ratio"),)), "late.b: expected at most one division"),
         (metric(derived=(Derived("b", "orders +", "", "count"),)), "late.b: expected a SQL expression"),
         (metric(rollups=(Rollup("category", "customer_id", "products"),)), "roll-up category needs"),
+        (metric(by=("total_amount",)), "text or whole numbers, saw 'total_amount', which is a decimal"),
+        (metric(by=("order_date",)), "text or whole numbers, saw 'order_date', which is a timestamp"),
+        (
+            metric(**LINES, rollups=(Rollup("price", "product_id", "products"),)),
+            "saw 'price', which is a decimal",
+        ),
+        *(
+            (metric(rollups=(Rollup(name, "status", "products"),)), f"called as a parameter .* saw '{name}'")
+            for name in (*ROWS, *TOP)
+        ),
+        (metric(measures=(Sum("a", "version", "", unit="count"),)), "late.a: expected what one record adds"),
+        (metric(measures=(Sum("a", "total_amount * 100", ""),)), "at most 92,233,720,368, .* may be 999,999,999,999"),
         (Funnel(**EACH, of="orders", at="order_date", **STAGES), "metric mine: orders has no column 'session_id'"),
         (
             Funnel(**EACH, of="clickstream", at="occurred_at", **{**STAGES, "key": "visitor_id"}),

@@ -20,7 +20,7 @@ from serving.api.openapi.parts import (
 from serving.dead_letters import PARTITION_AT_MOST
 
 OFFSETS: Schema = {"type": "string", "pattern": r"^[0-9]{1,18}(-[0-9]{1,18})?$", "examples": ["17-99"]}
-_WHEN = "A time with its zone, or a day: RFC 3339."
+_WHEN = "A time with its zone, or a day in the shop's time zone: RFC 3339."
 FILTERS: dict[str, Schema] = {
     "topic": {
         **STRING,

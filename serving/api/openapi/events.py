@@ -20,7 +20,7 @@ from serving.api.openapi.parts import (
 
 def event_schema(contract: Contract) -> Schema:
     """A document of the ingest: what the ingest fills in is not required."""
-    filled = {"event_id", "op", "occurred_at", "version", "source"}
+    filled = {"event_id", "occurred_at"} | ({"op", "version", "source"} if contract.is_change else set())
     required = [name for name, field in contract.fields.items() if field.required and name not in filled]
     return {
         "type": "object",
