@@ -209,7 +209,8 @@ def test_a_wall_shows_all_of_it_without_scrolling(page, width, height):
     assert page.js("document.querySelector('main').getBoundingClientRect().bottom") <= height
 
 
-def test_so_it_does_with_a_metric_of_ones_own(page):
+@pytest.mark.parametrize("metrics", [1, 2])
+def test_so_it_does_with_metrics_and_a_topic_of_ones_own(page, metrics):
     page.resize(1920, 1080)
     page.wait("innerWidth === 1920")
     figures = [
@@ -219,10 +220,17 @@ def test_so_it_does_with_a_metric_of_ones_own(page):
             "unit": "count",
             "value": 17,
         }
-        for name in ("returns", "refunded", "share_of_orders")
+        for name in ("parcels", "refunds", "refunded", "average_refund", "share_of_orders")
     ]
-    metric = {"name": "returns", "doc": "Returned items by the day of their order.", "figures": figures}
-    page.js(f"import('/static/more.js').then((more) => more.drawMore({json.dumps([metric])}, 'EUR'))")
+    doc = "Returned items by the day of their order."
+    drawn = [{"name": f"returns{n}", "doc": doc, "figures": figures} for n in range(metrics)]
+    page.js(f"import('/static/more.js').then((more) => more.drawMore({json.dumps(drawn)}, 'EUR'))")
+    # A table that has a row for each topic has one more.
+    page.js(
+        "for (const body of document.querySelectorAll('main tbody'))"
+        "  if ([...body.rows].some((row) => row.textContent.includes('clickstream')))"
+        "    body.append(body.rows[0].cloneNode(true))"
+    )
     page.wait("!document.querySelector('#more').hidden")
     assert "Share of orders\n17" in page.text("#more")
     assert page.js("document.querySelector('main').getBoundingClientRect().bottom") <= 1080
