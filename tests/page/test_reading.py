@@ -349,6 +349,18 @@ def test_who_wants_no_motion_gets_none(page):
     assert page.js(moves) == "0s"
 
 
+def test_where_colours_are_the_systems_shares_and_what_is_pressed_are_seen_all_the_same(page):
+    parts = "getComputedStyle(document.querySelector('.parts span')).backgroundColor"
+    bars = "getComputedStyle(document.querySelector('.bar'), '::after').backgroundColor"
+    border = "getComputedStyle(document.querySelector('#newest-pause')).borderTopStyle"
+    page.prefer(forced_colors="active")
+    card = page.js("getComputedStyle(document.querySelector('.card')).backgroundColor")
+    assert card not in (page.js(parts), page.js(bars))
+    assert page.js(border) != "double"
+    page.js("document.querySelector('#newest-pause').click()")
+    page.wait(f"{border} === 'double'")
+
+
 def test_the_chart_library_is_the_one_that_is_named(page, shop):
     """It lies beside the page with its licence; the page asks nobody else for anything, as after every test here."""
     name, version = shop.http.get("/static/vendor/uplot/VERSION").text.split()
