@@ -3,6 +3,7 @@
 By the types of the columns, their `minimum` and `maximum`, and rules that refuse what an expression may not pass.
 """
 
+from collections.abc import Collection
 from fractions import Fraction
 
 from sqlglot import exp
@@ -18,16 +19,17 @@ LARGEST_TEXT = 2**31  # what length() gives of a text without `max_length`
 
 def bounds(expression: str, contract: Contract) -> Bounds:
     """The least and the largest value that accepted records of `contract` can give a numeric `expression`."""
-    return _Bounds(contract).of(parsed(expression))
+    tree = parsed(expression)
+    return _Bounds(contract, {column.name for column in tree.find_all(exp.Column)}).of(tree)
 
 
 class _Bounds:
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, columns: Collection[str]) -> None:
         self._fields = contract.fields
         self._at_most: dict[str, Fraction] = {}
         self._at_least: dict[str, Fraction] = {}
         for rule in contract.rules:
-            if rule.severity == "reject":
+            if rule.severity == "reject" and any(name in rule.expression for name in columns):
                 self._learn(parsed(rule.expression))
 
     def of(self, node: exp.Expression) -> Bounds:
