@@ -5,7 +5,6 @@ asked waits for the manifest, and asks again.
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -16,7 +15,9 @@ from infra.settings import Settings
 from streams.control import ControlReader
 from streams.lake.cuts import Clock, covering, in_shares, in_time
 
-AHEAD_MS = 24 * 3_600 * 1_000
+LAST_MS = (
+    253_402_300_799_999  # the end of the year 9999: whatever clock a broker has, its records are before it
+)
 FAR = 4  # batches
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,7 @@ class Barriers:
         clock = self._clock(since)
         if clock is None:
             return in_shares(since, until, most)
-        # The broker's clock may be ahead of this machine's.
-        now = int(time.time() * 1000) + AHEAD_MS
-        return in_time(since, until if exactly else covering(until, clock, now), most, clock, now)
+        return in_time(since, until if exactly else covering(until, clock, LAST_MS), most, clock, LAST_MS)
 
     def _ends(self) -> Offsets:
         """Where the source topics end."""

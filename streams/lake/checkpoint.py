@@ -85,6 +85,16 @@ class Checkpoint:
                 f"{WAYS_OUT}"
             )
 
+    def is_ahead(self, since: Offsets, prefix: str) -> bool:
+        """Whether Spark has finished a batch behind `since`, where the next one has to begin: it would skip some.
+
+        As where a lake comes out of a backup, and where a partition was added that its driver did not know of.
+        """
+        finished = [int(file.name) for file in self.directory.glob("commits/[0-9]*")]
+        return bool(finished) and any(
+            end > since.get(at, end) for at, end in self.batch_end(max(finished), prefix).items()
+        )
+
     def begun(self) -> None:
         """Spark has planned a batch: from here on the checkpoint says where to go on, and no `resume` does."""
         (self._home / RESUME).unlink(missing_ok=True)

@@ -124,6 +124,8 @@ class LakeJob:
                 self.failures += 1
                 pause = FIRST_PAUSE if moved else min(2 * pause, LONGEST_PAUSE)
                 self.wait(pause)
+                # A query that fails sooner than it is watched would else never see that its topics are others now.
+                self.world.check()
             except Py4JJavaError:
                 raise
             except (Py4JError, ConnectionError) as error:
@@ -135,6 +137,9 @@ class LakeJob:
         self.take_from_bronze()
         if self.stop.asked:
             return
+        if self.checkpoint.is_ahead(self.batches.since(), self.settings.topic_prefix):
+            # Spark would wait for other records before it plans a batch, and these are not in the lake.
+            self.checkpoint.resume()
         query = self.start()
         try:
             looked = time.monotonic()

@@ -8,6 +8,7 @@ manifest's version is found stays for LOG_HOURS (see `streams.lake.table`).
 
 import logging
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from infra.failpoints import Failpoints
 from schemas.tables import TABLES
 from streams.lake.commit import once
 from streams.lake.fold import fold
+from streams.lake.halfway import Fenced
 
 EVERY_BATCHES = 20
 SMALL_FILES = 50
@@ -55,7 +57,8 @@ class Upkeep:
         """Do what is worth doing. `folded` is how many rows a keyed table had when it was folded last.
 
         Returns the same as it is now, for a manifest to keep; None if no table has changed. What fails without a trace
-        in a table's log is left for later: the tables are right without it. What fails otherwise is raised.
+        in a table's log is left for later: the tables are right without it. What fails otherwise is raised. Raises
+        Fenced if another driver wrote meanwhile.
         """
         # What a process left there that was killed.
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -79,6 +82,7 @@ class Upkeep:
                     "upkeep of %s failed and is left for later: %s", name, str(error).partition("\n")[0]
                 )
                 continue
+            _expect_own(table, before)
             self._failpoints.hit("lake.after_upkeep")
             self._failed.pop((name, act), None)
             if done:
@@ -118,6 +122,7 @@ class Upkeep:
             # Full: files that no commit has ever named, too, as a kill between a file and its commit leaves one.
             told = once({"upkeep": "vacuum"})
             table.vacuum(KEPT_HOURS, dry_run=False, full=True, commit_properties=told)
+            _remove_unfinished(table)
             self._sweep_at[name] = table.version() + SWEPT_COMMITS
         return fits or sweeps
 
@@ -146,6 +151,15 @@ class Upkeep:
                 file.unlink(missing_ok=True)
 
 
+def _expect_own(table: DeltaTable, before: int) -> None:
+    """To compact and to clean up goes on over what somebody else commits meanwhile, however often it may be tried."""
+    new = table.version() - before
+    if new and any("upkeep" not in commit for commit in table.history(new)):
+        raise Fenced(
+            f"expected nobody else's commits in {table.table_uri} during upkeep, and there are some: one driver a lake"
+        )
+
+
 def _rows(files: pa.Table) -> int:
     return sum(files["num_records"].to_pylist())
 
@@ -155,6 +169,15 @@ def _place(table: DeltaTable) -> Path:
     return Path(url2pathname(urlsplit(table.table_uri).path))
 
 
+def _remove_unfinished(table: DeltaTable) -> None:
+    """What was being written when a process was killed: no listing of the library tells of it."""
+    oldest = time.time() - KEPT_HOURS * 3_600
+    for file in _place(table).rglob("*.parquet#*"):
+        with suppress(OSError):
+            if file.stat().st_mtime < oldest:
+                file.unlink()
+
+
 def _data_files(table: DeltaTable) -> Iterator[Path]:
     place = _place(table)
-    return (each for each in place.rglob("*.parquet") if each.relative_to(place).parts[0] != LOG)
+    return (each for each in place.rglob("*.parquet*") if each.relative_to(place).parts[0] != LOG)

@@ -44,6 +44,21 @@ def test_a_new_one_may_begin_however_often_a_driver_dies_before_it_has(checkpoin
         checkpoint.check(MANIFEST)
 
 
+def test_one_that_is_done_with_more_than_the_lake_has_is_told_from_one_that_only_planned_it(checkpoint):
+    assert not checkpoint.is_ahead({("orders", 0): 0}, "t.")
+    plan(checkpoint, 0, 5)
+    plan(checkpoint, 1, 9)
+    (checkpoint.directory / "commits").mkdir()
+    (checkpoint.directory / "commits" / "0").touch()
+    # Batch 1 is done again as it was planned.
+    assert not checkpoint.is_ahead({("orders", 0): 5}, "t.")
+    assert not checkpoint.is_ahead({("orders", 0): 9}, "t.")
+    assert checkpoint.is_ahead({("orders", 0): 4}, "t.")
+    (checkpoint.directory / "commits" / "1").touch()
+    assert checkpoint.is_ahead({("orders", 0): 5}, "t.")
+    assert not checkpoint.is_ahead({}, "t."), "of partitions that the generation has"
+
+
 def test_a_kill_while_a_new_one_is_asked_for_leaves_nothing_of_the_old(checkpoint):
     plan(checkpoint, 0, 3)
     (checkpoint.directory.parent / RESUME).touch()

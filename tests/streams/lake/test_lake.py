@@ -2,13 +2,17 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pyspark.errors import StreamingQueryException
 
 from infra.entry import EXIT_TERMINAL, EXIT_TRANSIENT
 from schemas.contract import CONTRACTS
+from schemas.errors import GenerationError
 from schemas.tables import TABLES
 from streams.lake.checkpoint import Checkpoint
+from streams.lake.job import LakeJob
 from streams.lake.place import MANIFESTS, lake_root
 from tests.e2e.kit import Shop
 from tests.helpers import wait_for
@@ -135,6 +139,33 @@ def test_a_lake_that_is_not_there_any_more_is_not_founded_anew(settings):
     verified(settings)
 
 
+def test_a_query_that_fails_before_it_is_looked_at_sees_that_its_topics_are_others_now():
+    job, looked = object.__new__(LakeJob), []
+
+    class World:
+        def check(self):
+            looked.append(True)
+            if len(looked) == 3:
+                raise GenerationError("orders was created again")
+
+    def fails():
+        raise StreamingQueryException("offsets changed")
+
+    job.stop, job.batches = SimpleNamespace(asked=False), SimpleNamespace(manifest=SimpleNamespace(number=1))
+    job.world, job.run_query, job.wait, job.failure, job.failures = World(), fails, lambda _: None, None, 0
+    with pytest.raises(GenerationError, match="created again"):
+        job.run()
+    assert job.failures == 3
+
+
+def finished(checkpoint):
+    """Whether Spark has finished all that it has planned."""
+    planned, done = (
+        {each.name for each in checkpoint.glob(f"{log}/[0-9]*")} for log in ("offsets", "commits")
+    )
+    return planned and planned == done
+
+
 @pytest.mark.longhaul
 def test_a_checkpoint_or_a_lake_out_of_a_backup_does_no_harm(settings):
     """The range of a batch is from the manifest's offsets to where the checkpoint ends it, whichever is older."""
@@ -148,6 +179,8 @@ def test_a_checkpoint_or_a_lake_out_of_a_backup_does_no_harm(settings):
                 shop.produce(400)
                 lake.launch()
                 lake.settle()
+                # What Spark has not finished it does again; here it has, and the lake out of the backup has not.
+                wait_for(lambda: finished(checkpoint), 60, "the end of the query's batch")
                 lake.stop()
                 if not (settings.state_dir / "backup").exists():
                     shutil.copytree(backed_up, settings.state_dir / "backup")

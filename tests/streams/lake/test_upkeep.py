@@ -14,8 +14,10 @@ from deltalake import DeltaTable
 
 from schemas.table import BATCH, GONE
 from schemas.tables import TABLES
+from serving.lake.views import connect
 from streams.lake.frames import stored_schema
-from streams.lake.halfway import Unfinished
+from streams.lake.halfway import Fenced, Unfinished
+from streams.lake.place import MANIFESTS
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import KEPT_HOURS, ROOM_LEFT, Upkeep
 from tests.streams.lake.restless import events
@@ -195,6 +197,41 @@ def test_upkeep_does_not_begin_what_the_disk_may_not_take(tmp_path, busy, caplog
     expect_right(driver.root, driver.manifest)
 
 
+@pytest.mark.parametrize("table", ["raw_orders", MANIFESTS])
+def test_what_another_driver_wrote_and_no_manifest_names_is_not_taken_in_by_upkeep(tmp_path, busy, table):
+    """Files are put together, and old ones removed, over whatever is committed meanwhile: the library tries again."""
+    driver = Driver(tmp_path)
+    batches = batches_of(28)
+    for batch in batches[:5]:
+        driver.run(batch)
+    other = Driver(tmp_path)
+
+    class Died(BaseException):
+        """What stands for a kill."""
+
+    append = LakeStore._append
+
+    def dies(self, name, rows, note):
+        append(self, name, rows, note)
+        if name == table:
+            raise Died
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LakeStore, "_append", dies)
+        with pytest.raises(Died):
+            other.run(batches[5])
+    with pytest.raises(Fenced, match="one driver a lake"):
+        upkeep_of(driver)
+    driver = Driver(tmp_path)
+    # The other one had sealed its batch, or it is done again.
+    for batch in batches[5 if table != MANIFESTS else 6 :]:
+        driver.run(batch)
+    expect_right(driver.root, driver.manifest)
+    with connect(driver.root, driver.manifest) as lake:
+        twice = 'SELECT partition, "offset" FROM raw_orders GROUP BY ALL HAVING count(*) > 1'
+        assert lake.execute(twice).fetchall() == []
+
+
 def test_upkeep_that_fails_half_way_ends_the_driver(tmp_path, busy):
     driver = Driver(tmp_path)
     batches = batches_of(24)
@@ -217,17 +254,20 @@ def test_files_that_no_commit_has_named_are_removed_when_they_are_old(tmp_path, 
         driver.run(batch)
     older = driver.manifest
     before = content(driver.root, older)
-    table, left, coming = (
-        Path(driver.root, "orders", name) for name in ("", "left.parquet", "coming.parquet")
+    # What is written and not whole has a name of its own until it is.
+    table, left, half, coming = (
+        Path(driver.root, "orders", name) for name in ("", "left.parquet", "half.parquet#1", "coming.parquet")
     )
     # Whatever the age of a file, it stays as long as a commit of the last days has removed it.
     then = time.time() - (KEPT_HOURS + 1) * 3_600
-    left.write_bytes(b"half")
-    for file in table.glob("*.parquet"):
+    left.write_bytes(b"whole")
+    half.write_bytes(b"half")
+    for file in table.glob("*.parquet*"):
         os.utime(file, (then, then))
     coming.write_bytes(b"half")
     driver.manifest = upkeep_of(driver)
     assert done(driver, "orders") == 1
     assert not left.exists()
+    assert not half.exists()
     assert coming.exists()
     assert content(driver.root, driver.manifest) == content(driver.root, older) == before
