@@ -21,6 +21,7 @@ from infra.settings import Settings
 from schemas.contract import CONTRACTS, OWN_DIRECTORY
 from schemas.errors import ContractError, GenerationError
 from schemas.metrics import DIMENSIONS, METRICS
+from schemas.table import Column
 from schemas.tables import TABLES
 from schemas.views import VIEWS
 
@@ -70,7 +71,7 @@ DECIDING = {
     ),
 }
 SETTING = "setting "  # before the name of one that decides about values
-SAID_ONLY = ("doc", "description", "unit")  # of a declaration: what changes no value
+SAID_ONLY = ("doc", "description")  # of a declaration: what changes no value
 
 
 @dataclass(frozen=True)
@@ -217,9 +218,10 @@ def _left_out(name: str) -> bool:
 
 
 def _said(value: Any) -> Any:
-    """A declaration without what is only said about it."""
+    """A declaration without what is only said about it: by a figure's unit it is rounded, by a column's it is not."""
     if is_dataclass(value):
-        return [(f.name, _said(getattr(value, f.name))) for f in fields(value) if f.name not in SAID_ONLY]
+        left_out = (*SAID_ONLY, "unit") if isinstance(value, Column) else SAID_ONLY
+        return [(f.name, _said(getattr(value, f.name))) for f in fields(value) if f.name not in left_out]
     if isinstance(value, Mapping):
         return [(name, _said(each)) for name, each in value.items()]
     return [_said(each) for each in value] if isinstance(value, tuple | list) else value

@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.generations import Generation, Recorded, State
 from infra.kafka import Offsets
-from infra.runtime.run_state import read_run
+from infra.runtime.run_state import failing, read_run
 from infra.runtime.spec import State as ProcessState
 from infra.settings import Settings
 from replay.differences import Kept
@@ -33,7 +33,7 @@ class Guards:
     `most_differing`: at most this share of a table's or metric's rows differs from the live generation's. None: nobody
     has stated one, so what the plan changes may differ in all of them, and anything else in few.
     `unexpected`: also where the plan expects no difference, be it a table, a metric or a day. `undiffed`: nobody need
-    have looked.
+    have looked; what somebody has found all the same counts.
     """
 
     unverified: bool = False
@@ -62,6 +62,15 @@ def check_answering(settings: Settings, generation: Generation) -> None:
         raise ReplayError(
             f"expected the API of {generation.name} to be ready to take over, and it is not: `dataflow status` shows "
             "its state; try again when it is"
+        )
+
+
+def check_processes(settings: Settings, generation: Generation) -> None:
+    """What cannot go on counts nothing once it is live; nobody may notice before new records come."""
+    if failed := failing(settings.state_dir, generation.name):
+        raise ReplayError(
+            f"expected the processes of {generation.name} to run, and {', '.join(failed)} failed: see the log of each; "
+            "try again when they do"
         )
 
 
@@ -156,12 +165,19 @@ def check_verified(progress: Progress, now: float, may_be_missing: bool = False)
 
 def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now: float) -> None:
     name = recorded.generation.name
+    if kept is None and guards.undiffed:
+        if guards.most_differing is None:
+            return
+        raise ReplayError(
+            f"expected a difference to hold against --max-difference {guards.most_differing}, and nobody has looked at "
+            f"the one between the live generation and {name}: `dataflow replay diff`, or leave one of the two out"
+        )
     if kept is None:
         raise ReplayError(
             f"expected somebody to have looked at the difference between the live generation and {name}: `dataflow "
             "replay diff` shows it; --undiffed goes without"
         )
-    if now - kept.at > DIFFED_WITHIN:
+    if now - kept.at > DIFFED_WITHIN and not guards.undiffed:
         raise ReplayError(
             f"expected somebody to have looked at the difference between the live generation and {name} within the "
             f"last day, and that was {(now - kept.at) / 86_400:.1f} days ago: `dataflow replay diff` shows what it is "
@@ -176,6 +192,8 @@ def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now:
         for kind, names in (("table", "tables"), ("table", "views"), ("metric", "metrics"))
         for name in affects.get(names, ())
     }
+    # What there is no more, or by another name, affects nothing.
+    expected |= {what.replace("view ", "table ") for what in plan.get("changed", ())}
     surprising = sorted(set(kept.differing) - expected)
     if surprising and not guards.unexpected:
         raise ReplayError(

@@ -30,6 +30,7 @@ from replay.guards import (
     check_judging,
     check_lake_reached,
     check_not_wrong,
+    check_processes,
     check_reached,
     check_running,
     check_verified,
@@ -62,11 +63,11 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
     check_whole(found.generation, base)
     check_running(found)
     check_answering(settings, found.generation)
+    check_processes(settings, found.generation)
     progress = read_progress(settings, found.generation)
     check_caught_up(progress)
     check_verified(progress, time.time(), guards.unverified)
-    if not guards.undiffed:
-        check_difference(kept_difference(settings, base.number, number), found, guards, time.time())
+    check_difference(kept_difference(settings, base.number, number), found, guards, time.time())
     told = newest_of(settings, base)
     wait_until_it_follows(settings, found.generation, progress.ends, told, FOLLOWS_WITHIN)
     return switch(settings, base.number, number, pause_old)
@@ -131,6 +132,7 @@ def wait_until_it_follows(
             check_judging(verdicts_of(settings, generation), progress, held)
             check_reached(progress, ends)
             check_lake_reached(progress, in_lake)
+            check_processes(settings, generation)
             return
         except ReplayError:
             if time.monotonic() > deadline:

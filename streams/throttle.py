@@ -11,7 +11,10 @@ TICK_SECONDS = 0.2
 
 
 class Throttle:
-    """`free` tells that nothing holds it up any more: the generation has become the live one."""
+    """`free` tells that nothing holds it up any more: the generation has become the live one.
+
+    That stays so when it is no more: whoever goes back to it shall not wait.
+    """
 
     def __init__(
         self, settings: Settings, free: Callable[[], bool], clock: Callable[[], float] = time.monotonic
@@ -21,7 +24,9 @@ class Throttle:
 
     @property
     def holds(self) -> bool:
-        return self._rate > 0 and not self._free()
+        if self._rate > 0 and self._free():
+            self._rate = 0
+        return self._rate > 0
 
     @property
     def step(self) -> int:

@@ -45,7 +45,6 @@ class Fleet:
         self._lock = threading.Lock()
         self._number: int | None = None  # that the base processes serve
         self._codes: dict[int, Code] = {}  # by which each generation runs
-        self._paces: dict[int, int] = {}  # how fast a replay may go, in records a second
         self._standing = False  # the base processes are stopped, because their generation pauses or is gone
         self._beside: dict[int, list[str]] = {}
         self._leaving: set[int] = set()  # some of whose processes may be gone, or were never there
@@ -81,13 +80,15 @@ class Fleet:
 
     def env_of(self, number: int) -> Mapping[str, str]:
         """The same of any generation's process."""
+        now = read_generations(self._settings)
+        recorded = now.of(number)
         if number not in self._codes:
-            recorded = read_generations(self._settings).of(number)
-            self._paces[number] = (recorded.plan or {}).get("throttle", 0)
             self._codes[number] = Code.from_json(recorded.code) if recorded.code else self._code
+        # One that was live goes back without waiting.
+        pace = 0 if number in (now.live, now.before) else (recorded.plan or {}).get("throttle", 0)
         return {
             "DATAFLOW_GENERATION": str(number),
-            "REPLAY_RECORDS_PER_SECOND": str(self._paces.get(number, 0)),
+            "REPLAY_RECORDS_PER_SECOND": str(pace),
             **environment(self._settings, self._codes[number].digest, self._codes[number].declared),
         }
 

@@ -48,6 +48,7 @@ class Rounds:
     def __init__(self, settings: Settings, generation: Generation, redis: Redis, stop: StopRequest) -> None:
         self._stop = stop
         self._settings, self._generation, self._redis = settings, generation, redis
+        self._key = verified_key(settings, generation.name)
         with told(settings):
             self._verifier = Verifier(settings, generation)
         self._touched: Buckets = {}
@@ -57,6 +58,7 @@ class Rounds:
         self._bytes_at = float("-inf")  # a monotonic time: when all bytes were compared last
         self._tried_at = float("-inf")  # a monotonic time: when a round over everything ended last
         self._wrong = self._told_wrong()  # what differed, until everything is found equal again
+        self._has_told = False
 
     def close(self) -> None:
         self._verifier.close()
@@ -64,6 +66,8 @@ class Rounds:
     def once(self) -> Found:
         """Compare, and write what was found."""
         now = time.time()
+        if self._has_been_emptied():
+            self._whole_at, self._tried_at = None, float("-inf")
         # What was wrong and is not looked at again would seem to be right. That some other records are as they were
         # sent makes none right that was not, and to compare all bytes takes long.
         wrong = {each["table"].endswith(AS_SENT) for each in (self._wrong.differences if self._wrong else ())}
@@ -114,10 +118,17 @@ class Rounds:
         is_old = self._whole_at is None or now - self._whole_at >= every
         return is_old and time.monotonic() - self._tried_at >= again
 
+    def _has_been_emptied(self) -> bool:
+        """Whether Redis has lost what was told, and so perhaps the numbers that it was told of."""
+        try:
+            return self._has_told and not self._redis.exists(self._key)
+        except (RedisError, OSError):
+            return False
+
     def _told_wrong(self) -> Found | None:
         """What a verifier before this one has found last, if something differed."""
         try:
-            found = Found.from_json(self._redis.get(verified_key(self._settings, self._generation.name)))
+            found = Found.from_json(self._redis.get(self._key))
         except (RedisError, OSError, ValueError, TypeError):
             return None
         return found if found is not None and found.exact is False else None
@@ -136,7 +147,8 @@ class Rounds:
         for each in found.differences:
             log.error("%s differs: %s", each["table"], each)
         try:
-            self._redis.set(verified_key(self._settings, self._generation.name), found.to_json())
+            self._redis.set(self._key, found.to_json())
+            self._has_told = True
         except (RedisError, OSError) as error:
             log.warning("Redis does not take what was found: %s", error)
 

@@ -279,16 +279,17 @@ class Filling:
 
     def _quarantined(self, lake: duckdb.DuckDBPyConnection) -> Iterable[Message]:
         rows = lake.execute(
-            'SELECT topic, partition, "offset", epoch_us(kafka_time) // 1000, reasons, key, value '
+            'SELECT topic, partition, "offset", epoch_us(kafka_time) // 1000, reasons, key, value, headers '
             f"FROM {QUARANTINE.name}"
         )
-        for topic, partition, offset, at, reasons, key, value in iter(rows.fetchone, None):
+        for topic, partition, offset, at, reasons, key, value, headers in iter(rows.fetchone, None):
             record = Message(
                 topic=topic,
                 partition=partition,
                 offset=offset,
                 key=key,
                 value=value,
+                headers=[(each["key"], each["value"]) for each in headers or ()],
                 timestamp=(TIMESTAMP_LOG_APPEND_TIME, at),
             )
             most = self._settings.max_event_bytes

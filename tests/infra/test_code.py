@@ -108,6 +108,13 @@ def test_a_copy_that_is_not_here_is_said_to_be_missing(settings):
     [
         ("schemas/metrics.py", "\"status = 'cancelled'\"", "\"status = 'shipped'\"", ["metric revenue"]),
         ("schemas/metrics.py", "Total of cancelled orders.", "Another word for the same.", []),
+        (
+            "schemas/metrics.py",
+            '"Gross revenue per order.", "money"',
+            '"Gross revenue per order.", "ratio"',
+            ["metric revenue"],
+        ),
+        ("schemas/gold.py", 'unit="money"', 'unit="count"', []),
         ("schemas/rules/orders.yaml", "severity: warn", "severity: reject", ["rules orders"]),
         ("streams/lake/gold/sales.py", '"""', '"""More is said. ', []),
         ("streams/lake/sessions.py", "minutes=30", "minutes=31", ["code lake"]),

@@ -18,7 +18,7 @@ from confluent_kafka import Producer, TopicPartition
 from dataflow.commands.replay import follow
 from infra.bootstrap import bootstrap
 from infra.code import ROOT, directory, here, keep
-from infra.generations import Clone, Generation, State, change_generations, read_generations
+from infra.generations import LIVE, Clone, Generation, State, change_generations, read_generations
 from infra.kafka import admin, identities
 from infra.runtime.birth import birth
 from infra.runtime.fleet import Fleet
@@ -361,6 +361,10 @@ def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
         }.items()
     )
     assert fleet.env_of(1)["REPLAY_RECORDS_PER_SECOND"] == "0"
+    # One that is live, or is gone back to, has none.
+    for live, before in ((2, 1), (1, 2)):
+        change_generations(world, lambda _, to={"number": live, "before": before}: {LIVE: to})
+        assert fleet.env_of(2)["REPLAY_RECORDS_PER_SECOND"] == "0"
 
 
 def test_settings_that_decide_are_those_that_the_generation_began_with(world):

@@ -281,7 +281,7 @@ def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
     with pytest.raises(ReplayError, match=r"at most 5.0%.*revenue it is 100.0%.*--max-difference 1.000"):
         check_difference(changed, recorded, Guards(most_differing=0.05), NOW)
     # The metric is meant to change, the table of its name is not.
-    payments = replace(PLAN, affects={"metrics": ("payments",)})
+    payments = replace(PLAN, changed=(), affects={"metrics": ("payments",)})
     namesake = Kept(1, 2, NOW, {"metric payments": 1.0, "table payments": 0.01})
     with pytest.raises(ReplayError, match=r"\(metric payments\).*some in table payments"):
         check_difference(namesake, Recorded(generation(2), plan=payments.as_json()), Guards(), NOW)
@@ -295,6 +295,28 @@ def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
     check_difference(
         Kept(1, 2, NOW, {"table orders": 0.6}), recorded, Guards(most_differing=1.0, unexpected=True), NOW
     )
+
+
+def test_what_nobody_need_have_seen_counts_if_somebody_has():
+    recorded, undiffed = Recorded(generation(2), plan=PLAN.as_json()), Guards(undiffed=True)
+    check_difference(None, recorded, undiffed, NOW)
+    old = NOW + 2 * 86_400
+    check_difference(Kept(1, 2, NOW, {"metric revenue": 1.0}), recorded, undiffed, old)
+    with pytest.raises(ReplayError, match="some in table orders"):
+        check_difference(Kept(1, 2, NOW, {"table orders": 0.01}), recorded, undiffed, old)
+    stated = Guards(undiffed=True, most_differing=0.01)
+    with pytest.raises(ReplayError, match=r"revenue it is 100\.0%"):
+        check_difference(Kept(1, 2, NOW, {"metric revenue": 1.0}), recorded, stated, old)
+    with pytest.raises(
+        ReplayError, match=r"to hold against --max-difference 0\.01.*leave one of the two out"
+    ):
+        check_difference(None, recorded, stated, NOW)
+
+
+def test_what_has_another_name_now_is_expected_to_differ_by_its_old_one():
+    renamed = replace(PLAN, changed=("metric revenue", "metric takings"), affects={"metrics": ("takings",)})
+    both = Kept(1, 2, NOW, {"metric revenue": 1.0, "metric takings": 1.0})
+    check_difference(both, Recorded(generation(2), plan=renamed.as_json()), Guards(), NOW)
 
 
 def test_rows_of_days_that_nobody_meant_are_not_promoted():

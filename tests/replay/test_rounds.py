@@ -84,6 +84,24 @@ def test_everything_is_tried_again_after_a_while_and_not_in_every_round(rounds, 
     assert asked.pop() is False
 
 
+def test_where_redis_was_emptied_everything_is_compared_anew(rounds, lake, monkeypatch):
+    """The numbers that were found exact are perhaps no more."""
+    asked = []
+
+    def check(seen, *, whole, **_):
+        asked.append(whole)
+        return Verdict(lake.manifest, ())
+
+    monkeypatch.setattr(rounds._verifier, "check", check)
+    monkeypatch.setattr(rounds._verifier, "verified", lake.manifest)
+    first = rounds.once().whole_at
+    assert rounds.once().whole_at == first
+    rounds._redis.delete(rounds._key)
+    assert rounds.once().whole_at > first
+    rounds.once()
+    assert asked == [True, False, True, False]
+
+
 def test_a_round_in_which_nothing_was_compared_is_no_try(rounds, lake, monkeypatch):
     def behind(*_, **__):
         raise NoLake("none yet")

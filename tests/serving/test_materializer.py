@@ -24,6 +24,7 @@ from serving.store.keys import Keys, place
 from serving.store.store import Lost, connect
 from sources.generator import Emission, GroundTruth, ShopSimulator, moments
 from sources.producer import EventProducer
+from streams.limits import OWN_HEADER
 from tests.helpers import wait_for
 from tests.serving.kit import stored_rows, without_zeros
 from tests.sources.generator_kit import ALL_UP, SPAN, START
@@ -53,7 +54,8 @@ class Scene:
         servers, prefix = self.settings.kafka_bootstrap_servers, self.settings.topic_prefix
         with EventProducer(servers, prefix, self.ids) as producer:
             for emission in emissions:
-                producer.produce_raw(emission.topic, emission.key, emission.value)
+                trace = [("trace", emission.topic.encode()), ("trace", None)]
+                producer.produce_raw(emission.topic, emission.key, emission.value, trace)
 
     def forget(self, redis=None):
         """FLUSHALL as far as this environment is concerned: other tests share the server."""
@@ -94,7 +96,7 @@ class Scene:
     def expect_letters(self):
         """Each refused record is among the dead letters, whole and with its reasons; nothing else is."""
         expected = {
-            name: (",".join(verdict.reasons), record.key(), record.value() or b"")
+            name: (",".join(verdict.reasons), record.key(), record.value() or b"", record.headers())
             for name, (record, verdict) in self.live.refused.items()
         }
         found = {}
@@ -102,7 +104,12 @@ class Scene:
             headers = dict(letter.headers())
             if headers["reasons"] == CONFLICT.encode():
                 continue
-            content = headers["reasons"].decode(), headers["source_key"], letter.value()
+            own = [
+                (n.removeprefix(OWN_HEADER), value)
+                for n, value in letter.headers()
+                if n.startswith(OWN_HEADER)
+            ]
+            content = headers["reasons"].decode(), headers["source_key"], letter.value(), own
             assert found.setdefault(letter.key().decode(), content) == content
         assert found == expected
         assert len(found) > 50

@@ -58,6 +58,13 @@ def test_nothing_holds_up_the_live_generation_nor_one_without_a_pace(tmp_path, c
     assert clock.now == 100.0
 
 
+def test_one_that_was_live_is_held_up_by_nothing_any_more(tmp_path, clock):
+    """Whoever goes back to it does not wait, however much comes in."""
+    live = iter([False, True])
+    throttle = paced(tmp_path, clock, free=lambda: next(live, False))
+    assert [throttle.holds for _ in range(4)] == [True, False, False, False]
+
+
 def test_a_stop_is_heard_while_it_waits(tmp_path, clock):
     throttle = paced(tmp_path, clock)
     throttle.took(10**6)

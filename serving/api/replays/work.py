@@ -1,7 +1,8 @@
 """What the API knows of the generations, and `dataflow replay …`, by which it changes them.
 
 The API runs by the copy of the code that its generation was made by; what is planned and run is the code that was
-edited since. So a command is another process, by the tree that the platform was started from; one at a time.
+edited since. So a command is another process, one at a time; what plans, runs and compares goes by the tree that the
+platform was started from.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ READ_SECONDS = 60.0
 CHANGE_SECONDS = 600.0
 NOT_RUNNING, USAGE = 3, 2  # exit statuses of `dataflow`, and that of what may be tried again (`infra.entry`)
 READING = ("plan", "diff")
+BY_THE_TREE = ("plan", "run", "diff")
 MOST_BYTES = 16 * 1024 * 1024
 
 
@@ -76,7 +78,7 @@ class Replays:
         command = [sys.executable, "-m", "dataflow", "replay", *arguments, "--json"]
         process = await asyncio.create_subprocess_exec(
             *command,
-            env=self._environment(),
+            env=self._environment(arguments[0]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -86,7 +88,8 @@ class Replays:
             out, told = await asyncio.wait_for(process.communicate(), seconds)
         except TimeoutError:
             detail = f"it was not done within {seconds:g} s, and was given up: `dataflow replay status` tells what is"
-            raise Problem(503, "too-slow", detail, RETRY_SOON) from None
+            # What changes something may have been done all the same.
+            raise Problem(503, "too-slow", detail, RETRY_SOON if arguments[0] in READING else None) from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -110,10 +113,14 @@ class Replays:
             raise Problem(400, "bad-query", detail)
         raise Problem(409, "replay-refused", detail)
 
-    def _environment(self) -> dict[str, str]:
-        """That of this process, whose settings name every address, but by the tree and bound to no generation."""
+    def _environment(self, act: str) -> dict[str, str]:
+        """That of this process, whose settings name every address, but bound to no generation.
+
+        What looks at the code that was edited goes by the tree. All else goes by the code of this process: nobody who
+        wants to go back has to have a tree that can be read.
+        """
         settings = self._settings.replace(dataflow_generation=None, dataflow_status_file=None)
-        if settings.dataflow_tree is None:
+        if settings.dataflow_tree is None or act not in BY_THE_TREE:
             return {**os.environ, **settings.environ()}
         contracts, decided = (
             settings.dataflow_tree_contracts,

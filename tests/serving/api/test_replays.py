@@ -1,10 +1,12 @@
 """Replays over REST: read by everybody who may read, changed by who may administer; each act is the command's own."""
 
 import asyncio
+import os
 
 import pytest
 from confluent_kafka import Producer
 
+from infra.code import ROOT
 from infra.generation import source_bounds
 from infra.generations import State, read_generations
 from infra.kafka import admin, identities
@@ -58,8 +60,16 @@ def test_a_plan_is_made_by_the_settings_of_the_tree(replays):
     """The live one goes on by those that it was made by, until a replay by others is promoted."""
     edited = replays.settings.replace(shop_timezone="Europe/Vienna", max_event_bytes=70_000)
     given = api_spec(edited, 9).env | {"SHOP_TIMEZONE": "UTC", "MAX_EVENT_BYTES": "262144"}
-    env = Replays(Settings.load(given))._environment()
-    assert (env["SHOP_TIMEZONE"], env["MAX_EVENT_BYTES"]) == ("Europe/Vienna", "70000")
+    made = Replays(Settings.load(given))
+    for act in ("plan", "run", "diff"):
+        env = made._environment(act)
+        assert (env["SHOP_TIMEZONE"], env["MAX_EVENT_BYTES"]) == ("Europe/Vienna", "70000")
+        assert env["PYTHONPATH"] == str(ROOT)
+    # Whoever goes back while the tree is half edited does so by the code that is live.
+    for act in ("rollback", "promote", "pause", "resume", "cancel", "gc"):
+        env = made._environment(act)
+        assert (env["SHOP_TIMEZONE"], env["MAX_EVENT_BYTES"]) == ("UTC", "262144")
+        assert env.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
 
 
 def test_what_a_plan_says_before_it_fails_is_no_answer_and_a_difference_is(replays):
