@@ -5,8 +5,10 @@ the log of generations; writes the control topic, and a directory that is gone a
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
+from infra.code import changed
 from infra.failpoints import Failpoints
 from infra.generations import Generations, Recorded, State, read_generations
 from infra.runtime.child import Watchdog
@@ -45,6 +47,7 @@ def diff(
     known = [_running(now, number) for number in (one, other)]
     tell(f"g{one} and g{other} end a batch at the same offsets …")
     manifests = meet(settings, *(each.generation for each in known), patience, tell)
+    names = _names(asked, *known)
     check_room(settings, manifests, frozenset((*(asked.tables or ()), *(asked.metrics or ()))))
     environment_of = environment_of or own_code(settings, now)
     with scratch(settings, "diff") as home:
@@ -52,7 +55,7 @@ def diff(
         try:
             for number, manifest in zip((one, other), manifests, strict=True):
                 tell(f"g{number} is written out at manifest {manifest.number} …")
-                found.append(extract(manifest, environment_of(number), home, _names(asked), watchdog))
+                found.append(extract(manifest, environment_of(number), home, names, watchdog))
         finally:
             watchdog.close()
         Failpoints(settings).hit("diff.before_compare")
@@ -98,14 +101,24 @@ def _running(now: Generations, number: int) -> Recorded:
     return found
 
 
-def _names(asked: Asked) -> list[str]:
-    """What was asked for, as arguments of the extract."""
+def _names(asked: Asked, one_side: Recorded, other_side: Recorded) -> list[str]:
+    """What was asked for, as arguments of the extract: with everything, the views that the two codes make otherwise."""
+    tables, metrics = asked.tables or (), asked.metrics or ()
+    if not tables and not metrics:
+        one, other = ((each.code or {}).get("declared", {}) for each in (one_side, other_side))
+        if views := _of_kind("view", changed(one, other)):
+            tables = (*_of_kind("table", one | other), *views)
+            metrics = _of_kind("metric", one | other)
     return [
         argument
-        for option, names in (("--table", asked.tables), ("--metric", asked.metrics))
-        for name in names or ()
+        for option, names in (("--table", tables), ("--metric", metrics))
+        for name in names
         for argument in (option, name)
     ]
+
+
+def _of_kind(kind: str, declared: Iterable[str]) -> list[str]:
+    return sorted(what.removeprefix(f"{kind} ") for what in declared if what.startswith(f"{kind} "))
 
 
 def _side(side: Side, now: Generations, recorded: Recorded, other: Recorded) -> Side:

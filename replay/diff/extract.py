@@ -21,6 +21,7 @@ from replay.diff.tables import bounded, literal, write_table
 from schemas.errors import SettingsError
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
+from schemas.views import VIEWS
 from serving.lake.reader import Lake
 from serving.lake.views import quoted
 from streams.lake.place import lake_root
@@ -38,8 +39,8 @@ def extract(
 ) -> Index:
     """The generation that the settings name at manifest `number`; `tables` and `metrics` None mean all.
 
-    Names that this code does not know are passed over: they may be the other generation's. Raises NoLake,
-    NoSuchManifest, Gone.
+    Views are written if they are named: of equal tables the same SQL makes the same rows. Names that this code does
+    not know are passed over: they may be the other generation's. Raises NoLake, NoSuchManifest, Gone.
     """
     if settings.dataflow_generation is None:
         raise SettingsError(
@@ -61,6 +62,9 @@ def extract(
         if table.name in manifest.tables and (wanted or table.name in needed):
             written = write_table(lake, manifest, table, out, settings.shop_timezone)
             found += [written] if wanted else []
+    for view in VIEWS.values():
+        if tables is not None and view.name in tables and manifest.tables.keys() >= set(view.reads):
+            found.append(write_table(lake, manifest, view, out, settings.shop_timezone))
     with bounded(duckdb.connect(), out) as database:
         for topic in sorted(needed):
             file = literal(out / f"table-{topic}.parquet")

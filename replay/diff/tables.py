@@ -14,7 +14,7 @@ from replay.verify.layout import dated, day_column
 from schemas.avsc import CHANGE_FIELDS
 from schemas.contract import CONTRACTS
 from schemas.table import Column as Declared
-from schemas.table import Table
+from schemas.view import Relation as Asked
 from serving.lake.dictionary import identity_of, is_personal
 from serving.lake.reader import Lake
 from serving.lake.views import quoted, sql_type
@@ -36,8 +36,8 @@ def bounded(connection: duckdb.DuckDBPyConnection, scratch: Path) -> duckdb.Duck
     return connection
 
 
-def write_table(lake: Lake, manifest: Manifest, table: Table, out: Path, time_zone: str) -> Relation:
-    """A table in `out`, with the day of each time that something is grouped by. Raises Gone."""
+def write_table(lake: Lake, manifest: Manifest, table: Asked, out: Path, time_zone: str) -> Relation:
+    """A table or view in `out`, with the day of each time that something is grouped by. Raises Gone."""
     columns = [column for column in table.columns if column.type not in OPAQUE]
     times = day_times(table)
     selected = [quoted(column.name) for column in columns]
@@ -57,7 +57,7 @@ def write_table(lake: Lake, manifest: Manifest, table: Table, out: Path, time_zo
     return Relation("table", table.name, table.doc, file, rows, key, described, day=_day(table, times))
 
 
-def day_times(table: Table) -> list[str]:
+def day_times(table: Asked) -> list[str]:
     """The times of which the files have the day: what metrics ask for, else what the rows are told by."""
     if table.name == table.topic and (found := dated(CONTRACTS[table.topic])):
         return found
@@ -69,15 +69,15 @@ def literal(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _date(table: Table) -> str | None:
+def _date(table: Asked) -> str | None:
     return next((column.name for column in table.columns if column.type == "date"), None)
 
 
-def _day(table: Table, times: Sequence[str]) -> str | None:
+def _day(table: Asked, times: Sequence[str]) -> str | None:
     return _date(table) or (day_column(times[0]) if times else None)
 
 
-def described_as(table: Table, column: Declared, key: Sequence[str]) -> Column:
+def described_as(table: Asked, column: Declared, key: Sequence[str]) -> Column:
     """A column as a comparison tells it; `key` names a row of the table."""
     # Of silver most numbers have no unit, or one of the user's; a version or a place adds up to nothing.
     silver = table.name == table.topic and column.name not in CHANGE_FIELDS and column.name[0] != "_"

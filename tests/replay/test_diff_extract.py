@@ -14,9 +14,11 @@ import pytest
 
 from dataflow.testing import Offline
 from dataflow.testing.records import Raw
+from infra.generations import Generation, Recorded
 from infra.runtime.platform import ROOT
-from replay.diff.compare import compare
+from replay.diff.compare import EVERYTHING, Asked, compare
 from replay.diff.days import FIRST, day_of
+from replay.diff.diff import _names
 from replay.diff.extract import extract
 from replay.diff.index import NAME, Index
 from replay.diff.tables import described_as
@@ -26,6 +28,7 @@ from schemas.metric import Funnel, Metric
 from schemas.metrics import METRICS
 from schemas.table import Column
 from schemas.tables import TABLES, silver
+from schemas.views import VIEWS
 from serving.lake.reader import NoSuchManifest
 from serving.lake.views import connect, quoted
 from serving.read.query import dimensions_of
@@ -217,6 +220,35 @@ def test_only_what_is_asked_for_is_told_and_names_of_another_code_are_passed_ove
     lake = GenerationLake(settings, "g1").fill(judged_history(200, 37), 6, 300)
     index = lake.extract(tmp_path / "out", tables=("fct_orders", "of_tomorrow"), metrics=("items",))
     assert [each.title for each in index.relations] == ["fct_orders", "items by day", "items in all"]
+
+
+def test_views_that_are_named_are_compared(settings, tmp_path, monkeypatch):
+    lake = GenerationLake(settings, "g1").fill(judged_history(400, 38), 6, 300)
+    named = {"tables": ("fct_orders", *VIEWS), "metrics": ()}
+    lake.extract(tmp_path / "g1", **named)
+    changed = VIEWS["revenue_by_country"]
+    other = replace(changed, sql=f"SELECT * REPLACE (gross + 1 AS gross) FROM ({changed.sql})")
+    monkeypatch.setitem(VIEWS, changed.name, other)
+    lake.extract(tmp_path / "g2", **named)
+    (tmp_path / "scratch").mkdir()
+    difference = compare(tmp_path / "g1", tmp_path / "g2", tmp_path / "scratch")
+    assert [each.title for each in difference.differing] == [changed.name]
+    assert {each.title for each in difference.relations} == {"fct_orders", *VIEWS}
+
+
+def test_the_views_that_two_codes_make_otherwise_are_asked_for_with_everything_else():
+    tables = {"table fct_orders": "1", "metric items": "1", "view retention_by_cohort": "1"}
+    one, other = (
+        Recorded(
+            Generation(n, {}), code={"digest": "", "declared": tables | {"view revenue_by_country": str(n)}}
+        )
+        for n in (1, 2)
+    )
+    assert _names(EVERYTHING, one, one) == []
+    assert _names(Asked(metrics=("items",)), one, other) == ["--metric", "items"]
+    assert _names(EVERYTHING, one, other) == [
+        *("--table", "fct_orders", "--table", "revenue_by_country", "--metric", "items")
+    ]
 
 
 @pytest.mark.parametrize(
