@@ -1,6 +1,6 @@
 """What the lake job says of itself, from outside: its row in run.json and its status file.
 
-Reads `{state_dir}/run.json` and `{state_dir}/status/lake.json`.
+Reads `{state_dir}/run.json` and `{state_dir}/status/lake.json`, or `lake@g2.json` for a generation that began later.
 """
 
 import json
@@ -12,30 +12,37 @@ from infra.runtime.run_state import read_run
 from infra.runtime.spec import State
 from infra.settings import Settings
 
-PROCESS = "lake"
 # The job writes its status twice a second while its query runs; a batch in between does not hold that up.
 SILENT_SECONDS = 10.0
 # One that is about to start again counts as running.
 ENDED = (State.FAILED, State.STOPPED)
 
 
-def lake_status(settings: Settings) -> dict[str, Any] | None:
-    """What the lake job last wrote: state, at (UTC seconds), batch, generation, kafka_time (µs). None: nothing."""
+def lake_process(settings: Settings, generation: int | None) -> str:
+    """The name of a generation's lake job: those that serve the one which the platform began with have none in it."""
+    run = read_run(settings.state_dir)
+    begun_with = run.serves if run is not None and run.is_alive() else None
+    return "lake" if generation is None or begun_with in (None, generation) else f"lake@g{generation}"
+
+
+def lake_status(settings: Settings, generation: int | None) -> dict[str, Any] | None:
+    """What its lake job last wrote: state, at (UTC seconds), batch, generation, kafka_time (µs). None: nothing."""
     try:
-        status = json.loads((settings.state_dir / "status" / f"{PROCESS}.json").read_text("utf-8"))
+        file = settings.state_dir / "status" / f"{lake_process(settings, generation)}.json"
+        status = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return status if isinstance(status, dict) and "state" in status else None
 
 
-def lake_runs(settings: Settings) -> str | None:
-    """In words, the lake job that runs; None if none does."""
-    run = read_run(settings.state_dir)
+def lake_runs(settings: Settings, generation: int) -> str | None:
+    """In words, the lake job of a generation that runs; None if none does."""
+    run, name = read_run(settings.state_dir), lake_process(settings, generation)
     if run is not None and run.is_alive():
         for row in run.processes:
-            if row["name"] == PROCESS:
+            if row["name"] == name:
                 return None if row["state"] in ENDED else f"process {row['pid']}, {row['state']}"
-    status = lake_status(settings)
+    status = lake_status(settings, generation)
     if status is None or status["state"] == "stopping" or time.time() - status["at"] > SILENT_SECONDS:
         return None
     return f"{status['state']} {time.time() - status['at']:.0f} s ago"

@@ -47,12 +47,12 @@ def resume(settings: Settings, as_json: bool) -> None:
     """
     settings = running_settings(settings, needs=("kafka_bootstrap_servers",))
     by_the_code_of(settings, settings.dataflow_generation, surely=False)
-    if process := lake_runs(settings):
+    generation = current_generation(settings)
+    if process := lake_runs(settings, generation.number):
         raise AlreadyRunning(
             f"expected the lake job not to run, and it does ({process}): its checkpoint is there, so there is nothing "
             "to resume. If it has to begin a new one all the same, stop it first"
         )
-    generation = current_generation(settings)
     manifest = Lake(lake_root(settings, generation.name)).newest()
     since = dict(sorted(manifest.since(generation).items()))
     Checkpoint(settings, generation.name).resume()

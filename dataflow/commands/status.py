@@ -53,7 +53,10 @@ def command(settings: Settings, tables: bool, as_json: bool) -> None:
     ]
     processes = with_usage(processes + run.processes)
     api = api_status(settings, run) if run.url else None
-    lake = {"job": lake_status(settings), **(api_lake(settings, run) or {})}
+    told = api_lake(settings, run) or {}
+    # The live one's, once somebody says which that is.
+    number = int(told["as_of"]["generation"].removeprefix("g")) if told else run.serves
+    lake = {"job": lake_status(settings, number), **told}
     catalogue = api_get(settings, "/v1/tables") if tables else None
     if as_json:
         document = {

@@ -33,18 +33,20 @@ def lake(environment: Settings) -> Iterator[SmallLake]:
     found.close()
 
 
-def run_with(settings: Settings, *processes: dict, url: str | None = None) -> None:
+def run_with(settings: Settings, *processes: dict, url: str | None = None, serves: int | None = None) -> None:
     """run.json as a supervisor writes it that is this process."""
     addresses = {name: getattr(settings, name) for name in ADDRESSES}
     started = birth()
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    run = Run("r", os.getpid(), started, settings.dataflow_env, time.time(), url, addresses, list(processes))
+    run = Run(
+        "r", os.getpid(), started, settings.dataflow_env, time.time(), url, addresses, list(processes), serves
+    )
     write_run(settings.state_dir, run)
 
 
-def process(state: str) -> dict:
+def process(state: str, name: str = "lake") -> dict:
     return {
-        "name": "lake",
+        "name": name,
         "state": state,
         "pid": None,
         "birth": None,
@@ -238,6 +240,17 @@ def test_resume_refuses_while_the_lake_job_runs(shell: Shell, environment: Setti
     assert shell.run("lake", "resume") == FAILED
     assert "running 0 s ago" in shell.err
     write_status(status, "stopping", batch=1, generation="g1", kafka_time=None)
+    assert shell.run("lake", "resume") == OK, shell.err
+
+
+def test_resume_looks_at_the_lake_job_of_the_generation_that_goes_on(
+    shell: Shell, environment: Settings, lake: SmallLake
+) -> None:
+    """The platform began with another one than the live one is now."""
+    lake.write({"daily_sales": [sales(1, 1)]})
+    run_with(environment, process("ready"), process("ready", "lake@g1"), serves=7)
+    assert shell.run("lake", "resume") == FAILED
+    run_with(environment, process("ready"), process("failed", "lake@g1"), serves=7)
     assert shell.run("lake", "resume") == OK, shell.err
 
 
