@@ -17,7 +17,7 @@ from schemas.tables import TABLES
 from serving.lake.reader import Lake
 from streams.lake.place import lake_root
 from tests.e2e.kit import Rest
-from tests.e2e.verify_kit import FILLED, Watched, expect_exact
+from tests.e2e.verify_kit import FILLED, Watched, exact_after_kills, expect_exact
 from tests.helpers import isolated_settings
 from tests.sources.test_importer_online_retail import DATA, EXCERPT, MAPPING, ROOT, SeparateComputation
 
@@ -63,12 +63,12 @@ def test_every_line_is_accounted_for_and_rest_agrees_with_the_files(retail, tmp_
 @pytest.mark.parametrize(
     "files",
     [
-        pytest.param([EXCERPT], id="excerpt", marks=[pytest.mark.longhaul, pytest.mark.timeout(600)]),
+        pytest.param([EXCERPT], id="excerpt", marks=[pytest.mark.longhaul, pytest.mark.timeout(1_200)]),
         pytest.param(DATA, id="whole", marks=[pytest.mark.longhaul, pytest.mark.timeout(5_400), WHOLE]),
     ],
 )
 def test_gold_and_live_agree_at_a_barrier_on_the_real_data(retail, tmp_path, files):
-    """And a computation over the files says the same of both."""
+    """And a computation over the files says the same of both, before and after kills."""
     separate = SeparateComputation(files)
     with Platform(retail.replace(verify_seconds=1), ALL, preferred_ports=False) as platform:
         account = imported(platform, files, tmp_path)
@@ -87,6 +87,8 @@ def test_gold_and_live_agree_at_a_barrier_on_the_real_data(retail, tmp_path, fil
         wanted = {"exact": True, "live": True, "at_barrier": True, "records": records}
         watched.wait("the verifier's word on all of it", timeout=LONGEST, **wanted)
         watched.redis.close()
+        again = exact_after_kills(platform, ("lake", "materializer", "live"), FILLED, LONGEST)
+        assert again.manifest.counts == verdict.manifest.counts
         rest.http.close()
 
 

@@ -7,12 +7,13 @@ from infra.generation import current_generation
 from infra.runtime.platform import LIVE, Platform
 from serving.store.keys import Keys
 from tests.e2e.kit import Shop
-from tests.e2e.verify_kit import AWAY, Watched, expect_exact
+from tests.e2e.verify_kit import Watched, exact_after_kills, expect_exact
 from tests.helpers import isolated_settings, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RATE = 150
 DEMO_RECORDS = 1_000
+KILLED = ("lake", "materializer", "live")
 FAST = {"verify_seconds": 1, "verify_whole_seconds": 20, "lake_trigger_seconds": 1}
 PROCESSES = (*(name for name in LIVE if name != "api"), "lake", "verifier")
 
@@ -43,7 +44,9 @@ def test_gold_and_live_agree_at_barriers_while_events_flow_and_a_wrong_number_is
 
 
 @pytest.mark.longhaul
-def test_gold_and_live_agree_at_barriers_while_the_demo_runs(settings):
+@pytest.mark.chaos
+@pytest.mark.timeout(1_800)
+def test_gold_and_live_agree_at_barriers_while_the_demo_runs_and_after_kills(settings):
     """The very command of `dataflow up --demo`, whose dials are the demo's."""
     with Platform(settings.replace(**FAST), PROCESSES, demo=DEMO, preferred_ports=False) as platform:
         watched = Watched(platform.settings)
@@ -51,6 +54,8 @@ def test_gold_and_live_agree_at_barriers_while_the_demo_runs(settings):
         wait_for(lambda: enough(watched), 240, f"{DEMO_RECORDS} records of the demo verified")
         verdict = expect_exact(platform.settings)
         assert sum(verdict.manifest.counts.values()) > max(first.records, DEMO_RECORDS)
+        later = exact_after_kills(platform, KILLED)
+        assert sum(later.manifest.counts.values()) > sum(verdict.manifest.counts.values())
         watched.redis.close()
 
 
@@ -72,19 +77,8 @@ def test_gold_and_live_agree_at_barriers_after_every_process_was_killed(tmp_path
         shop.produce(1_500)
         watched = Watched(settings)
         with shop.flowing(RATE):
-            for name in ("lake", "materializer", "live", "verifier", "valkey", "kafka", "registry"):
-                platform.kill(name)
-                number = wait_for(
-                    lambda: exact_number(settings), 300, f"an exact verdict after {name} was killed"
-                )
-            last = watched.wait("a round after the kills", number, exact=True, live=True)
+            everything = ("lake", "materializer", "live", "verifier", "valkey", "kafka", "registry")
+            verdict = exact_after_kills(platform, everything)
+            last = watched.wait("a round after the kills", verdict.manifest.number, exact=True, live=True)
             assert last.whole_at is not None
         watched.redis.close()
-
-
-def exact_number(settings):
-    """The manifest of an exact verdict; None while what was killed is not there again."""
-    try:
-        return expect_exact(settings).manifest.number
-    except AWAY:
-        return None

@@ -1,11 +1,13 @@
 """What the tests of the second computation share: its verdict over all there is, and the words of the verifier."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Self
 
 from confluent_kafka import KafkaException
 
 from infra.generation import current_generation
+from infra.runtime.platform import Platform
 from infra.settings import Settings
 from replay.verify.live import LiveNumbers, everything
 from replay.verify.report import documents
@@ -42,6 +44,30 @@ def exact(verdict: Verdict, filled=(*FILLED, *CLICKS)) -> Verdict:
     for name in filled:
         assert rows[name], f"{name} is equal because it is empty"
     return verdict
+
+
+def exact_after_kills(
+    platform: Platform, names: Iterable[str], filled=(*FILLED, *CLICKS), timeout: float = 300
+) -> Verdict:
+    """The last verdict; there is an exact one after the kill of each process."""
+    verdict = None
+    for name in names:
+        platform.kill(name)
+        verdict = wait_for(
+            lambda: _exact_or_none(platform.settings, filled),
+            timeout,
+            f"an exact verdict after {name} was killed",
+        )
+    return verdict
+
+
+def _exact_or_none(settings: Settings, filled: Iterable[str]) -> Verdict | None:
+    """None while what was killed is not there again."""
+    try:
+        return expect_exact(settings, filled)
+    except AWAY as error:
+        print(f"not there yet: {error}")
+        return None
 
 
 class Kept:
