@@ -25,7 +25,7 @@ PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 \
 test: setup ## The tests, against a real broker, registry, Redis and Spark
 	@$(PYTHON) $(PYTEST) --fewer-cases
 
-test-all: setup ## The same, with more cases of each: half as long again
+test-all: setup ## The same, with what each of those shows in other cases too: half as long again
 	@$(PYTHON) $(PYTEST)
 
 test-chaos: setup ## The long tests: whole platforms killed, hung, set back and fed traps

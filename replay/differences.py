@@ -12,7 +12,8 @@ from typing import Self
 from infra.settings import Settings
 from replay.diff.values import Comparison, Only, RelationDifference
 from schemas.gold import CUSTOMER_COHORTS
-from schemas.tables import QUARANTINE, TABLES
+from schemas.tables import QUARANTINE, RELATIONS
+from schemas.view import View
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,13 @@ def _of_another_day(relation: RelationDifference) -> bool:
     """Whether the days of a table's rows are not those of the events behind them.
 
     What happens on a day moves the row of a cohort that is older, ends a dimension's version that began earlier, and
-    takes a record out of the quarantine, which has the broker's days.
+    takes a record out of the quarantine, which has the broker's days. A view may have weeks or months.
     """
-    table = TABLES.get(relation.name) if relation.kind == "table" else None
+    table = RELATIONS.get(relation.name) if relation.kind == "table" else None
     if table is None:
         return False
+    if isinstance(table, View):
+        return all(column.name != "day" for column in table.columns)
     return table.name in (CUSTOMER_COHORTS.name, QUARANTINE.name) or any(
         column.name == "valid_from" for column in table.columns
     )

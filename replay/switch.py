@@ -63,13 +63,13 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
     check_whole(found.generation, base)
     check_running(found)
     check_answering(settings, found.generation)
-    check_processes(settings, found.generation)
     progress = read_progress(settings, found.generation)
     check_caught_up(progress)
     check_verified(progress, time.time(), guards.unverified)
     check_difference(kept_difference(settings, base.number, number), found, guards, time.time())
     told = newest_of(settings, base)
     wait_until_it_follows(settings, found.generation, progress.ends, told, FOLLOWS_WITHIN)
+    check_processes(settings, found.generation)
     return switch(settings, base.number, number, pause_old)
 
 
@@ -132,7 +132,6 @@ def wait_until_it_follows(
             check_judging(verdicts_of(settings, generation), progress, held)
             check_reached(progress, ends)
             check_lake_reached(progress, in_lake)
-            check_processes(settings, generation)
             return
         except ReplayError:
             if time.monotonic() > deadline:

@@ -77,7 +77,11 @@ def cancel_command(settings: Settings, number: int, yes: bool, as_json: bool) ->
     "of anything else.",
 )
 @click.option("--unexpected", is_flag=True, help="Also if rows differ where the plan expects none to.")
-@click.option("--undiffed", is_flag=True, help="Also if nobody has looked at the difference.")
+@click.option(
+    "--undiffed",
+    is_flag=True,
+    help="Also if nobody has looked at the difference; a look that was counts.",
+)
 @click.option("--unverified", is_flag=True, help="Also if the second computation has not been made.")
 @json_option
 @settings_option

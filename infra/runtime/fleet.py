@@ -9,6 +9,7 @@ records by which code the first one runs.
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from confluent_kafka.admin import AdminClient
 
@@ -44,6 +45,7 @@ class Fleet:
         self._log, self._notice = log, notice
         self._lock = threading.Lock()
         self._number: int | None = None  # that the base processes serve
+        self._paces: dict[int, int] = {}  # how fast a replay may go, in records a second
         self._codes: dict[int, Code] = {}  # by which each generation runs
         self._standing = False  # the base processes are stopped, because their generation pauses or is gone
         self._beside: dict[int, list[str]] = {}
@@ -80,17 +82,25 @@ class Fleet:
 
     def env_of(self, number: int) -> Mapping[str, str]:
         """The same of any generation's process."""
-        now = read_generations(self._settings)
-        recorded = now.of(number)
         if number not in self._codes:
-            self._codes[number] = Code.from_json(recorded.code) if recorded.code else self._code
-        # One that was live goes back without waiting.
-        pace = 0 if number in (now.live, now.before) else (recorded.plan or {}).get("throttle", 0)
+            self._know(number, read_generations(self._settings))
+        elif self._paces.get(number):
+            # A broker that does not answer, or not with all it has yet, holds up no start.
+            with suppress(DataflowError):
+                self._know(number, read_generations(self._settings))
         return {
             "DATAFLOW_GENERATION": str(number),
-            "REPLAY_RECORDS_PER_SECOND": str(pace),
+            "REPLAY_RECORDS_PER_SECOND": str(self._paces.get(number, 0)),
             **environment(self._settings, self._codes[number].digest, self._codes[number].declared),
         }
+
+    def _know(self, number: int, now: Generations) -> None:
+        """By which code and how fast it goes. One that is live, or that a rollback goes back to, is held up by none."""
+        recorded = now.of(number)
+        self._paces[number] = (
+            0 if number in (now.live, now.before) else (recorded.plan or {}).get("throttle", 0)
+        )
+        self._codes.setdefault(number, Code.from_json(recorded.code) if recorded.code else self._code)
 
     def _bind(self, now: Generations) -> None:
         """The base processes serve the live generation from now on: by this code, unless it would say otherwise."""

@@ -66,8 +66,6 @@ class Rounds:
     def once(self) -> Found:
         """Compare, and write what was found."""
         now = time.time()
-        if self._has_been_emptied():
-            self._whole_at, self._tried_at = None, float("-inf")
         # What was wrong and is not looked at again would seem to be right. That some other records are as they were
         # sent makes none right that was not, and to compare all bytes takes long.
         wrong = {each["table"].endswith(AS_SENT) for each in (self._wrong.differences if self._wrong else ())}
@@ -104,8 +102,7 @@ class Rounds:
             self._bytes_at = time.monotonic()
         found = upheld(found, self._wrong, _compared(found, whole, every_byte))
         self._wrong = found if found.exact is False else None
-        self._tell(found)
-        return found
+        return self._tell(found)
 
     def _is_due(self, now: float) -> bool:
         """Whether everything is to be compared.
@@ -117,13 +114,6 @@ class Rounds:
         again = every * (AGAIN if self._whole_at is None else AGAIN_LATER)
         is_old = self._whole_at is None or now - self._whole_at >= every
         return is_old and time.monotonic() - self._tried_at >= again
-
-    def _has_been_emptied(self) -> bool:
-        """Whether Redis has lost what was told, and so perhaps the numbers that it was told of."""
-        try:
-            return self._has_told and not self._redis.exists(self._key)
-        except (RedisError, OSError):
-            return False
 
     def _told_wrong(self) -> Found | None:
         """What a verifier before this one has found last, if something differed."""
@@ -143,14 +133,20 @@ class Rounds:
                 buckets.setdefault(of, set()).update(starts)
         return await some_of(numbers, buckets)
 
-    def _tell(self, found: Found) -> None:
+    def _tell(self, found: Found) -> Found:
+        """Have it known. Where Redis was emptied since, the numbers that were found exact are perhaps no more."""
         for each in found.differences:
             log.error("%s differs: %s", each["table"], each)
         try:
-            self._redis.set(self._key, found.to_json())
+            emptied = self._redis.set(self._key, found.to_json(), get=True) is None and self._has_told
             self._has_told = True
+            if emptied:
+                self._whole_at, self._tried_at = None, float("-inf")
+                found = replace(found, whole_at=None)
+                self._redis.set(self._key, found.to_json())
         except (RedisError, OSError) as error:
             log.warning("Redis does not take what was found: %s", error)
+        return found
 
 
 def run(settings: Settings, stop: StopRequest) -> None:

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlglot
 from sqlglot import exp
 
 from schemas.contract import CONTRACTS, Field
-from schemas.expression import Evaluator, compile_expression
+from schemas.expression import Evaluator, compile_expression, parsed
 from schemas.validate import INT_RANGES, Violation, violations
 from sources.importer.expression import CACHE_SIZE
 
@@ -72,10 +71,7 @@ class Checker:
         for rule in contract.rules:
             if rule.severity != "reject":
                 continue
-            columns = {
-                column.name
-                for column in sqlglot.parse_one(rule.expression, read="spark").find_all(exp.Column)
-            }
+            columns = {column.name for column in parsed(rule.expression).find_all(exp.Column)}
             evaluator = compile_expression(rule.expression, scales)[0]
             own = columns - {"kafka_time"}
             if len(own) == 1:

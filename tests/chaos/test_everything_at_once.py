@@ -103,7 +103,9 @@ def test_everything_dies_at_once_and_the_next_start_goes_on_exactly(tmp_path, se
             rest.at_ends(settings, 240)
         assert held.kills == len(ROUNDS)
         assert reader.faults == []
-        assert reader.refused > 0  # after each start the API was rebuilding, or away, for a moment
+        assert (
+            reader.refused + reader.away > 0
+        )  # after each start the API was rebuilding, or away, for a moment
         expect_truth(rest, shop.truth)
         expect_prefixes(settings, reader.answers, 5)
         rest.http.close()

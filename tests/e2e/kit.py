@@ -225,7 +225,8 @@ class Reader:
     def __init__(self, url: str, *, empties: bool = False, pause: float = 0.02) -> None:
         self.url, self.empties, self.faults, self.answers = url, empties, [], []
         self._pause = pause  # seconds between two looks
-        self.refused = 0
+        self.refused = 0  # answers that said 503
+        self.away = 0  # times that there was none
         self.generation = 0
         self._stop = threading.Event()
 
@@ -243,6 +244,7 @@ class Reader:
                     answer = http.get("/v1/metrics/events", params={"grain": "all", "by": "topic"})
                     orders = http.get("/v1/metrics/revenue", params={"grain": "all"})
                 except httpx.HTTPError:
+                    self.away += 1
                     continue
                 for each in (answer, orders):
                     if each.status_code == 503:

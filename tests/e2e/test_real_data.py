@@ -15,10 +15,11 @@ import pytest
 from infra.runtime.platform import ALL, LIVE, Platform
 from schemas.tables import TABLES
 from serving.lake.reader import Lake
+from serving.store.store import connect
 from streams.lake.place import lake_root
 from tests.e2e.kit import Rest
-from tests.e2e.verify_kit import FILLED, Watched, exact_after_kills, expect_exact
-from tests.helpers import isolated_settings
+from tests.e2e.verify_kit import FILLED, Watched, exact_after_kills, exact_or_none, expect_exact
+from tests.helpers import isolated_settings, wait_for
 from tests.sources.test_importer_online_retail import DATA, EXCERPT, MAPPING, ROOT, SeparateComputation
 
 FILES = DATA or [EXCERPT]
@@ -89,6 +90,10 @@ def test_gold_and_live_agree_at_a_barrier_on_the_real_data(retail, tmp_path, fil
         watched.redis.close()
         again = exact_after_kills(platform, ("lake", "materializer", "live"), FILLED, LONGEST)
         assert again.manifest.counts == verdict.manifest.counts
+        redis = connect(platform.settings)
+        redis.flushall()
+        redis.close()
+        wait_for(lambda: exact_or_none(platform.settings, FILLED), LONGEST, "the numbers to be there again")
         rest.http.close()
 
 

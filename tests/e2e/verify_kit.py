@@ -52,16 +52,21 @@ def exact_after_kills(
     """The last verdict; there is an exact one after the kill of each process."""
     verdict = None
     for name in names:
+        before = platform.supervisor.process(name).restarts
         platform.kill(name)
+        wait_for(
+            lambda n=name, b=before: platform.supervisor.process(n).restarts > b, 60, f"{name}'s restart"
+        )
+        platform.wait_ready(name)
         verdict = wait_for(
-            lambda: _exact_or_none(platform.settings, filled),
+            lambda: exact_or_none(platform.settings, filled),
             timeout,
             f"an exact verdict after {name} was killed",
         )
     return verdict
 
 
-def _exact_or_none(settings: Settings, filled: Iterable[str]) -> Verdict | None:
+def exact_or_none(settings: Settings, filled: Iterable[str]) -> Verdict | None:
     """None while what was killed is not there again."""
     try:
         return expect_exact(settings, filled)

@@ -349,7 +349,6 @@ def test_the_lake_of_a_replay_that_is_waited_for_is_told_not_to_rest(world, monk
     reader.close()
 
 
-@pytest.mark.cases(0)
 def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
     run_plan(world, plan_replay(world, here(world), 1_234))
     fleet = Fleet(world, keep(world), ["live"], lambda _: [], logging.getLogger("fleet"))

@@ -15,6 +15,7 @@ from replay.verify.verify import Verdict
 from schemas.errors import Unavailable
 from serving.lake.reader import NoLake
 from serving.store.store import connect
+from serving.verified import Found
 from streams.lake.place import lake_root
 from streams.stop import StopRequest
 from tests.serving.api.kit import State
@@ -97,9 +98,12 @@ def test_where_redis_was_emptied_everything_is_compared_anew(rounds, lake, monke
     first = rounds.once().whole_at
     assert rounds.once().whole_at == first
     rounds._redis.delete(rounds._key)
+    found = rounds.once()
+    assert found.whole_at is None
+    assert Found.from_json(rounds._redis.get(rounds._key)) == found
     assert rounds.once().whole_at > first
     rounds.once()
-    assert asked == [True, False, True, False]
+    assert asked == [True, False, False, True, False]
 
 
 def test_a_round_in_which_nothing_was_compared_is_no_try(rounds, lake, monkeypatch):

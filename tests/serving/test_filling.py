@@ -64,7 +64,6 @@ def shop(settings):
 
 
 @pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.longhaul), 0.8])
-@pytest.mark.cases(0)
 def test_an_emptied_redis_gets_back_what_it_had_from_the_lake_and_the_rest_from_verdicts(shop, share):
     with materializer(shop.settings):
         shop.live.judge()

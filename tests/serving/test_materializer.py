@@ -96,7 +96,7 @@ class Scene:
     def expect_letters(self):
         """Each refused record is among the dead letters, whole and with its reasons; nothing else is."""
         expected = {
-            name: (",".join(verdict.reasons), record.key(), record.value() or b"", record.headers())
+            name: (",".join(verdict.reasons), record.key(), record.value() or b"", record.headers() or [])
             for name, (record, verdict) in self.live.refused.items()
         }
         found = {}

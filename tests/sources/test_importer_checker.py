@@ -1,5 +1,6 @@
 """The importer's checker and `schemas.validate.violations` give the same answer, whatever came before."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.contract import CONTRACTS
+from schemas.contract import CONTRACTS, load_contract
 from schemas.validate import EPOCH, violations
 from sources.importer.checker import Checker
 from tests.sources.importer_kit import NOW
@@ -82,3 +83,21 @@ def test_the_checker_agrees_with_the_contract_whatever_it_saw_before(topic):
         assert checker.violations(topic, event) == violations(topic, event, NOW)
 
     agrees()
+
+
+def test_fields_that_are_called_as_statements_begin_are_checked_like_any(tmp_path, monkeypatch):
+    moment = {"type": "long", "logicalType": "timestamp-micros"}
+    fields = [
+        {"name": "event_id", "type": "string"},
+        *({"name": name, "type": moment} for name in ("occurred_at", "begin", "load")),
+        *({"name": name, "type": "int", "minimum": 1} for name in ("comment", "update")),
+    ]
+    avro = {"type": "record", "name": "call", "dataflow.key": "event_id", "dataflow.entity_id": "event_id"}
+    (tmp_path / "avro").mkdir()
+    (tmp_path / "avro" / "calls.avsc").write_text(json.dumps({**avro, "fields": fields}))
+    monkeypatch.setitem(CONTRACTS, "calls", load_contract("calls", tmp_path))
+    fine = {each["name"]: EPOCH + timedelta(microseconds=NOW) for each in fields if each["type"] == moment}
+    fine |= {"event_id": "a", "comment": 1, "update": 1}
+    for event in (fine, {**fine, "begin": EPOCH, "comment": 0}, {**fine, "load": EPOCH, "update": 0}):
+        assert Checker(NOW).violations("calls", event) == violations("calls", event, NOW)
+    assert [each.rule for each in violations("calls", {**fine, "load": EPOCH}, NOW)] == ["load_in_range"]

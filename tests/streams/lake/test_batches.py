@@ -206,7 +206,6 @@ def test_a_batch_that_dies_before_its_manifest_is_taken_back(tmp_path, table, mo
     expect_right(again.root, again.manifest)
 
 
-@pytest.mark.cases(0)
 def test_upkeep_changes_no_row_and_what_a_deletion_decided_stands(tmp_path, monkeypatch):
     monkeypatch.setattr("streams.lake.upkeep.FOLD_FROM_ROWS", 10)
     monkeypatch.setattr("streams.lake.upkeep.SMALL_FILES", 5)
