@@ -20,6 +20,7 @@ from infra.api_keys import ApiKey, parse_api_keys
 from schemas.errors import SettingsError
 from schemas.extension import ENV_FILE_VARIABLE
 
+NO_ZONES = ("localtime", "Factory", "posixrules")  # in the database of zones, but of no place
 ENV_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 # As `limits` reads it; it is not asked here, for it takes 0.1 s to import.
 RATE_LIMIT = (
@@ -165,6 +166,8 @@ class Settings(BaseSettings):
     @classmethod
     def _time_zone(cls, value: str) -> str:
         try:
+            if value in NO_ZONES:
+                raise KeyError(value)
             ZoneInfo(value)
         except (ValueError, OSError, KeyError):
             raise ValueError(

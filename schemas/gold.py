@@ -63,13 +63,18 @@ DIM_PRODUCTS = Table(
 DIM_DATE = Table(
     "dim_date",
     "gold",
-    "Every day of the years in which something happened.",
+    "Every day of the years that have orders, order lines or clicks.",
     (
         Column("day", "date", "The day, in the shop's time zone.", "derived"),
         Column("year", "int", "Year.", "derived"),
         Column("quarter", "int", "Quarter, 1 to 4.", "derived"),
         Column("month", "int", "Month, 1 to 12.", "derived"),
-        Column("iso_week", "int", "ISO 8601 week.", "derived"),
+        Column(
+            "iso_week",
+            "int",
+            "ISO 8601 week; the first and last days of a year may be in one of another year.",
+            "derived",
+        ),
         Column("iso_weekday", "int", "1 Monday to 7 Sunday.", "derived"),
     ),
     ("day",),
@@ -118,7 +123,7 @@ FCT_ORDER_ITEMS = Table(
 DAILY_SALES = Table(
     "daily_sales",
     "gold",
-    "What was ordered, by day and product.",
+    "What was ordered, by day and product. Cancellations and refunds are not taken off.",
     (
         Column("day", "date", "Day, in the shop's time zone.", "order_items.created_at"),
         Column("product_id", "string", "Product.", "order_items"),
@@ -132,7 +137,8 @@ DAILY_SALES = Table(
 PRODUCT_PERFORMANCE = Table(
     "product_performance",
     "gold",
-    "What each product brings: sales, interest, stars.",
+    "What each product brings: sales, interest, stars. Cancellations and refunds are not taken off; view product_rates "
+    "has margin and rates.",
     (
         Column("product_id", "string", "Product.", "order_items, clickstream, reviews"),
         _count("lines", "Order lines.", "order_items"),
@@ -149,7 +155,8 @@ PRODUCT_PERFORMANCE = Table(
 CUSTOMER_LIFETIME_VALUE = Table(
     "customer_lifetime_value",
     "gold",
-    "What each customer has brought so far. Guests' orders are nobody's.",
+    "What each customer has brought so far. Guests' orders are nobody's. View customer_value has tenure and what they "
+    "may still bring.",
     (
         Column("customer_id", "string", "Customer.", "orders"),
         _count("orders", "Orders, whatever became of them.", "orders"),

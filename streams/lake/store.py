@@ -205,7 +205,10 @@ class LakeStore:
                 continue
             moved = True
             self.failpoints.hit("lake.before_take_back")
-            table.restore(named, commit_properties=once({"taken_back_to": str(named)}))
+            try:
+                table.restore(named, commit_properties=once({"taken_back_to": str(named)}))
+            except CommitFailedError as error:
+                raise Fenced(f"somebody else has written to table {name}: one driver a lake") from error
             self._tables[name] = DeltaTable(self.uri(name))
             self.failpoints.hit("lake.after_take_back")
         return moved

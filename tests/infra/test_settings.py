@@ -52,6 +52,8 @@ def test_empty_value_counts_as_not_set() -> None:
         ("REDIS_PORT", "65536"),
         ("SHOP_TIMEZONE", "Mars/Olympus"),
         ("SHOP_TIMEZONE", "../etc/passwd"),
+        ("SHOP_TIMEZONE", "localtime"),
+        ("SHOP_TIMEZONE", "Factory"),
         ("SHOP_CURRENCY", "dollars"),
         ("LAKE_URI", "s3://bucket/lake"),
         ("LAKE_URI", "file:///lake"),
