@@ -48,7 +48,9 @@ class TopicIdentity:
 
 
 def admin(bootstrap: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 3})
+    return AdminClient(
+        {"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 2}
+    )  # what fails is raised
 
 
 def consumer(bootstrap: str, group: str, **config: object) -> Consumer:
