@@ -48,9 +48,8 @@ class TopicIdentity:
 
 
 def admin(bootstrap: str) -> AdminClient:
-    return AdminClient(
-        {"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 2}
-    )  # what fails is raised
+    # What fails is raised, and need not be in a log or on a terminal, too.
+    return AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 2})
 
 
 def consumer(bootstrap: str, group: str, **config: object) -> Consumer:
