@@ -54,7 +54,7 @@ async def tables(request: Request) -> Response:
         book = service.lake.book(generation)
 
         def facts(budget: Budget) -> Response | tuple[Manifest, dict[str, Any]]:
-            manifest = chosen(service.lake.lake(generation), asked, service.lake.told)
+            manifest = chosen(service.lake.lake(generation), generation, asked, service.lake.told)
             if (known := unchanged(request.headers, etag(manifest))) is not None:
                 return known
             return manifest, book.read(manifest, budget.may_go_on, budget.limited)
@@ -101,7 +101,7 @@ async def rows(request: Request) -> Response:
 
     def page_of(budget: Budget) -> Response | tuple[Manifest, Page]:
         lake = service.lake.lake(generation)
-        manifest = chosen(lake, as_of, service.lake.told)
+        manifest = chosen(lake, generation, as_of, service.lake.told)
         if not asked.question.reveal and (known := unchanged(request.headers, etag(manifest))) is not None:
             return known
         return manifest, read_page(lake, manifest, asked.question, budget)
@@ -190,8 +190,11 @@ def generation_of(service: Service) -> str:
     return service.reader.generation
 
 
-def chosen(lake: Lake, asked: AsOfAsked, told: Told) -> Manifest:
-    """Raises NoLake, NoSuchManifest, Rebuilding."""
+def chosen(lake: Lake, generation: str, asked: AsOfAsked, told: Told) -> Manifest:
+    """Raises NoLake, NoSuchManifest, Rebuilding; Problem where a manifest of another generation is meant."""
+    if asked.generation not in (None, generation):
+        detail = f"{asked.generation}-{asked.number} is a manifest of generation {asked.generation}, and now "
+        raise Problem(410, "gone", f"{detail}{generation} is live: ask for the newest, or for one of that")
     if asked.number is not None:
         return lake.at(asked.number)
     return told.newest(lake) if asked.time is None else lake.before(asked.time)

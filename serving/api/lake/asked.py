@@ -26,10 +26,14 @@ Pairs = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True)
 class AsOfAsked:
-    """Which manifest is meant: by `number`, or the last before `time` (µs); the newest if it is neither."""
+    """Which manifest is meant: by `number`, or the last before `time` (µs); the newest if it is neither.
+
+    A number may come with its `generation`, each of which counts its own.
+    """
 
     number: int | None = None
     time: int | None = None
+    generation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,8 @@ def _as_of(given: Parameters, zone: ZoneInfo) -> AsOfAsked:
     text = one(given, "as_of")
     if text is None:
         return AsOfAsked()
-    if re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
-        return AsOfAsked(number=int(text))
+    if found := re.fullmatch(r"(?:(g[0-9]{1,9})-)?([0-9]{1,18})", text, re.ASCII):
+        return AsOfAsked(number=int(found[2]), generation=found[1])
     return AsOfAsked(time=moment(given, "as_of", zone))
 
 

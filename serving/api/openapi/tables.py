@@ -74,7 +74,8 @@ _AS_OF_PARAMETER = _parameter(
     "as_of",
     {
         **STRING,
-        "description": "The number of a manifest, or a time: the last manifest without a later record.",
+        "description": "The number of a manifest, alone or behind its generation (`g1-812`; 410 if another one is "
+        "live by now), or a time: the last manifest without a later record.",
     },
 )
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {**STRING, "enum": list(RELATIONS)}}

@@ -227,6 +227,11 @@ def test_what_is_not_there_says_what_is(lake: SmallLake, tables: Running) -> Non
     assert assert_problem(tables.get("/v1/tables/sales"), 404, "unknown-table")["known"] == list(RELATIONS)
     problem = assert_problem(tables.get("/v1/tables/daily_sales?as_of=7"), 404, "unknown-manifest")
     assert "1 to 2; saw 7" in problem["detail"]
+    for path in ("/v1/tables", "/v1/tables/daily_sales"):
+        assert asked(tables, path, as_of="g1-2")["as_of"]["manifest"] == 2
+        # Each generation counts its own.
+        of_another = assert_problem(tables.get(f"{path}?as_of=g7-2"), 410, "gone")
+        assert "g7-2 is a manifest of generation g7, and now g1 is live" in of_another["detail"]
     cursor = asked(tables, "/v1/tables/daily_sales", as_of=1, limit=1)["next"]
     for file in (Path(lake.root) / "daily_sales").glob("*.parquet"):
         file.unlink()
