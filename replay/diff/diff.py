@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
+import duckdb
+
 from infra.code import changed
 from infra.failpoints import Failpoints
 from infra.generations import Generations, Recorded, State, read_generations
@@ -22,6 +24,7 @@ from replay.diff.values import Comparison, Side
 from replay.origin import fewer
 from replay.scratch import scratch
 from schemas.errors import GenerationError
+from schemas.extension import one_line
 
 PATIENCE = 60.0  # seconds for the two lakes to come to the same offsets
 
@@ -60,7 +63,13 @@ def diff(
             watchdog.close()
         Failpoints(settings).hit("diff.before_compare")
         tell("comparing …")
-        compared = compare(*found, home, asked)
+        try:
+            compared = compare(*found, home, asked)
+        except duckdb.Error as error:  # no memory, or no room for what does not fit into it
+            raise NotComparable(
+                f"expected room and memory to compare g{one} and g{other}, saw {one_line(error)}: compare less, with "
+                "--table or --metric, or make room"
+            ) from error
     return replace(
         compared,
         one=_side(compared.one, now, *known),

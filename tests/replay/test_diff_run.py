@@ -134,6 +134,11 @@ def test_two_generations_of_the_same_records_are_equal_and_nothing_is_left(both)
     assert both.left() == []
     # The other way round, too.
     assert diff(both.settings, 2, 1).one.generation == "g2"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("replay.diff.tables.MEMORY", "1MB")
+        with pytest.raises(NotComparable, match="compare less, with --table or --metric, or make room"):
+            diff(both.settings)
+    assert both.left() == []
 
 
 @pytest.mark.longhaul
