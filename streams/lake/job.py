@@ -73,6 +73,7 @@ class LakeJob:
             stack.enter_context(self.checkpoint.lock())
             if (found := store.newest_manifest()) is None:
                 root = lake_root(settings, self.generation.name)
+                store.expect_none()
                 self.checkpoint.expect_no_batch(root, self.generation, settings.topic_prefix)
                 begin_as_clone(
                     settings,

@@ -54,6 +54,11 @@ class LakeStore:
         """None if there is no lake yet, or none that its founder finished."""
         return newest_manifest(self._root)
 
+    def expect_none(self) -> None:
+        """Raise LostLake if batches are in tables, where there is no manifest."""
+        found = {name: table for name in TABLES if (table := self._existing(name)) is not None}
+        expect_all(found, None, self._root)
+
     def open(
         self,
         generation: str,
