@@ -87,6 +87,7 @@ def test_a_job_tells_how_often_its_query_has_failed_without_a_batch_between():
         def __init__(self) -> None:
             self.stop, self.failures, self.failure = StopRequest(), 0, None
             self.batches = SimpleNamespace(manifest=SimpleNamespace(number=1))
+            self.world = SimpleNamespace(check=lambda: None)
 
         def run_query(self) -> None:
             if (number := next(numbers, None)) is None:
