@@ -88,6 +88,7 @@ class Unit:
             env = {**self._around.env, **self.spec.env, **asked.result()}
             self.child = Child(self.spec, env, self._around.logs.path(self.spec.name), watchdog)
         except Exception as error:
+            # What runs stays supervised, whatever keeps this one from starting.
             if not isinstance(error, OSError | DataflowError):
                 self._around.log.exception("%s cannot be started", self.spec.name)
             else:

@@ -227,7 +227,9 @@ def test_what_a_crashed_process_started_is_gone_before_it_is_started_again(start
         lambda: len(found := running.supervisor.pids("parent")) >= 2 and found, what="the grandchild"
     )
     psutil.Process(running.info("parent").pid).kill()
-    wait_for(lambda: running.info("parent").restarts == 1)
+    wait_for(
+        lambda: running.info("parent").restarts == 1 and running.info("parent").pid, what="another start"
+    )
     assert not any(alive(pid) for pid in before)
 
 

@@ -1,6 +1,7 @@
 """Plans of replays and what a promote is refused for: values only, nothing runs."""
 
 import json
+import os
 import time
 from dataclasses import replace
 from datetime import date
@@ -11,6 +12,8 @@ import pytest
 from dataflow.replay_text import plan_text, progress_text
 from infra.generations import Archive, Clone, Generation, Generations, Recorded, State
 from infra.kafka import TopicIdentity
+from infra.runtime.birth import birth
+from infra.runtime.run_state import ADDRESSES, Run, write_run
 from replay.affected import affected
 from replay.collect import collectable
 from replay.diff.values import Comparison, DayDifference, RelationDifference, Side, Tally
@@ -23,6 +26,7 @@ from replay.guards import (
     check_difference,
     check_judging,
     check_lake_reached,
+    check_processes,
     check_reached,
     check_running,
     check_verified,
@@ -297,6 +301,26 @@ def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
     )
 
 
+def test_what_has_failed_is_not_promoted(tmp_path):
+    """The topics may be quiet, and nobody would notice before new records come."""
+    settings = isolated_settings(tmp_path)
+    settings.state_dir.mkdir(parents=True)
+    addresses = {name: getattr(settings, name) for name in ADDRESSES}
+
+    def with_states(live: str, beside: str) -> None:
+        rows = [{"name": "live", "state": live}, {"name": "live@g2", "state": beside}]
+        whole = {"pid": None, "birth": None, "port": None, "restarts": 0, "since": 0}
+        rows = [{**whole, **row} for row in rows]
+        run = Run("r", os.getpid(), birth(), settings.dataflow_env, NOW, None, addresses, rows, serves=1)
+        write_run(settings.state_dir, run)
+
+    with_states("failed", "ready")
+    check_processes(settings, generation(2))
+    with_states("ready", "failed")
+    with pytest.raises(ReplayError, match=r"of g2 to run, and live@g2 failed"):
+        check_processes(settings, generation(2))
+
+
 def test_what_nobody_need_have_seen_counts_if_somebody_has():
     recorded, undiffed = Recorded(generation(2), plan=PLAN.as_json()), Guards(undiffed=True)
     check_difference(None, recorded, undiffed, NOW)
@@ -350,10 +374,13 @@ def test_what_is_kept_of_a_difference_has_the_days_of_the_rows_that_differ():
         differs("table", "orders"),
         # Their days are others than that of what happened.
         *(differs("table", name, eighth) for name in ("customer_cohorts", "quarantine", "dim_products")),
+        *(differs("table", name, eighth) for name in ("sales_by_week", "revenue_by_month")),
+        differs("table", "revenue_by_day", second),
     )
     kept = kept_of(Comparison(*sides, {}, "USD", relations, made_at=NOW))
     assert kept.days == {
         "table payments": ["2026-03-02", "2026-03-08"],
+        "table revenue_by_day": ["2026-03-02"],
         "metric payments": ["", "2026-03-02"],
     }
     assert kept.differing.keys() == {f"{each.kind} {each.name}" for each in relations}
