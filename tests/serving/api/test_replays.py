@@ -81,6 +81,19 @@ def test_what_a_plan_says_before_it_fails_is_no_answer_and_a_difference_is(repla
         )
 
 
+def test_what_may_have_been_done_is_not_to_be_asked_for_again_at_once(tmp_path, monkeypatch):
+    """A rollback that is asked for twice goes forth again."""
+    monkeypatch.setattr("serving.api.replays.work.READ_SECONDS", 0.05)
+    replays = Replays(isolated_settings(tmp_path))
+    for asked, headers in (
+        (lambda: replays.read("plan"), RETRY_SOON),
+        (lambda: replays.change("rollback", seconds=0.05), {}),
+    ):
+        with pytest.raises(Problem, match="was given up") as refused:
+            asyncio.run(asked())
+        assert (refused.value.status, refused.value.headers) == (503, headers)
+
+
 def test_a_look_that_takes_long_is_waited_for_and_not_begun_again(tmp_path, monkeypatch):
     looks = []
 
