@@ -1,7 +1,8 @@
 """`python -m tests.bench [NAME …] [--quick]`: measure all parts, or some, print tables, write them down.
 
 Writes tests/bench/results.json and docs/benchmarks.md; a quick run writes to .dataflow/bench-quick instead, because its
-figures mean little. Of a run of some parts, those replace theirs in the file; each says where it was measured.
+figures mean little. Of a run of some parts, those replace theirs in the file, but for the last ones of other
+processors; each says where it was measured.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from infra.settings import Settings
 from schemas.errors import DataflowError
 from tests.bench.machine import ROOT, commit, load_average, machine, versions
 from tests.bench.parts import PARTS
-from tests.bench.render import markdown, page
+from tests.bench.render import Section, markdown, page
 from tests.bench.stage import Bench
 
 RESULTS = ROOT / "tests" / "bench" / "results.json"
@@ -47,9 +49,10 @@ def main() -> int:
     for name in asked.names or PARTS:
         print(f"{name} (load average {load_average()})", flush=True)
         # Figures from before do not stand in for those that could not be taken.
-        results["parts"].pop(name, None)
+        before = results["parts"].pop(name, None)
         try:
-            results["parts"][name] = measure(name, asked.quick)
+            results["parts"][name] = fresh = measure(name, asked.quick)
+            fresh["elsewhere"] = elsewhere(before, fresh)
         except DataflowError as error:
             print(f"Error: {name}: {error}", file=sys.stderr, flush=True)
             failed.append(name)
@@ -94,22 +97,24 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
     return {**about, "seconds": round(time.monotonic() - began, 1), "figures": figures}
 
 
+def elsewhere(before: Mapping[str, Any] | None, fresh: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of a part's runs up to now the newest one of each other processor: a slower machine says nothing of those."""
+    runs = [] if before is None else [before, *before.get("elsewhere", ())]
+    by_cpu: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        stripped = {name: value for name, value in run.items() if name != "elsewhere"}
+        by_cpu.setdefault(run["machine"]["cpu"], stripped)
+    return [run for cpu, run in by_cpu.items() if cpu != fresh["machine"]["cpu"]]
+
+
 def render(results: dict[str, Any]) -> str:
     """The page for what has been measured so far, in the order of the parts."""
-    return page(
-        results,
-        [
-            (
-                name,
-                part.title,
-                part.method,
-                part.tables(results["parts"][name]["figures"]),
-                part.explanation,
-            )
-            for name, part in PARTS.items()
-            if name in results["parts"]
-        ],
-    )
+    sections = []
+    for name, part in PARTS.items():
+        if newest := results["parts"].get(name):
+            runs = [(run, part.tables(run["figures"])) for run in (newest, *newest.get("elsewhere", ()))]
+            sections.append(Section(part.title, part.method, runs, part.explanation))
+    return page(sections)
 
 
 if __name__ == "__main__":

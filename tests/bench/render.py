@@ -87,8 +87,18 @@ def place_of(run: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, "system": machine["system"], **run["versions"]}
 
 
-def page(results: Mapping[str, Any], sections: Sequence[tuple[str, str, str, Sequence[Table], str]]) -> str:
-    """docs/benchmarks.md. A section is: name, title, method, tables, explanation (may be empty)."""
+@dataclass(frozen=True)
+class Section:
+    """One part: how it is done, its runs (the newest first, one a processor) with their tables, what they mean."""
+
+    title: str
+    method: str
+    runs: Sequence[tuple[Mapping[str, Any], Sequence[Table]]]
+    explanation: str = ""
+
+
+def page(sections: Sequence[Section]) -> str:
+    """docs/benchmarks.md."""
     out = [
         INTRODUCTION,
         "## Where",
@@ -97,22 +107,25 @@ def page(results: Mapping[str, Any], sections: Sequence[tuple[str, str, str, Seq
         "",
     ]
     places: list[dict[str, Any]] = []  # in the order of the sections
-    for name, *_ in sections:
-        if (place := place_of(results["parts"][name])) not in places:
-            places.append(place)
+    for section in sections:
+        for run, _ in section.runs:
+            if (place := place_of(run)) not in places:
+                places.append(place)
     facts = [
         (what, *(place.get(what) for place in places)) for what in dict.fromkeys(w for p in places for w in p)
     ]
     out += [markdown(Table("", ("", *(str(n) for n, _ in enumerate(places, 1))), facts)), ""]
-    for name, title, method, tables, explanation in sections:
-        run = results["parts"][name]
-        out += [f"## {title}", "", method, ""]
-        for table in tables:
-            out += [markdown(table), ""]
-        out += [
-            f"Measured {run['date']} at place {places.index(place_of(run)) + 1}, commit `{run['commit']}`, "
-            f"`{run['command']}`, load average at start {run['load_average']}, in {run['seconds']:,.0f} s.",
-            "",
-        ]
-        out += [explanation, ""] if explanation else []
+    for section in sections:
+        out += [f"## {section.title}", "", section.method, ""]
+        for n, (run, tables) in enumerate(section.runs):
+            at = places.index(place_of(run)) + 1
+            out += [f"### The same at place {at}", ""] if n else []
+            for table in tables:
+                out += [markdown(table), ""]
+            out += [
+                f"Measured {run['date']} at place {at}, commit `{run['commit']}`, "
+                f"`{run['command']}`, load average at start {run['load_average']}, in {run['seconds']:,.0f} s.",
+                "",
+            ]
+        out += [section.explanation, ""] if section.explanation else []
     return "\n".join(out).rstrip() + "\n"

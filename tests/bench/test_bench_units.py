@@ -8,14 +8,14 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.bench.__main__ import PAGE, RESULTS, known_results, render
+from tests.bench.__main__ import PAGE, RESULTS, elsewhere, known_results, render
 from tests.bench.asking import Plan, ask, request
 from tests.bench.crowd import crowd
 from tests.bench.figures import Judged, Produced, Sightings, held, percentile, slope, spread, waits
 from tests.bench.noop import noop
 from tests.bench.parts import PARTS, evolve
 from tests.bench.parts.sse import waits_of
-from tests.bench.render import Table, cell, markdown, page, usage_table
+from tests.bench.render import Section, Table, cell, markdown, page, usage_table
 from tests.bench.workers import BenchError, Worker, wait_until
 from tests.helpers import isolated_settings
 
@@ -126,7 +126,7 @@ def run_on(cpu: str, **more: object) -> dict:
 def test_the_page_shows_each_part_with_its_conditions_and_each_place_once():
     parts = {"idle": run_on("A CPU"), "start": run_on("B CPU"), "memory": run_on("A CPU", commit="def")}
     tables = [Table("", ("a", "b"), [("x", 1)])]
-    text = page({"parts": parts}, [(name, name.title(), "How it is done.", tables, "") for name in parts])
+    text = page([Section(name.title(), "How it is done.", [(run, tables)]) for name, run in parts.items()])
     assert re.search(r"CPU +\| +A CPU +\| +B CPU", text)
     sections = re.split(r"^## ", text, flags=re.MULTILINE)[2:]
     assert [section.splitlines()[0] for section in sections] == ["Idle", "Start", "Memory"]
@@ -266,3 +266,24 @@ def stalling(inside):
 @pytest.fixture
 def settings_of_nothing(tmp_path):
     return isolated_settings(tmp_path)
+
+
+def test_what_another_processor_gave_last_stays_beside_what_is_measured_now():
+    first, second = run_on("A CPU", commit="1"), run_on("B CPU", commit="2")
+    second |= {"elsewhere": elsewhere(first, second)}
+    assert second["elsewhere"] == [first]
+    third = run_on("B CPU", commit="3")
+    third |= {"elsewhere": elsewhere(second, third)}
+    assert third["elsewhere"] == [first]
+    fourth = run_on("A CPU", commit="4")
+    assert [run["commit"] for run in elsewhere(third, fourth)] == ["3"]
+    assert elsewhere(None, first) == []
+
+    tables = [[Table("", ("a", "b"), [("x", n)])] for n in (31, 69)]
+    text = page([Section("Lake", "How.", [(third, tables[0]), (first, tables[1])], "What it means.")])
+    newest, other = text.split("### The same at place 2\n")
+    assert "| x   |  31 |" in newest
+    assert "at place 1, commit `3`" in newest
+    assert "| x   |  69 |" in other
+    assert "at place 2, commit `1`" in other
+    assert other.rstrip().endswith("What it means.")
