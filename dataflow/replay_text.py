@@ -7,7 +7,7 @@ import click
 
 from replay.guards import NUMBERS_BEHIND
 from replay.plan import Plan, Span
-from serving.generation_progress import Progress
+from serving.generation_progress import Pace, Progress
 
 TELL_SECONDS = 5.0
 SURE_SECONDS = 60.0  # after which one that is not nearer is said not to come there
@@ -33,15 +33,22 @@ def plan_text(plan: Plan) -> str:
         lines.append(f"  {topic:<12} {sum(s.archived + s.from_kafka for s in mine):>12,}   {parts}")
     minutes, seconds = divmod(round(plan.estimate.seconds), 60)
     throttle = f"at most {plan.throttle:,} records a second" if plan.throttle else "as fast as it goes"
-    free = "" if plan.estimate.free is None else f", {plan.estimate.free / 1e9:,.1f} GB are free"
+    room = _room_text(plan.estimate.disk, plan.estimate.free)
+    if plan.estimate.state_free is not None:
+        beside = _room_text(plan.estimate.state, plan.estimate.state_free)
+        room += f" for the lake; {beside} where the state directory is"
     lines += [
         "",
-        f"Time: about {minutes} min {seconds} s, {throttle}. Room: about {plan.estimate.disk / 1e9:,.2f} GB{free}.",
+        f"Time: about {minutes} min {seconds} s, {throttle}. Room: {room}.",
         "",
         "Stages:",
         *(f"  {n}. {stage.name:<9} {stage.doc}" for n, stage in enumerate(plan.stages, 1)),
     ]
     return "\n".join(lines)
+
+
+def _room_text(wanted: int, free: int | None) -> str:
+    return f"about {wanted / 1e9:,.2f} GB" + ("" if free is None else f", {free / 1e9:,.1f} GB are free")
 
 
 def _what(plan: Plan) -> str:
@@ -63,24 +70,21 @@ def _span_text(span: Span) -> str:
 
 def progress_text(progress: Progress, first: Progress, seconds: float, throttle: int) -> str:
     """One line: how far it is, `seconds` after it was at `first`, at a pace of `throttle` records a second."""
-    done, before = (each.records - each.to_go for each in (progress, first))
-    share = 1.0 if not progress.records else done / progress.records
-    rate, nearer = (
-        n / seconds if seconds > 0 else 0.0 for n in (done - before, first.to_go - progress.to_go)
-    )
-    left = f", about {progress.to_go / nearer:,.0f} s to go" if nearer > 0 and progress.to_go else ""
-    grow = (progress.records - first.records) / seconds if seconds > 0 else 0.0
-    if nearer <= 0 and 0 < throttle <= grow and seconds >= SURE_SECONDS and progress.to_go > NUMBERS_BEHIND:
+    share = 1.0 if not progress.records else progress.done / progress.records
+    pace = Pace.between(first, progress, seconds) if seconds > 0 else Pace(0.0, 0.0, None)
+    left = f", about {pace.seconds_to_go:,.0f} s to go" if pace.seconds_to_go else ""
+    late = seconds >= SURE_SECONDS and progress.to_go > NUMBERS_BEHIND
+    if late and pace.seconds_to_go is None and 0 < throttle <= pace.grow:
         left = (
-            f", and does not come nearer: the topics grow by {grow:,.0f} records/s, and it takes {throttle:,} at most. "
-            f"`dataflow replay cancel {progress.generation}`, then run it with a higher --throttle"
+            f", and does not come nearer: the topics grow by {pace.grow:,.0f} records/s, and it takes {throttle:,} at "
+            f"most. `dataflow replay cancel {progress.generation}`, then run it with a higher --throttle"
         )
     numbers = "wait for the lake" if progress.waits_for_lake else f"{progress.numbers_behind:,} behind"
     if progress.filled is not None:
         numbers = f"are filled out of it, {progress.filled:,} rows so far"
     return (
-        f"{progress.generation}: {done:,} of {progress.records:,} records ({share:.0%}), lake "
-        f"{progress.lake_behind:,} behind, numbers {numbers}, {max(0, rate):,.0f} records/s{left}"
+        f"{progress.generation}: {progress.done:,} of {progress.records:,} records ({share:.0%}), lake "
+        f"{progress.lake_behind:,} behind, numbers {numbers}, {pace.rate:,.0f} records/s{left}"
     )
 
 

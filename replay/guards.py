@@ -88,7 +88,7 @@ def check_caught_up(progress: Progress) -> None:
     if progress.numbers_behind > NUMBERS_BEHIND or progress.manifest is None:
         raise ReplayError(
             f"expected {progress.generation} to have caught up with the topics, and its numbers are "
-            f"{progress.numbers_behind:,} records behind, its lake {progress.lake_behind:,}: `dataflow replay status` "
+            f"{progress.numbers_behind:,} records behind, its lake {progress.lake_behind:,}: `dataflow replay follow` "
             "tells how fast it comes"
         )
 

@@ -33,11 +33,16 @@ class Span:
 
 @dataclass(frozen=True)
 class Estimate:
-    """About how long it takes (seconds), and how much room (bytes), of which so much is free."""
+    """About how long it takes (seconds), and how much room (bytes) on the lake's disk, of which so much is free.
+
+    `state` is what the disk of the state directory takes, if that is another one: then `state_free` of it is free.
+    """
 
     seconds: float
     disk: int
     free: int | None  # of older plans
+    state: int = 0
+    state_free: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Makes the plan of a replay out of what there is. No side effects: reads the log of generations, topics, the lake."""
 
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -19,6 +20,8 @@ from replay.origin import Origin, trial_starts
 from replay.plan import Estimate, Plan, Span, stages
 from replay.selection import Selection, affected_by, check_names, check_selection
 from schemas.errors import GenerationError
+from schemas.gold import DIM_DATE
+from serving.lake.views import connect
 from streams.archive import archive_of
 from streams.lake.clone import cloneable
 from streams.lake.manifest import Manifest, newest_manifest
@@ -31,6 +34,7 @@ ROWS_PER_SECOND = 30_000
 # Of a record's verdict and Redis state, where the lake's own size tells nothing yet.
 BYTES_A_RECORD = 600
 EVERYTHING = Selection()
+UNRECORDED = "code that the live generation was made by, which is not recorded"
 SPARE = 1.5  # as much again in room: tables are rewritten before old files go
 
 
@@ -52,16 +56,18 @@ def plan_replay(
     a trial, of the records from there on. Raises GenerationError that names the ranges that are in neither;
     ReplayError, Unavailable.
     """
-    if days is not None:
-        check_days(days, datetime.now(UTC).astimezone(ZoneInfo(settings.shop_timezone)).date())
-    told = days and (days[0].isoformat(), days[1].isoformat())
     now = read_generations(settings)
     base = live_of(now)
+    if days is not None:
+        today = datetime.now(UTC).astimezone(ZoneInfo(settings.shop_timezone)).date()
+        check_days(days, today, years_of(lake_root(settings, base.name)))
+    told = days and (days[0].isoformat(), days[1].isoformat())
     refuse_second(now)
     topics = Generation(now.next_number(), source_identities(settings))
     first, ends = source_bounds(settings, topics)
     recorded = now.known[base.number].code
-    differing = tuple(changed(recorded["declared"], code.declared)) if recorded else ()
+    # In doubt everything may be otherwise.
+    differing = tuple(changed(recorded["declared"], code.declared)) if recorded else (UNRECORDED,)
     if only and origin:
         raise ReplayError(
             "expected either a part (--table, --metric), which begins where the live lake is, or a trial (--from, "
@@ -133,7 +139,7 @@ def plan_part(
         spans,
         None,
         throttle,
-        estimate_part(root, manifest, only, sum(span.from_kafka for span in spans), throttle),
+        estimate_part(settings, root, manifest, only, sum(span.from_kafka for span in spans), throttle),
         lake_first=True,
         clone=clone,
     )
@@ -152,13 +158,29 @@ def check_held(base: str, manifest: Manifest, first: Offsets) -> None:
         )
 
 
-def check_days(days: tuple[date, date], today: date) -> None:
-    """Raise ReplayError for days that can have no rows."""
+def years_of(root: str) -> set[int]:
+    """The years in which something happened, as the lake knows them; none of a lake that has not begun."""
+    manifest = newest_manifest(root)
+    if manifest is None or DIM_DATE.name not in manifest.tables:
+        return set()
+    with connect(root, manifest, [DIM_DATE]) as lake:
+        return {
+            year for (year,) in lake.execute(f"SELECT DISTINCT year(day) FROM {DIM_DATE.name}").fetchall()
+        }
+
+
+def check_days(days: tuple[date, date], today: date, years: Collection[int] = ()) -> None:
+    """Raise ReplayError for days that can have no rows: the live lake has some of these `years`, if any is known."""
     first, last = days
     if first > last:
         raise ReplayError(f"expected a first day that is not behind the last one, saw {first}..{last}")
     if first > today:
         raise ReplayError(f"expected days that have begun, and {first} is still to come: today it is {today}")
+    if years and not any(first.year <= year <= last.year for year in years):
+        raise ReplayError(
+            f"expected days of which there are rows, and the live lake has none of {first}..{last}, but some of "
+            f"{', '.join(map(str, sorted(years)))}. If this code takes in what was refused so far, leave --day out"
+        )
 
 
 def live_of(now: Generations) -> Generation:
@@ -190,20 +212,33 @@ def estimate(
     rate = min(throttle or RECORDS_PER_SECOND, RECORDS_PER_SECOND)
     root = lake_root(settings, base.name)
     lake = Path(root)
-    used = _size(lake)
-    there = next(path for path in (lake, *lake.parents) if path.exists())
-    disk = int(SPARE * min(1.0, share) * used + records * BYTES_A_RECORD)
-    return Estimate(records / rate, disk, shutil.disk_usage(there).free)
+    return _room(settings, lake, records / rate, int(SPARE * min(1.0, share) * _size(lake)), records)
 
 
-def estimate_part(root: str, manifest: Manifest, only: Selection, records: int, throttle: int) -> Estimate:
+def estimate_part(
+    settings: Settings, root: str, manifest: Manifest, only: Selection, records: int, throttle: int
+) -> Estimate:
     """By the rows that go into Redis again, and the size of the tables that are made anew."""
     rows = sum(number for place, number in manifest.counts.items() if place.endswith("/changed"))
     anew = [Path(root, name) for name in only.tables if name in manifest.tables]
     disk = sum(map(_size, anew))
     paces = [min(throttle or pace, pace) for pace in (ROWS_PER_SECOND, RECORDS_PER_SECOND)]
     seconds = rows / paces[0] + records / paces[1]
-    return Estimate(seconds, disk + records * BYTES_A_RECORD, shutil.disk_usage(root).free)
+    return _room(settings, Path(root), seconds, disk, records)
+
+
+def _room(settings: Settings, lake: Path, seconds: float, tables: int, records: int) -> Estimate:
+    """So many bytes go to the disk of the lake; what `records` leave elsewhere, to that of the state directory."""
+    state, both = records * BYTES_A_RECORD, (_there(lake), _there(settings.state_dir))
+    free, free_of_state = (shutil.disk_usage(each).free for each in both)
+    if len({each.stat().st_dev for each in both}) == 1:
+        return Estimate(seconds, tables + state, free)
+    return Estimate(seconds, tables, free, state, free_of_state)
+
+
+def _there(path: Path) -> Path:
+    """The path, or what there is of it."""
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _size(directory: Path) -> int:
@@ -216,10 +251,12 @@ def _size(directory: Path) -> int:
 
 
 def check_room(plan: Plan) -> None:
-    """Raise ReplayError if the disk has not what the plan needs."""
-    free, wanted = plan.estimate.free, plan.estimate.disk
-    if free is not None and free < wanted:
-        raise ReplayError(
-            f"expected {wanted / 1e9:,.1f} GB of room for {plan.name}, and {free / 1e9:,.1f} GB are free: `dataflow "
-            "replay gc` removes generations that nobody needs; or make room"
-        )
+    """Raise ReplayError if a disk has not what the plan needs."""
+    room = plan.estimate
+    where = "where the state directory is"
+    for wanted, free, at in ((room.disk, room.free, ""), (room.state, room.state_free, f" {where}")):
+        if free is not None and free < wanted:
+            raise ReplayError(
+                f"expected {wanted / 1e9:,.1f} GB of room for {plan.name}{at}, and {free / 1e9:,.1f} GB are free: "
+                "`dataflow replay gc` removes generations that nobody needs; or make room"
+            )

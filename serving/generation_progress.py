@@ -3,6 +3,7 @@
 Reads Redis, the newest manifest, the source topics' ends.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from serving.store.keys import Keys, parse_place
 from serving.store.store import connect
 from serving.verified import Found, verified_key
 from streams.lake.place import lake_root
+
+PACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Progress:
         return self.lake_behind if self.waits_for_lake else self.behind
 
     @property
+    def done(self) -> int:
+        return self.records - self.to_go
+
+    @property
     def waits_for_lake(self) -> bool:
         return self.manifest is not None and self.numbers == self.starts and self.lake != self.starts
 
@@ -74,6 +81,46 @@ class Progress:
             "filled": self.filled,
             "verified": None if self.verified is None else self.verified.exact,
         }
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast it goes: `rate` is records/s of the slower of numbers and lake, `grow` those that the topics grow by.
+
+    `seconds_to_go` until it is as far as the topics, as it goes and they grow; None if it comes no nearer.
+    """
+
+    rate: float
+    grow: float
+    seconds_to_go: float | None
+
+    @classmethod
+    def between(cls, first: Progress, last: Progress, seconds: float) -> "Pace":
+        """From `first` to `last`, `seconds` later, which are more than 0."""
+        done, nearer = last.done - first.done, first.to_go - last.to_go
+        left = last.to_go / nearer * seconds if nearer > 0 else None
+        return cls(
+            max(0, done) / seconds, (last.records - first.records) / seconds, left if last.to_go else 0.0
+        )
+
+
+class Paces:
+    """The pace of each generation since a minute ago, as far as somebody has looked since."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, deque[tuple[float, Progress]]] = {}
+
+    def see(self, now: float, progress: Progress) -> Pace | None:
+        """Of a look at `now`, in seconds of a clock that only goes on; None for the first one."""
+        seen = self._seen.setdefault(progress.generation, deque())
+        # The last one stays, however old: whoever asks once an hour gets the mean of that hour.
+        while len(seen) > 1 and now - seen[0][0] > PACE_SECONDS:
+            seen.popleft()
+        if seen and _sum(progress.ends) < _sum(seen[0][1].ends):
+            seen.clear()  # other topics
+        seen.append((now, progress))
+        at, first = seen[0]
+        return Pace.between(first, progress, now - at) if now > at else None
 
 
 def read_progress(settings: Settings, generation: Generation) -> Progress:

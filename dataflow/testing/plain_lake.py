@@ -95,7 +95,7 @@ class PlainLake:
             newest=newest,
             kafka_time=max([self.manifest.kafka_time, *(f["kafka_time"].max() for f in judged.values())]),
         )
-        self.manifest = self._store.write(coming, batch.rows, lambda: self._tables.take_in(batch))
+        self.manifest = self._store.write(coming, batch.rows, lambda: self._tables.take_in(batch), since)
 
     def _read(self, since: Offsets, until: Offsets, first: Offsets) -> Mapping[str, list[Message]]:
         """The records of each topic that has any, each partition in the order of its offsets."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import duckdb
+from deltalake import DeltaTable
 
 from schemas.table import Table
 from schemas.tables import RELATIONS
@@ -17,7 +18,7 @@ from serving.lake.reader import Gone, Lake
 from serving.lake.trouble import trouble
 from serving.lake.views import quoted
 from serving.read.reader import iso_micros
-from streams.lake.manifest import Manifest
+from streams.lake.manifest import RECENT_COMMITS, Manifest
 
 MILLI = 1_000  # µs; the log has its times in ms
 
@@ -114,7 +115,8 @@ class FactBook:
             rows: int | None = stored
         else:
             rows = self._count(manifest, table, limited) if may_go_on() else None
-        written = iso_micros(max(times) * MILLI) if times else None
+        at = _written(delta) or max(times, default=None)
+        written = iso_micros(at * MILLI) if at else None
         return Facts(delta.version(), rows, stored, len(sizes), sum(sizes), written)
 
     def _count(self, manifest: Manifest, table: Relation, limited: Callable) -> int | None:
@@ -128,3 +130,14 @@ class FactBook:
             if trouble(error) is None:
                 raise
             return None
+
+
+def _written(delta: DeltaTable) -> int | None:
+    """When (ms) a batch wrote to it last: upkeep puts the same rows into other files, and makes nothing newer.
+
+    None if none of the commits that are looked at is a batch's.
+    """
+    for commit in delta.history(RECENT_COMMITS):
+        if "batch" in commit and commit["version"] <= delta.version():
+            return commit["timestamp"]
+    return None

@@ -1,13 +1,14 @@
 // Replays: the generations as they go, and for who may: plan, run, difference, promote, roll back. Each act is one request
 // to /v1/replays; what cannot be undone by the same button again is asked about first.
 
-import { count, moment, NONE } from "./format.js";
+import { count, duration, moment, NONE } from "./format.js";
 import { differenceParts, planParts } from "./replay-parts.js";
 import { authorization as headers, key } from "./key.js";
 import { ask, wantsKey } from "./rest.js";
 import { Rows, setText } from "./rows.js";
 
 const PAUSE_MS = 2_000; // between two looks
+const NEAR = 5_000; // records that one which follows may be behind, between two batches of its lake
 const PATIENCE_S = 660; // for an act: it may take as long as reading everything
 const QUESTIONS = {
   run: () => "Run it, into a new generation?",
@@ -45,7 +46,7 @@ function draw({ live, before, generations }) {
       cells: [
         each.generation,
         each.state,
-        progress === null ? NONE : `${numbers(progress)}, ${count(progress.lake_behind)} lake`,
+        progress === null ? NONE : `${numbers(progress)}, ${count(progress.lake_behind)} lake${pace(progress)}`,
         progress === null ? NONE : VERIFIED[verified === null ? null : verified.exact],
         [...(each.trial ? ["trial"] : []), ...each.changed].join(", ") || NONE,
       ],
@@ -61,6 +62,11 @@ function draw({ live, before, generations }) {
 
 function numbers({ filled, numbers_behind: behind }) {
   return filled === null ? `${count(behind)} numbers` : `numbers are filled (${count(filled)} rows)`;
+}
+
+function pace({ numbers_behind: numbers, lake_behind: lake, records_per_s: rate, seconds_to_go: left }) {
+  if (rate === null || Math.max(numbers, lake) < NEAR) return "";
+  return `, ${count(Math.round(rate))}/s${left === null ? "" : `, about ${duration(left * 1_000)} to go`}`;
 }
 
 function choose(names) {

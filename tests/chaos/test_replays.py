@@ -13,15 +13,18 @@ import sys
 
 import pytest
 
+from infra.generation import source_bounds
 from infra.generations import State, read_generations
 from infra.runtime.platform import ROOT
 from serving.generation_progress import read_progress
+from tests.archive.kit import age_out, cuts
 from tests.chaos.kit import PROVEN, VICTIMS, Killer, World, world
 from tests.e2e.kit import Across
 from tests.helpers import wait_for
 
 WAYS = {
     "verdicts": ("--throttle", "4000"),
+    "seam": ("--throttle", "4000"),  # of topics that have lost some of their beginning, which bronze has
     "lake-first": ("--throttle", "4000", "--lake-first"),
     "part": ("--throttle", "4000", "--metric", "revenue", "--table", "daily_sales"),
 }
@@ -89,6 +92,12 @@ def test_whatever_dies_during_a_replay_no_number_is_wrong(tmp_path, seed, way):
         here.rest.at_ends(here.settings)
         first = read_generations(here.settings).of(1).generation
         wait_for(lambda: read_progress(here.settings, first).lake_behind == 0, PATIENCE, "g1's lake")
+        if way == "seam":
+            lost = cuts(source_bounds(here.settings, first)[1], seed)
+            age_out(here.settings, lost)
+            spans = work.command("plan", *WAYS[way])["spans"]
+            assert {(s["topic"], s["partition"]): s["seam"] for s in spans} == lost
+            assert all(s["start"] == 0 for s in spans)
         with here.shop.flowing(50):
             if chance.random() < 0.5:
                 work.command("run", "--yes", "--detach", *WAYS[way], failpoint="replay.before_record")

@@ -1,10 +1,13 @@
 """The page of replays: what a reader sees, what only an administrator may, and that nothing is done without a yes."""
 
+import json
+
+import httpx
 import pytest
 from confluent_kafka import Producer
 
 from infra.generations import State, change_generations, read_generations
-from tests.page.browser import Tab
+from tests.page.browser import Chromium, Tab
 from tests.page.kit import Shop
 from tests.page.test_reading import tab_to
 
@@ -58,6 +61,30 @@ def test_the_generations_are_told_and_follow_without_a_reload(page, beside, shop
     assert other[4] == "metric x"
     change_generations(shop.settings, lambda _: {"g2/plan": {"changed": ["metric x"], "trial": True}})
     page.wait("document.querySelector('#generations').textContent.includes('trial, metric x')", ANSWERS)
+
+
+def test_one_that_is_catching_up_is_told_with_its_rate_and_the_time_to_go(
+    chromium: Chromium, shop: Shop, beside
+):
+    """Both as the service tells them: here it says what it would of one that has more to do."""
+    answers = httpx.get(shop.url + "/v1/replays", trust_env=False).json()
+    [other] = [each for each in answers["generations"] if each["generation"] == "g2"]
+    other["progress"] |= {"records": 100_000, "numbers_behind": 8_000, "lake_behind": 40_000}
+    told = {}
+    for rate, left in ((1_234.4, 170), (0.0, None)):
+        other["progress"] |= {"records_per_s": rate, "seconds_to_go": left}
+        with chromium.tab() as tab:
+            tab.before(
+                "const ask = fetch; window.fetch = (url, options) => String(url).endsWith('/v1/replays')"
+                f" ? Promise.resolve(new Response({json.dumps(json.dumps(answers))})) : ask(url, options)"
+            )
+            tab.open(shop.url + "/replays")
+            tab.wait("document.querySelectorAll('#generations tr').length >= 2", ANSWERS)
+            told[rate] = next(row[2] for row in rows(tab) if row[0].startswith("g2"))
+    assert told == {
+        1_234.4: "8,000 numbers, 40,000 lake, 1,234/s, about 3 min to go",
+        0.0: "8,000 numbers, 40,000 lake, 0/s",
+    }
 
 
 def test_a_promote_is_asked_about_first_and_a_refusal_is_told_in_full(page, beside, shop):

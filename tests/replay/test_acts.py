@@ -15,7 +15,7 @@ import psutil
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from dataflow.commands.replay import follow
+from dataflow.commands.replay_status import follow
 from infra.bootstrap import bootstrap
 from infra.code import ROOT, directory, here, keep
 from infra.generations import LIVE, Clone, Generation, State, change_generations, read_generations
@@ -286,8 +286,15 @@ def test_who_waits_for_a_replay_is_told_of_a_process_that_has_failed(world):
         with pytest.raises(
             ReplayError, match=r"(?s)materializer@g2 failed.*no such metric.*replay cancel g2"
         ):
-            follow(world, 2, 0, lambda _: None)
+            follow(world, 2, lambda _: None)
         assert failing(world.state_dir, "g1") == ["live"]
+
+
+def test_who_waits_for_a_replay_that_was_told_to_pause_does_not_wait_for_ever(world):
+    begun(world)
+    set_state(world, 2, State.PAUSED)
+    with pytest.raises(ReplayError, match=r"g2 to run, and it stands still: `dataflow replay resume g2`"):
+        follow(world, 2, lambda _: None)
 
 
 def test_a_process_whose_query_fails_again_and_again_is_one_that_has_failed(world):
@@ -341,9 +348,9 @@ def test_the_lake_of_a_replay_that_is_waited_for_is_told_not_to_rest(world, monk
         return replace(true, manifest=manifest, numbers=numbers, lake=lake, ends=ends)
 
     steps = iter([at(None, 9_000, 0), at(1, 0, 0), at(1, 9_000, 0), at(1, 9_000, 9_000)])
-    monkeypatch.setattr("dataflow.commands.replay.read_progress", lambda *_: next(steps))
-    monkeypatch.setattr("dataflow.commands.replay.LOOK_SECONDS", 0.01)
-    follow(world, 2, 0, lambda _: None)
+    monkeypatch.setattr("dataflow.commands.replay_status.read_progress", lambda *_: next(steps))
+    monkeypatch.setattr("dataflow.commands.replay_status.LOOK_SECONDS", 0.01)
+    follow(world, 2, lambda _: None)
     assert next(steps, None) is None
     wait_for(lambda: reader.barriers_requested() == ([], True), 30, "a word to the lake of g2")
     reader.close()

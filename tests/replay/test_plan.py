@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.commands.replay_status import followed
 from dataflow.replay_text import plan_text, progress_text
 from infra.generations import Archive, Clone, Generation, Generations, Recorded, State
 from infra.kafka import TopicIdentity
@@ -48,7 +49,7 @@ from schemas.contract import CONTRACTS
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
 from schemas.views import VIEWS
-from serving.generation_progress import Progress
+from serving.generation_progress import Pace, Paces, Progress
 from serving.verified import Found
 from streams.lake.place import lake_root
 from tests.helpers import isolated_settings
@@ -118,6 +119,12 @@ def test_days_that_are_meant_are_recorded_and_told_and_can_be_some():
         check_days((last, first), last)
     with pytest.raises(ReplayError, match="2026-03-01 is still to come"):
         check_days((first, last), date(2026, 2, 28))
+    check_days((first, last), last, {2025, 2026})
+    check_days((date(2024, 12, 31), last), last, {2025})
+    with pytest.raises(
+        ReplayError, match=r"of which there are rows.*none of .* but some of 2024, 2025\. If this code"
+    ):
+        check_days((first, last), last, {2025, 2024})
 
 
 def test_unchanged_code_is_expected_to_give_the_same():
@@ -171,6 +178,15 @@ def test_too_little_room_is_said_before_anything_is_begun():
     check_room(replace(PLAN, estimate=Estimate(1.0, 10, None)))
     with pytest.raises(ReplayError, match=r"expected 3.0 GB of room for g2, and 2.0 GB are free"):
         check_room(replace(PLAN, estimate=Estimate(1.0, 3 * 10**9, 2 * 10**9)))
+    beside = replace(PLAN, estimate=Estimate(1.0, 10**9, 2 * 10**9, 3 * 10**9, 10**8))
+    with pytest.raises(
+        ReplayError, match=r"3.0 GB of room for g2 where the state directory is, and 0.1 GB are free"
+    ):
+        check_room(beside)
+    assert (
+        "Room: about 1.00 GB, 2.0 GB are free for the lake; "
+        "about 3.00 GB, 0.1 GB are free where the state directory is."
+    ) in plan_text(beside)
 
 
 def test_what_gc_takes_by_itself():
@@ -407,6 +423,34 @@ def test_progress_tells_rate_and_time_to_go():
     )
 
 
+def test_the_pace_is_that_of_the_last_minute_or_since_the_look_before():
+    paces = Paces()
+    assert paces.see(100.0, progress(9_000, 9_000)) is None
+    assert paces.see(110.0, progress(8_000, 9_000)) == Pace(0.0, 0.0, None)  # the slower of the two
+    assert paces.see(130.0, progress(6_000, 6_000)) == Pace(100.0, 0.0, 60.0)
+    assert paces.see(169.0, progress(5_000, 2_100)) == Pace(4_000 / 59, 0.0, 5_000 / 4_000 * 59)
+    # Who asks again after an hour is told the mean of that hour; what was before does not count.
+    assert paces.see(3_769.0, progress(1_400)) == Pace(1.0, 0.0, 1_400.0)
+    assert paces.see(3_799.0, progress()) == Pace(1_400 / 30, 0.0, 0.0)
+    assert paces.see(3_799.0, replace(progress(), generation="g3")) is None
+    fewer = replace(progress(1_000), ends={**ENDS, ("orders", 0): 5_000})
+    assert paces.see(3_800.0, fewer) is None  # the topics were created again
+
+
+def test_the_one_that_is_followed_is_the_newest_that_runs_beside_the_live_one():
+    def known(live: int, **states: State) -> Generations:
+        found = {
+            int(name[1:]): Recorded(generation(int(name[1:])), state=state) for name, state in states.items()
+        }
+        return Generations(live, None, found)
+
+    running, paused, gone = State.RUNNING, State.PAUSED, State.GONE
+    assert followed(known(1, g1=running, g2=running, g3=running, g4=paused, g5=gone)) == 3
+    assert followed(known(3, g1=running, g2=paused, g3=running)) == 1
+    with pytest.raises(ReplayError, match=r"there is none: `dataflow replay run` begins one"):
+        followed(known(2, g1=paused, g2=running))
+
+
 def test_one_that_does_not_come_nearer_is_told_with_the_way_out():
     first = progress(9_000, 9_000)
     grown = first.ends | {("orders", 0): 10_000 + 60 * 500}
@@ -489,5 +533,11 @@ def test_room_and_time_follow_the_records_and_a_trial_needs_a_share_of_the_lake(
     trial = estimate(settings, generation(1), 5_000, 100, 0.1)
     assert trial.disk == SPARE * 100_000 + 5_000 * BYTES_A_RECORD
     assert trial.seconds == 50
+    # What goes to another disk than the lake does is weighed against that one.
+    shm = Path("/dev/shm")
+    if shm.is_dir() and shm.stat().st_dev != tmp_path.stat().st_dev:
+        apart = estimate(settings.replace(lake_uri=shm / "none"), generation(1), 50_000, 0)
+        assert (apart.disk, apart.state) == (0, 50_000 * BYTES_A_RECORD)
+        assert apart.state_free == pytest.approx(whole.free, rel=0.1)
     # A lake that is not there yet has no size, and the disk that it would be on has room.
     assert estimate(settings, generation(7), 10, 0).disk == 10 * BYTES_A_RECORD

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -12,7 +13,8 @@ from serving.lake.facts import FactBook
 from serving.lake.progress import progress
 from serving.lake.question import MASK, Question, answer
 from serving.lake.reader import Gone, Lake, NoLake, NoSuchManifest
-from tests.helpers import isolated_settings
+from streams.lake.upkeep import Upkeep
+from tests.helpers import isolated_settings, wait_for
 from tests.serving.lake_kit import SECOND, SECRET, T0, SmallLake, customer, raw_order, sales
 
 SALES, CUSTOMERS, RAW = TABLES["daily_sales"], TABLES["customers"], TABLES["raw_orders"]
@@ -227,6 +229,24 @@ def test_facts_are_counted_once_a_version_and_say_what_could_not_be_counted(writ
     assert len(counted) == before
     empty = read()["payments"]
     assert (empty.rows, empty.bytes, empty.written_at) == (0, 0, None)
+
+
+def test_upkeep_makes_no_table_newer(writer, lake, tmp_path, monkeypatch):
+    """It writes the same rows into fewer files."""
+    monkeypatch.setattr("streams.lake.upkeep.SMALL_FILES", 2)
+    for offset in range(3):
+        writer.write({"raw_orders": [raw_order(offset)]})
+    before = FactBook(lake).read(lake.newest(), lambda: True, lambda c: c)["raw_orders"]
+    assert datetime.fromisoformat(before.written_at) <= datetime.now(UTC)
+    written = datetime.fromisoformat(before.written_at).timestamp()
+    wait_for(lambda: datetime.now(UTC).timestamp() > written + 0.1, 5, "a later moment")
+    writer.manifest = writer.store.upkeep(
+        Upkeep(writer.store.failpoints, tmp_path / "scratch"), writer.manifest
+    )
+    after = FactBook(lake).read(lake.newest(), lambda: True, lambda c: c)["raw_orders"]
+    assert (after.files, after.rows) == (1, before.rows)
+    assert after.version > before.version
+    assert after.written_at == before.written_at
 
 
 def test_what_there_is_no_room_to_count_is_not_counted(writer, lake):

@@ -68,6 +68,15 @@ _GENERATION = objects(
                         **or_null(WHOLE),
                         "description": "Rows of its lake that are in Redis and do not count yet.",
                     },
+                    "records_per_s": {
+                        **or_null(_NUMBER),
+                        "description": "Of the slower of lake and numbers, in the last minute or since the look "
+                        "before; null at the first one.",
+                    },
+                    "seconds_to_go": {
+                        **or_null(WHOLE),
+                        "description": "Until it is as far as the topics; null where it comes no nearer.",
+                    },
                 }
             )
         ),

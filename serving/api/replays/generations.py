@@ -10,21 +10,21 @@ from infra.generations import Generations, Recorded, State, read_generations
 from infra.runtime.run_state import failing
 from infra.settings import Settings
 from schemas.errors import DataflowError, Unavailable
-from serving.generation_progress import read_progress
+from serving.generation_progress import Paces, read_progress
 from serving.verified import document as verified_document
 
 
-def generations_document(settings: Settings) -> dict[str, Any]:
-    """Raises Unavailable."""
+def generations_document(settings: Settings, paces: Paces) -> dict[str, Any]:
+    """As they are now, with their pace since earlier looks that `paces` knows of. Raises Unavailable."""
     now = read_generations(settings)
     return {
         "live": _name(now.live),
         "before": _name(now.before),
-        "generations": [_document(settings, now, each) for _, each in sorted(now.known.items())],
+        "generations": [_document(settings, now, each, paces) for _, each in sorted(now.known.items())],
     }
 
 
-def _document(settings: Settings, now: Generations, recorded: Recorded) -> dict[str, Any]:
+def _document(settings: Settings, now: Generations, recorded: Recorded, paces: Paces) -> dict[str, Any]:
     generation = recorded.generation
     plan = recorded.plan or {}
     found: dict[str, Any] = {
@@ -54,8 +54,14 @@ def _document(settings: Settings, now: Generations, recorded: Recorded) -> dict[
         return found | {"detail": str(error)}
     if failed := failing(settings.state_dir, generation.name):
         found["detail"] = f"{', '.join(failed)} failed, see the log"
+    told = {k: v for k, v in progress.as_json().items() if k not in ("generation", "verified")}
+    pace = paces.see(time.monotonic(), progress)
+    told |= {
+        "records_per_s": None if pace is None else round(pace.rate, 1),
+        "seconds_to_go": None if pace is None or pace.seconds_to_go is None else round(pace.seconds_to_go),
+    }
     return found | {
-        "progress": {k: v for k, v in progress.as_json().items() if k not in ("generation", "verified")},
+        "progress": told,
         "verified": verified_document(progress.verified, time.time()),
     }
 

@@ -19,6 +19,7 @@ from infra.settings import Settings
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.replays.generations import generations_document
 from serving.api.threads import in_thread
+from serving.generation_progress import Paces
 
 FRESH = 1.0  # seconds
 READ_SECONDS = 60.0
@@ -33,7 +34,7 @@ class Replays:
     """Runs one command at a time that changes something; beside it one that plans, and one that compares."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._paces = settings, Paces()
         self._changing, self._comparing, self._reading = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._look: tuple[float, asyncio.Future[dict[str, Any]]] | None = None
 
@@ -42,7 +43,9 @@ class Replays:
         now = time.monotonic()
         # One that takes longer is waited for: with a broker that is away each would keep a thread.
         if self._look is None or (now - self._look[0] > FRESH and self._look[1].done()):
-            found = in_thread(lambda: generations_document(self._settings), lambda: None, "replays")
+            found = in_thread(
+                lambda: generations_document(self._settings, self._paces), lambda: None, "replays"
+            )
             self._look = now, found
         # Who goes away does not take the look from the others.
         return await asyncio.shield(self._look[1])

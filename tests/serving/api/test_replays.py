@@ -12,6 +12,8 @@ from infra.generations import State, read_generations
 from infra.kafka import admin, identities
 from infra.runtime.jobs import api_spec
 from infra.settings import Settings
+from replay.planning import UNRECORDED
+from schemas.metrics import METRICS
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.replays.work import Replays
 from tests.helpers import isolated_settings
@@ -39,7 +41,9 @@ def test_the_live_generation_is_told_with_what_it_has_counted(replays):
     document = all_of(replays)
     [one] = [each for each in document["generations"] if each["live"]]
     assert (document["live"], one["generation"], one["state"]) == ("g1", "g1", "running")
-    assert set(one["progress"]) == {"records", "numbers_behind", "lake_behind", "manifest", "filled"}
+    assert set(one["progress"]) == {
+        "records", "numbers_behind", "lake_behind", "manifest", "filled", "records_per_s", "seconds_to_go"
+    }  # fmt: skip
     assert replays.http.get("/v1/replays/g1").json()["generation"] == "g1"
     for name in ("g9", "x", "g0", "g" + "9" * 30):
         assert_problem(replays.http.get(f"/v1/replays/{name}"), 404, "unknown-generation")
@@ -171,7 +175,9 @@ def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays
         producer.produce(settings.topic_prefix + topic, b"none", b"key", 0)
     assert producer.flush(30) == 0
     plan = replays.http.get("/v1/replays/plan", timeout=120).json()
-    assert (plan["number"], plan["base"], plan["changed"]) == (2, 1, [])
+    # Nobody has recorded by which code g1 was made: in doubt everything is otherwise, and is said to be.
+    assert (plan["number"], plan["base"], plan["changed"]) == (2, 1, [UNRECORDED])
+    assert set(plan["affects"]["metrics"]) == METRICS.keys()
     _, ends = source_bounds(settings, read_generations(settings).of(1).generation)
     end = ends["orders", 0]
     day = replays.http.get("/v1/replays/plan", params={"days": "2026-03-01"}, timeout=120).json()
