@@ -62,6 +62,18 @@ class Manifest:
         return cls(**body | {"until": until, "schemas": schemas})
 
 
+def note_of(manifest: Manifest, since: Offsets) -> dict[str, str]:
+    """What each commit of a batch says of itself: the generation, the batch, and by partition the offsets that it
+    covers, from (`since`, of the manifest before) to before.
+    """
+    offsets = {f"{t}/{p}": [since.get((t, p), 0), until] for (t, p), until in sorted(manifest.until.items())}
+    return {
+        "generation": manifest.generation,
+        "batch": str(manifest.number),
+        "offsets": json.dumps(offsets, separators=(",", ":")),
+    }
+
+
 def newest_manifest(root: str) -> Manifest | None:
     """What the lake under `root` holds; None if there is no lake yet, or none that its founder finished."""
     try:

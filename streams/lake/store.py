@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
 import polars as pl
 import pyarrow as pa
@@ -17,6 +18,7 @@ from deltalake import DeltaTable, Field, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from infra.failpoints import Failpoints
+from infra.kafka import Offsets
 from infra.registry import RegisteredSchema
 from schemas.contract import CONTRACTS
 from schemas.errors import GenerationError
@@ -26,7 +28,7 @@ from streams.lake.commit import once
 from streams.lake.evolution import bringing, new_columns
 from streams.lake.halfway import AGAIN, Fenced, Unfinished, whole, written
 from streams.lake.lost import expect_all
-from streams.lake.manifest import Manifest, manifest_of, newest_manifest
+from streams.lake.manifest import Manifest, manifest_of, newest_manifest, note_of
 from streams.lake.place import MANIFESTS
 from streams.lake.table import create, manifest_rows, schema_of, unset
 from streams.lake.upkeep import Upkeep
@@ -126,14 +128,17 @@ class LakeStore:
         manifest: Manifest,
         rows: Mapping[str, pl.DataFrame],
         take_in: Callable[[], object] = lambda: None,
+        since: Offsets = MappingProxyType({}),
     ) -> Manifest:
         """Append the rows of a batch to their tables, then the manifest, completed with the tables' versions.
+
+        The batch begins at the offsets `since` (0 where nothing is said): each commit says of which offsets it is.
 
         `take_in` moves what this process knows of the tables to behind the batch, once its manifest is there.
         Raises Fenced if another driver was faster, Unfinished if any of it failed. Then this store writes no more: what
         it would write next rests on what is not so. Without its manifest nothing of the batch counts.
         """
-        note = {"batch": str(manifest.number)}
+        note = note_of(manifest, since)
         todo = [(name, frame) for name, frame in sorted(rows.items()) if frame.height]
         with self._whole(f"batch {manifest.number}"):
             for layer in ("bronze", "silver", "gold"):
@@ -141,7 +146,7 @@ class LakeStore:
                 self.failpoints.hit(f"lake.before_{layer}")
                 list(self._pool.map(lambda each: self._append(each[0], each[1].to_arrow(), note), names))
                 self.failpoints.hit(f"lake.after_{layer}")
-            sealed = self._seal(manifest)
+            sealed = self._seal(manifest, note)
             take_in()
             return sealed
 
@@ -173,12 +178,12 @@ class LakeStore:
             yield
         self._unfinished = None
 
-    def _seal(self, manifest: Manifest) -> Manifest:
+    def _seal(self, manifest: Manifest, note: Mapping[str, str] | None = None) -> Manifest:
         versions = {name: table.version() for name, table in self._tables.items() if name != MANIFESTS}
         sealed = replace(manifest, tables=versions)
         row = manifest_rows([sealed])
         self.failpoints.hit("lake.before_manifest")
-        self._append(MANIFESTS, row, {"manifest": sealed.to_json()})
+        self._append(MANIFESTS, row, {**(note or {}), "manifest": sealed.to_json()})
         self.failpoints.hit("lake.after_manifest")
         return sealed
 

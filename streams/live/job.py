@@ -44,7 +44,7 @@ SPARE_SLOTS = 4
 TICK_SECONDS = 0.5  # the longest time that a signal or an ended query waits to be noticed
 WATCH_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between restarts of a query that fails
-STABLE_SECONDS = 60.0
+STABLE_SECONDS = 600.0  # without anything to commit
 # Judged out of bronze at a time: so long a stop or a request waits, and so much is judged again after a kill.
 ARCHIVED_RECORDS = 100_000
 # The query outlives a broker that restarts; so does the driver.
@@ -65,6 +65,7 @@ class LiveJob:
         self.directory: Path = settings.state_dir / "checkpoints" / self.generation.name
         self.attempt = load_attempt(self.directory)
         self.answering = Answering(settings, self.generation)
+        self.failures = 0  # of the query, one after the other, without a commit between them
         self.out_of_touch: float | None = None  # since when the world does not answer
         self.control = ControlReader(settings, self.generation.name)
         self.world = World(settings, self.generation)
@@ -99,17 +100,17 @@ class LiveJob:
 
     def run(self) -> None:
         """Until a stop is asked for. Raises Outdated if a new process has to take over, GenerationError if none can."""
-        pause, failures = FIRST_PAUSE, 0
+        pause = FIRST_PAUSE
         while not self.stop.asked:
-            began = time.monotonic()
+            self.began()
             try:
                 self.run_query()
             except StreamingQueryException as error:
                 reason = root_cause(error)
                 log.error("the query failed and starts again: %s", reason)
-                stable = time.monotonic() - began > STABLE_SECONDS
-                failures = 1 if stable else failures + 1
-                self.report.failed(reason, failures)
+                stable = self.is_stable()
+                self.failures = 1 if stable else self.failures + 1
+                self.report.failed(reason, self.failures)
                 self.answering.failed()
                 pause = FIRST_PAUSE if stable else min(2 * pause, LONGEST_PAUSE)
                 self.pause(pause)
@@ -120,6 +121,16 @@ class LiveJob:
                 raise Unavailable(f"Spark failed outside the query: {error.java_exception}") from error
             except (Py4JError, ConnectionError) as error:
                 raise Unavailable(f"Spark's JVM has ended under the job: {error}") from error
+
+    def began(self) -> None:
+        """A query is about to start. What it commits from now on is its own."""
+        self.since = time.monotonic(), committed_at(self.directory, self.attempt) or 0.0
+
+    def is_stable(self) -> bool:
+        """Whether the query has come on since it began. One that the same record fails after minutes has not."""
+        began, committed = self.since
+        came_on = (committed_at(self.directory, self.attempt) or 0.0) > committed
+        return came_on or time.monotonic() - began > STABLE_SECONDS
 
     def run_query(self) -> None:
         """One life of the query: returns when it has to be started anew, raises what ended it."""
@@ -259,11 +270,12 @@ class LiveJob:
 
     def watch(self, query: StreamingQuery) -> None:
         """Return when the query has to be started anew, or a stop is asked for."""
-        began = looked = time.monotonic()
+        looked = time.monotonic()
         while not self.stop.asked:
             if self.repeat_begun(TICK_SECONDS):
                 return
-            if time.monotonic() - began > STABLE_SECONDS:
+            if self.failures and self.is_stable():
+                self.failures = 0
                 self.report.know(failures=0)
             if not query.isActive:
                 query.awaitTermination()  # raises what ended it

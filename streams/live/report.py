@@ -12,7 +12,7 @@ REASON_CHARACTERS = 500
 class Report:
     """What there is to say about this process. Times are epoch seconds, `restarts` counts restarts of its query.
 
-    `failures` counts how often it has failed soon after its start, one after the other.
+    `failures` counts how often it has failed one after the other, and committed nothing between.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -1,10 +1,12 @@
 """The lake holds every record, and what it says of them a second computation says too: whatever is killed when."""
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.errors import StreamingQueryException
 
 from infra.entry import EXIT_TERMINAL, EXIT_TRANSIENT
@@ -41,6 +43,24 @@ def expect_truth(shop, manifest):
     assert by_outcome(manifest.counts) == truth
 
 
+def expect_told(root, manifest):
+    """The batches' commits say of which offsets they are: all from the beginning on, without a gap."""
+    log = DeltaTable(f"{root}/{MANIFESTS}").history()
+    told = {int(each["batch"]): json.loads(each["offsets"]) for each in log if "batch" in each}
+    assert sorted(told) == list(range(1, manifest.number + 1))
+    reached = {}
+    for number in sorted(told):
+        assert {place: since for place, (since, _) in told[number].items()} == {
+            place: reached.get(place, 0) for place in told[number]
+        }
+        reached = {place: until for place, (_, until) in told[number].items()}
+    assert reached == {f"{topic}/{p}": until for (topic, p), until in manifest.until.items()}
+    for name in ("raw_orders", "orders", "fct_orders"):
+        own = [each for each in DeltaTable(f"{root}/{name}").history() if "batch" in each]
+        assert own
+        assert all(json.loads(each["offsets"]) == told[int(each["batch"])] for each in own)
+
+
 def test_the_lake_equals_the_second_computation(settings):
     bootstrap(settings)
     shop = Shop(settings, 20_000, 11)
@@ -51,6 +71,7 @@ def test_the_lake_equals_the_second_computation(settings):
         shop.produce(2_000)
         manifest = lake.settle()
     expect_truth(shop, manifest)
+    expect_told(lake_root(settings, "g1"), manifest)
     verdict = verified(settings)
     assert verdict.manifest.number >= 2
     empty = {difference.table for difference in verdict.differences if not difference.rows}

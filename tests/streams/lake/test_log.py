@@ -1,5 +1,6 @@
 """The tables' logs stay short: no commit looks for what is old in them, upkeep removes it, the rest can be read."""
 
+import json
 import os
 import random
 import time
@@ -64,6 +65,28 @@ def test_each_table_has_the_properties(tmp_path, is_older, monkeypatch):
     for batch in batches_of(31)[3 if before else 0 :]:
         again.run(batch)
     expect_right(again.root, again.manifest)
+
+
+def test_each_commit_of_a_batch_says_of_which_offsets_it_is(tmp_path):
+    """Whoever finds a file in a table's log, without us, can say what it was made of."""
+    driver, manifests = Driver(tmp_path), {}
+    for batch in batches_of(33):
+        driver.run(batch)
+        manifests[driver.manifest.number] = driver.manifest
+        if driver.manifest.number == 2:
+            driver = Driver(tmp_path)  # a driver that knows nothing goes on
+    assert len(manifests) > 3
+    for name in ("raw_orders", "orders", "fct_orders", MANIFESTS):
+        told = [each for each in DeltaTable(driver.store.uri(name)).history() if "batch" in each]
+        assert 1 < len(told) <= len(manifests), name
+        for commit in told:
+            number = int(commit["batch"])
+            before, after = (manifests[n].until if n else {} for n in (number - 1, number))
+            assert commit["generation"] == driver.manifest.generation
+            assert json.loads(commit["offsets"]) == {
+                f"{topic}/{p}": [before.get((topic, p), 0), until] for (topic, p), until in after.items()
+            }
+    assert {int(each["batch"]) for each in told} == manifests.keys(), "that of the manifests has each"
 
 
 def test_a_start_that_ends_while_properties_are_set_is_made_again(tmp_path, monkeypatch):
