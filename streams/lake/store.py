@@ -58,8 +58,7 @@ class LakeStore:
 
     def expect_none(self) -> None:
         """Raise LostLake if batches are in tables, where there is no manifest."""
-        found = {name: table for name in TABLES if (table := self._existing(name)) is not None}
-        expect_all(found, None, self._root)
+        expect_all(self._found(), None, self._root)
 
     def open(
         self,
@@ -87,7 +86,7 @@ class LakeStore:
         definition: Mapping[str, str],
         schemas: Mapping[str, Sequence[RegisteredSchema]],
     ) -> Manifest:
-        found = {name: table for name in (*TABLES, MANIFESTS) if (table := self._existing(name)) is not None}
+        found = self._found()
         manifest = manifest_of(found[MANIFESTS]) if MANIFESTS in found else None
         expect_all(found, manifest, self._root)
         if manifest is None:
@@ -199,6 +198,10 @@ class LakeStore:
                 "a lake; this one stops, and the next one goes on from the newest manifest"
             ) from error
         self.failpoints.hit(f"lake.after_append_{name}")
+
+    def _found(self) -> dict[str, DeltaTable]:
+        """The tables that there are, with that of the manifests."""
+        return {name: table for name in (*TABLES, MANIFESTS) if (table := self._existing(name)) is not None}
 
     def _existing(self, name: str) -> DeltaTable | None:
         try:

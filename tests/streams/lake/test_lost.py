@@ -9,7 +9,9 @@ import pytest
 
 from infra.generations import Generation
 from infra.kafka import TopicIdentity
+from schemas.tables import TABLES
 from streams.lake.checkpoint import Checkpoint, LostCheckpoint
+from streams.lake.halfway import Unfinished
 from streams.lake.lost import LostLake
 from streams.lake.place import MANIFESTS
 from streams.lake.store import LakeStore
@@ -50,6 +52,39 @@ def test_a_part_of_a_lake_that_is_gone_is_told_and_what_is_left_stays_as_it_is(t
     expect_right(driver.root, driver.manifest)
 
 
+def test_a_first_batch_that_died_before_its_manifest_is_no_lost_lake(tmp_path):
+    """Nothing is finished yet; where the table of the manifests is gone, or a second batch was there, something is."""
+    driver = Driver(tmp_path)
+    first, second = list(cut(judged_events(events(31, 200)), random.Random(31), 40))[:2]
+    append, died = driver.store._append, []
+
+    def dies_at_gold(name, rows, note):
+        if TABLES.get(name) is None or TABLES[name].layer == "gold":
+            died.append(name)
+            raise OSError("killed")
+        append(name, rows, note)
+
+    driver.store._append = dies_at_gold
+    with pytest.raises(Unfinished):
+        driver.run(first)
+    assert died
+    store = LakeStore(driver.root, driver.store.failpoints)
+    assert store.newest_manifest() is None
+    store.expect_none()
+    manifests, away = Path(store.uri(MANIFESTS)), tmp_path / "away"
+    manifests.rename(away)
+    with pytest.raises(LostLake, match="expected manifests beside the tables"):
+        store.expect_none()
+    away.rename(manifests)
+    store.close()
+    driver = Driver(tmp_path)
+    driver.run(first)
+    driver.run(second)
+    shutil.rmtree(manifests)
+    with pytest.raises(LostLake, match="expected manifests beside the tables"):
+        driver.store.expect_none()
+
+
 def test_a_table_out_of_a_backup_is_told(tmp_path):
     driver, rest = driven(tmp_path)
     table = Path(driver.store.uri("orders"))
@@ -76,10 +111,10 @@ def test_a_first_batch_that_dies_before_its_manifest_is_no_loss(tmp_path):
     for _ in range(2):
         with pytest.MonkeyPatch.context() as patched:
 
-            def dies(store, manifest):
+            def dies(store, manifest, *note):
                 if manifest.number:
                     raise KeyboardInterrupt
-                return seal(store, manifest)
+                return seal(store, manifest, *note)
 
             patched.setattr(LakeStore, "_seal", dies)
             with pytest.raises(KeyboardInterrupt):
