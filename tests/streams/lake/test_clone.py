@@ -146,7 +146,7 @@ def test_what_is_no_manifest_s_stays_behind(base: Base):
     [batch, *_] = base.rest
     before = content(base.driver.root, base.driver.manifest)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base.driver.store, "_seal", lambda manifest: manifest)
+        patch.setattr(base.driver.store, "_seal", lambda manifest, *_: manifest)
         base.driver.run(batch)
     begin(base.home)
     mine = base.clone()

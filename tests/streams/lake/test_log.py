@@ -165,7 +165,7 @@ def test_a_batch_that_dies_behind_old_logs_is_taken_back(tmp_path, monkeypatch):
         age(driver, name, table.LOG_HOURS + 1)
     before = content(driver.root, driver.manifest)
     with monkeypatch.context() as patched:
-        patched.setattr(driver.store, "_seal", lambda manifest: manifest)
+        patched.setattr(driver.store, "_seal", lambda manifest, *_: manifest)
         tidy = upkeep.Upkeep(driver.store.failpoints, tmp_path / "scratch")
         driver.store.upkeep(tidy, driver.manifest)
     driver = Driver(tmp_path)
