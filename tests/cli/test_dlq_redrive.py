@@ -105,6 +105,7 @@ def test_what_contradicts_another_event_stays_for_nothing_that_is_mended_changes
     assert redriven(shell, "--all")["redriven"] == 1
 
 
+@pytest.mark.cases(0)
 def test_a_mark_of_a_topic_that_is_no_more_says_nothing_of_one_with_its_name(
     shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_generation_that_was_never_started_is_named(
         assert "g7 was never started" in shell.err
 
 
+@pytest.mark.cases(0)
 def test_letters_are_chosen_by_topic_time_and_offsets(
     shell: Shell, environment: Settings, letters: DeadLetterWriter, codec: EventCodec
 ) -> None:

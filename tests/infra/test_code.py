@@ -124,6 +124,7 @@ def test_a_copy_that_is_not_here_is_said_to_be_missing(settings):
         ("dataflow/main.py", "3, EXIT_TRANSIENT, 130", "3, EXIT_TRANSIENT, 131", []),
     ],
 )  # fmt: skip
+@pytest.mark.cases(4)
 def test_an_edit_shows_by_what_it_is_about_and_only_if_it_decides(tree, file, old, new, expected):
     before, path = declared_in(tree), tree / file
     text = path.read_text("utf-8")

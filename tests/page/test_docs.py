@@ -1,5 +1,6 @@
 """The API can be read and tried in a browser, without anybody else's files."""
 
+import pytest
 from pydantic import SecretStr
 
 from tests.page.browser import Chromium, Tab
@@ -35,6 +36,7 @@ def test_every_route_is_described_and_can_be_tried(tab: Tab, shop: Shop) -> None
     assert "admin" in tried(tab)
 
 
+@pytest.mark.cases(0)
 def test_who_needs_a_key_can_give_it_there(chromium: Chromium, shop: Shop) -> None:
     keys = SecretStr("dash:read-secret:read")
     with serving(shop.settings.replace(dataflow_api_keys=keys)) as api, chromium.tab() as tab:

@@ -231,6 +231,7 @@ def test_records_go_back_only_once_they_are_counted_and_confirmed(panel: Tab, sh
     assert panel.js("document.querySelector('#redrive-confirm').hidden") is True
 
 
+@pytest.mark.cases(0)
 def test_those_of_a_range_go_back_though_they_would_be_refused_again_if_that_is_asked_for(
     panel: Tab, shop: Shop
 ) -> None:

@@ -224,6 +224,7 @@ def test_a_name_that_does_not_belong_to_the_service_is_told_and_no_key_is_asked_
         assert tab.js("document.querySelector('#key-form').hidden") is True
 
 
+@pytest.mark.cases(0)
 def test_without_an_answer_it_says_so_and_comes_back(dictionary, shop):
     dictionary.outage = True
     shop.stop()

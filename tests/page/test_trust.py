@@ -139,6 +139,7 @@ def test_an_open_account_is_not_shown_as_what_is_so_when_the_service_has_gone(pa
     page.wait("document.querySelector('#proof-text').dataset.state === 'exact'")
 
 
+@pytest.mark.cases(0)
 def test_nor_when_it_does_not_answer(page, shop):
     page.js("document.querySelector('#exact').click()")
     page.wait("document.querySelector('#proof-text').dataset.state === 'exact'")

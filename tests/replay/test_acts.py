@@ -229,6 +229,7 @@ def test_a_copy_of_code_that_is_used_or_was_asked_for_just_now_is_kept(world):
     assert cancelled(2)
 
 
+@pytest.mark.cases(0)
 def test_half_of_a_copy_of_code_is_taken_for_none_and_goes_with_the_next(world, monkeypatch):
     digest = keep(world).digest
     copy, old = directory(world, digest), time.time() - 3_600
@@ -319,6 +320,7 @@ def test_a_process_whose_query_fails_again_and_again_is_one_that_has_failed(worl
         assert failing(world.state_dir, "g2") == []
 
 
+@pytest.mark.cases(0)
 def test_the_lake_of_one_that_is_to_be_switched_to_is_told_not_to_rest(world):
     """Once, however often it is looked at; nobody else's is."""
     generation = begun(world)
@@ -373,6 +375,7 @@ def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
         assert fleet.env_of(2)["REPLAY_RECORDS_PER_SECOND"] == "0"
 
 
+@pytest.mark.cases(0)
 def test_settings_that_decide_are_those_that_the_generation_began_with(world):
     """`.env` was edited while the platform runs: what the plan told is what the processes get, also after a restart."""
     edited = world.replace(shop_timezone="Europe/Vienna")
@@ -455,6 +458,7 @@ def test_what_is_needed_is_not_removed(world):
     assert states(world) == {1: "paused", 2: "running"}
 
 
+@pytest.mark.cases(0)
 def test_a_topic_that_loses_its_beginning_after_the_plan_is_planned_again(world):
     age = filled(world, "reviews", 20)
     plan = plan_replay(world, here(world))
@@ -466,6 +470,7 @@ def test_a_topic_that_loses_its_beginning_after_the_plan_is_planned_again(world)
     assert states(world) == {1: "running"}
 
 
+@pytest.mark.cases(0)
 def test_nor_does_a_part_begin_where_the_topics_have_nothing_any_more(world):
     """It goes on where the live lake is, which may have been paused since."""
     age = filled(world, "orders", 20)

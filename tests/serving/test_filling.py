@@ -151,6 +151,7 @@ def test_sums_that_somebody_left_do_not_count(shop):
         shop.expect_exact()
 
 
+@pytest.mark.cases(0)
 def test_a_lake_that_cannot_be_read_is_done_without(shop):
     manifest = shop.fill_lake()
     for file in Path(lake_root(shop.settings, "g1"), "orders").glob("*.parquet"):

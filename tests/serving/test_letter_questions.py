@@ -174,6 +174,7 @@ def test_generations_beside_each_other_have_letters_of_their_own_and_those_of_im
         follower.stop()
 
 
+@pytest.mark.cases(0)
 def test_whoever_asks_while_the_pointer_moves_gets_one_generation_or_the_other_whole(shop, following):
     first, second = served_generation(shop), begin_beside(shop)
     write(shop, range(40))
@@ -192,6 +193,7 @@ def test_whoever_asks_while_the_pointer_moves_gets_one_generation_or_the_other_w
         assert seen == {"g1", "g2"}
 
 
+@pytest.mark.cases(0)
 def test_many_letters_of_another_generation_in_the_shared_topic_hide_no_older_ones(shop, following):
     """The index has room for the newest part of that topic, of which none is shown."""
     line = write_line(shop, 3)

@@ -317,6 +317,7 @@ def test_a_redis_that_comes_back_older_is_brought_forward(scene):
         scene.expect_exact()
 
 
+@pytest.mark.cases(0)
 def test_verdicts_that_have_aged_out_are_asked_for_again(scene):
     scene.produce(scene.emissions)
     with materializer(scene.settings):
@@ -335,6 +336,7 @@ def test_verdicts_that_have_aged_out_are_asked_for_again(scene):
 
 
 @pytest.mark.chaos
+@pytest.mark.cases(0)
 def test_a_restart_of_redis_is_claimed_also_when_nothing_moves(scene):
     own_redis = scene.settings.replace(redis_host=None)
     with Platform(own_redis, ("valkey", "materializer"), preferred_ports=False) as platform:

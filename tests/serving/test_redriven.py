@@ -170,6 +170,7 @@ def test_versions_decide_what_a_record_that_is_back_changes(scene: Scene) -> Non
     assert live.rows("revenue")[0]["gross"] == "16.00"
 
 
+@pytest.mark.cases(0)
 def test_of_two_re_drives_at_once_the_later_one_ends_the_other_and_no_record_is_back_twice(
     scene: Scene,
 ) -> None:

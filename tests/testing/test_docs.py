@@ -4,6 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
+
 from dataflow.testing import Services
 from tests.testing.test_plugin import ROOT, python, run
 
@@ -20,6 +22,7 @@ def test_the_first_test_of_the_page_passes(tmp_path: Path, addresses: dict[str, 
     assert "3 passed" in said
 
 
+@pytest.mark.cases(0)
 def test_what_it_says_of_doing_without_pytest_works(
     tmp_path: Path, addresses: dict[str, str], dataflow_services: Services
 ) -> None:

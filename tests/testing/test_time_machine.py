@@ -146,6 +146,7 @@ def test_time_goes_forth_and_a_kill_that_kills_nothing_is_none(time_machine):
         machine.to(30, "lake.nowhere")
 
 
+@pytest.mark.cases(0)
 def test_a_trial_is_of_the_records_from_there_on_and_never_becomes_live(time_machine):
     """Offsets of one partition and a time for the others, then one topic by itself: exact, told, and refused."""
     machine = time_machine(seed=9, records=600)

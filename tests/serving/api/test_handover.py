@@ -173,6 +173,7 @@ def test_what_a_killed_process_had_told_is_told_of_no_less_by_the_other_generati
         assert (body["as_of"]["generation"], body["as_of"]["position"]) == ("g2", 4)
 
 
+@pytest.mark.cases(0)
 def test_it_is_so_also_when_the_one_that_comes_next_is_killed_too(both):
     failpoint = "handover.after_hold"
     with both.api(1) as one, both.api(2, dataflow_failpoint=failpoint) as two:
@@ -335,6 +336,7 @@ def test_a_number_that_is_no_listening_socket_stops_it_with_the_reason(both, tmp
             process.__exit__()
 
 
+@pytest.mark.cases(0)
 def test_a_preview_port_that_is_taken_keeps_nobody_from_being_answered(both):
     with both.api(1, api_preview_port=both.settings.api_port) as one:
         assert generation(both) == "g1"

@@ -89,6 +89,7 @@ def test_a_table_that_is_larger_than_its_memory_is_folded(tmp_path, monkeypatch)
     assert dict(rows.select("product_id", "units").iter_rows()) == expected
 
 
+@pytest.mark.cases(0)
 def test_the_next_driver_folds_no_table_again_that_has_not_grown(tmp_path, busy):
     driver = Driver(tmp_path)
     batches = batches_of(21)
@@ -123,6 +124,7 @@ def test_a_fold_that_was_taken_back_is_done_again(tmp_path, busy):
     assert content(driver.root, driver.manifest) == before
 
 
+@pytest.mark.cases(0)
 def test_upkeep_that_fails_without_a_trace_is_left_for_later_and_batches_go_on(tmp_path, busy, caplog):
     driver = Driver(tmp_path)
     upkeep = Upkeep(driver.store.failpoints, tmp_path / "scratch")
@@ -145,6 +147,7 @@ def test_upkeep_that_fails_without_a_trace_is_left_for_later_and_batches_go_on(t
     expect_right(driver.root, driver.manifest)
 
 
+@pytest.mark.cases(0)
 def test_upkeep_that_runs_out_of_disk_leaves_none_of_its_files(tmp_path, busy):
     driver = Driver(tmp_path)
     for batch in batches_of(26)[:5]:
@@ -198,6 +201,7 @@ def test_upkeep_does_not_begin_what_the_disk_may_not_take(tmp_path, busy, caplog
 
 
 @pytest.mark.parametrize("table", ["raw_orders", MANIFESTS])
+@pytest.mark.cases(1)
 def test_what_another_driver_wrote_and_no_manifest_names_is_not_taken_in_by_upkeep(tmp_path, busy, table):
     """Files are put together, and old ones removed, over whatever is committed meanwhile: the library tries again."""
     driver = Driver(tmp_path)
