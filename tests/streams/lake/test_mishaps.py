@@ -11,9 +11,10 @@ from polars.exceptions import PanicException
 from pyspark.errors import StreamingQueryException
 
 from schemas.errors import Transient
+from streams.lake import store
 from streams.lake.cuts import in_time
 from streams.lake.gold.sales import Sales
-from streams.lake.halfway import Unfinished
+from streams.lake.halfway import Fenced, Unfinished
 from streams.lake.index import KeyIndex
 from streams.lake.job import LakeJob
 from streams.stop import StopRequest
@@ -77,6 +78,29 @@ def test_a_driver_that_fails_behind_its_manifest_writes_no_more(tmp_path, where,
     for batch in batches[2:]:
         driver.run(batch)
     expect_right(driver.root, driver.manifest)
+
+
+@pytest.mark.parametrize("nth", [1, 9])
+def test_of_two_that_found_a_lake_at_once_one_goes_on_and_the_other_is_fenced_off(tmp_path, nth, monkeypatch):
+    """The other one comes while the first one makes its tables; no lock is between them."""
+    made, calls, others = store.create, [], []
+
+    def create(root, name):
+        calls.append(name)
+        if len(calls) == nth:
+            others.append(Driver(tmp_path))
+        return made(root, name)
+
+    monkeypatch.setattr(store, "create", create)
+    driver = Driver(tmp_path)
+    [other] = others
+    batches = list(cut(judged_events(events(14, 200)), random.Random(14), 20))
+    other.run(batches[0])
+    with pytest.raises(Fenced, match="one driver a lake"):
+        driver.run(batches[0])
+    for batch in batches[1:]:
+        other.run(batch)
+    expect_right(other.root, other.manifest)
 
 
 def test_a_job_tells_how_often_its_query_has_failed_without_a_batch_between():
