@@ -15,6 +15,7 @@ from infra.runtime.spec import State as ProcessState
 from infra.settings import Settings
 from replay.differences import Kept
 from replay.errors import ReplayError
+from replay.plan import UNRECORDED
 from serving.generation_progress import Progress
 
 # A generation that follows is some hundred records behind at a high rate; its lake rests (see `streams.rest`).
@@ -88,8 +89,8 @@ def check_caught_up(progress: Progress) -> None:
     if progress.numbers_behind > NUMBERS_BEHIND or progress.manifest is None:
         raise ReplayError(
             f"expected {progress.generation} to have caught up with the topics, and its numbers are "
-            f"{progress.numbers_behind:,} records behind, its lake {progress.lake_behind:,}: `dataflow replay follow` "
-            "tells how fast it comes"
+            f"{progress.numbers_behind:,} records behind, its lake {progress.lake_behind:,}: `dataflow replay follow "
+            f"{progress.generation}` tells how fast it comes"
         )
 
 
@@ -194,6 +195,8 @@ def check_difference(kept: Kept | None, recorded: Recorded, guards: Guards, now:
     }
     # What there is no more, or by another name, affects nothing.
     expected |= {what.replace("view ", "table ") for what in plan.get("changed", ())}
+    if UNRECORDED in plan.get("changed", ()):
+        expected = set()  # anything may be otherwise, so nothing is known to be
     surprising = sorted(set(kept.differing) - expected)
     if surprising and not guards.unexpected:
         raise ReplayError(

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from infra.generations import Archive, Clone
 
+UNRECORDED = "code that the live generation was made by, which is not recorded"  # among what is changed
+
 
 @dataclass(frozen=True)
 class Span:
@@ -96,6 +98,8 @@ class Plan:
         for name in ("days", "trial"):
             if not body[name]:
                 del body[name]
+        if self.estimate.state_free is None:  # nor of two disks
+            body["estimate"] = {n: v for n, v in body["estimate"].items() if n not in ("state", "state_free")}
         return body
 
     @classmethod

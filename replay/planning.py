@@ -1,7 +1,6 @@
 """Makes the plan of a replay out of what there is. No side effects: reads the log of generations, topics, the lake."""
 
 import shutil
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -17,11 +16,9 @@ from replay.affected import affected
 from replay.errors import ReplayError
 from replay.origin import EVERYTHING as FROM_THE_BEGINNING
 from replay.origin import Origin, trial_starts
-from replay.plan import Estimate, Plan, Span, stages
+from replay.plan import UNRECORDED, Estimate, Plan, Span, stages
 from replay.selection import Selection, affected_by, check_names, check_selection
 from schemas.errors import GenerationError
-from schemas.gold import DIM_DATE
-from serving.lake.views import connect
 from streams.archive import archive_of
 from streams.lake.clone import cloneable
 from streams.lake.manifest import Manifest, newest_manifest
@@ -34,7 +31,6 @@ ROWS_PER_SECOND = 30_000
 # Of a record's verdict and Redis state, where the lake's own size tells nothing yet.
 BYTES_A_RECORD = 600
 EVERYTHING = Selection()
-UNRECORDED = "code that the live generation was made by, which is not recorded"
 SPARE = 1.5  # as much again in room: tables are rewritten before old files go
 
 
@@ -60,7 +56,7 @@ def plan_replay(
     base = live_of(now)
     if days is not None:
         today = datetime.now(UTC).astimezone(ZoneInfo(settings.shop_timezone)).date()
-        check_days(days, today, years_of(lake_root(settings, base.name)))
+        check_days(days, today)
     told = days and (days[0].isoformat(), days[1].isoformat())
     refuse_second(now)
     topics = Generation(now.next_number(), source_identities(settings))
@@ -158,29 +154,13 @@ def check_held(base: str, manifest: Manifest, first: Offsets) -> None:
         )
 
 
-def years_of(root: str) -> set[int]:
-    """The years in which something happened, as the lake knows them; none of a lake that has not begun."""
-    manifest = newest_manifest(root)
-    if manifest is None or DIM_DATE.name not in manifest.tables:
-        return set()
-    with connect(root, manifest, [DIM_DATE]) as lake:
-        return {
-            year for (year,) in lake.execute(f"SELECT DISTINCT year(day) FROM {DIM_DATE.name}").fetchall()
-        }
-
-
-def check_days(days: tuple[date, date], today: date, years: Collection[int] = ()) -> None:
-    """Raise ReplayError for days that can have no rows: the live lake has some of these `years`, if any is known."""
+def check_days(days: tuple[date, date], today: date) -> None:
+    """Raise ReplayError for days that can have no rows."""
     first, last = days
     if first > last:
         raise ReplayError(f"expected a first day that is not behind the last one, saw {first}..{last}")
     if first > today:
         raise ReplayError(f"expected days that have begun, and {first} is still to come: today it is {today}")
-    if years and not any(first.year <= year <= last.year for year in years):
-        raise ReplayError(
-            f"expected days of which there are rows, and the live lake has none of {first}..{last}, but some of "
-            f"{', '.join(map(str, sorted(years)))}. If this code takes in what was refused so far, leave --day out"
-        )
 
 
 def live_of(now: Generations) -> Generation:

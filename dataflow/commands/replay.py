@@ -33,7 +33,6 @@ from replay.run import run_plan
 from replay.selection import Selection
 from serving.generation_progress import read_progress
 
-LOOK_SECONDS = 1.0
 NEEDS = ("kafka_bootstrap_servers", "redis_host", "kafka_schema_registry")
 
 

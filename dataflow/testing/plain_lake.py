@@ -46,7 +46,8 @@ class PlainLake:
         self.root = lake_root(settings, generation.name)
         self._schemas = TopicSchemas(settings)
         failpoints = Failpoints(settings)
-        self._store = LakeStore(self.root, failpoints)
+        starts = {at: generation.start(*at) for at in generation.partitions()}
+        self._store = LakeStore(self.root, failpoints, starts)
         begin_as_clone(settings, generation, failpoints)
         topics = {topic: identity.topic_id for topic, identity in generation.topics.items()}
         known = {topic: self._schemas.of(topic) for topic in CONTRACTS}
@@ -95,7 +96,7 @@ class PlainLake:
             newest=newest,
             kafka_time=max([self.manifest.kafka_time, *(f["kafka_time"].max() for f in judged.values())]),
         )
-        self.manifest = self._store.write(coming, batch.rows, lambda: self._tables.take_in(batch), since)
+        self.manifest = self._store.write(coming, batch.rows, lambda: self._tables.take_in(batch))
 
     def _read(self, since: Offsets, until: Offsets, first: Offsets) -> Mapping[str, list[Message]]:
         """The records of each topic that has any, each partition in the order of its offsets."""

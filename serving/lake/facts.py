@@ -6,10 +6,11 @@ What no batch has touched meanwhile is not read again.
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
-from deltalake import DeltaTable
+import orjson
 
 from schemas.table import Table
 from schemas.tables import RELATIONS
@@ -115,7 +116,7 @@ class FactBook:
             rows: int | None = stored
         else:
             rows = self._count(manifest, table, limited) if may_go_on() else None
-        at = _written(delta) or max(times, default=None)
+        at = _written(Path(self._lake.root, table.name), delta.version()) or max(times, default=None)
         written = iso_micros(at * MILLI) if at else None
         return Facts(delta.version(), rows, stored, len(sizes), sum(sizes), written)
 
@@ -132,12 +133,19 @@ class FactBook:
             return None
 
 
-def _written(delta: DeltaTable) -> int | None:
-    """When (ms) a batch wrote to it last: upkeep puts the same rows into other files, and makes nothing newer.
+def _written(table: Path, version: int) -> int | None:
+    """When (ms) the newest batch up to a version was written: upkeep puts the same rows into other files.
 
-    None if none of the commits that are looked at is a batch's.
+    What was taken back counts for nothing. None if none of the commits that are looked at is a batch's. The log is read
+    as it lies there: the library's own history goes to its end, whatever the version.
     """
-    for commit in delta.history(RECENT_COMMITS):
-        if "batch" in commit and commit["version"] <= delta.version():
-            return commit["timestamp"]
+    for _ in range(RECENT_COMMITS):
+        try:
+            lines = (table / "_delta_log" / f"{version:020}.json").read_bytes().splitlines()
+        except FileNotFoundError:
+            return None  # it is in a checkpoint
+        told = next((line["commitInfo"] for line in map(orjson.loads, lines) if "commitInfo" in line), {})
+        if "batch" in told:
+            return told["timestamp"]
+        version = int(told.get("taken_back_to", version - 1))
     return None

@@ -65,8 +65,8 @@ function numbers({ filled, numbers_behind: behind }) {
 }
 
 function pace({ numbers_behind: numbers, lake_behind: lake, records_per_s: rate, seconds_to_go: left }) {
-  if (rate === null || Math.max(numbers, lake) < NEAR) return "";
-  return `, ${count(Math.round(rate))}/s${left === null ? "" : `, about ${duration(left * 1_000)} to go`}`;
+  if (rate == null || Math.max(numbers, lake) < NEAR) return "";
+  return `, ${count(Math.round(rate))}/s${left == null ? "" : `, about ${duration(left * 1_000)} to go`}`;
 }
 
 function choose(names) {

@@ -88,9 +88,7 @@ class Batches:
         batch = self._tables.fold(self.manifest.number + 1, judged)
         clock.lap("fold")
         coming = self._next_manifest(until, judged, schemas, batch)
-        self.manifest = self._store.write(
-            coming, batch.rows, lambda: self._tables.take_in(batch), self.since()
-        )
+        self.manifest = self._store.write(coming, batch.rows, lambda: self._tables.take_in(batch))
         clock.lap("write")
         if self._upkeep.due(self.manifest.number):
             self.manifest = self._store.upkeep(self._upkeep, self.manifest)

@@ -62,7 +62,8 @@ class LakeJob:
         with ExitStack() as stack:
             self.world = World(settings, self.generation)
             stack.callback(self.world.close)
-            store = LakeStore(lake_root(settings, self.generation.name), self.failpoints)
+            starts = {at: self.generation.start(*at) for at in self.generation.partitions()}
+            store = LakeStore(lake_root(settings, self.generation.name), self.failpoints, starts)
             stack.callback(store.close)
             self.follows = False  # the last batch took in all that there was
             self.leaving = False  # the query is about to be stopped

@@ -37,10 +37,11 @@ WRITERS = 4
 
 
 class LakeStore:
-    """The tables under `root`, a directory."""
+    """The tables under `root`, a directory. `starts` are the offsets at which the generation begins, where not at 0."""
 
-    def __init__(self, root: str, failpoints: Failpoints) -> None:
+    def __init__(self, root: str, failpoints: Failpoints, starts: Offsets = MappingProxyType({})) -> None:
         self._root = root.rstrip("/")
+        self._reached = dict(starts)  # by the newest manifest
         self.failpoints = failpoints
         self._tables: dict[str, DeltaTable] = {}
         self._unfinished: str | None = None
@@ -91,6 +92,7 @@ class LakeStore:
         expect_all(found, manifest, self._root)
         if manifest is None:
             manifest = Manifest(0, generation, {}, {})
+        self._reached |= manifest.until
         self._refuse_other(manifest, generation, topics)
         evolution.check(manifest, definition)
         new = self._new_columns(found, manifest, schemas)
@@ -127,17 +129,15 @@ class LakeStore:
         manifest: Manifest,
         rows: Mapping[str, pl.DataFrame],
         take_in: Callable[[], object] = lambda: None,
-        since: Offsets = MappingProxyType({}),
     ) -> Manifest:
         """Append the rows of a batch to their tables, then the manifest, completed with the tables' versions.
 
-        The batch begins at the offsets `since` (0 where nothing is said): each commit says of which offsets it is.
-
+        Each commit says of which batch and offsets it is (see `note_of`).
         `take_in` moves what this process knows of the tables to behind the batch, once its manifest is there.
         Raises Fenced if another driver was faster, Unfinished if any of it failed. Then this store writes no more: what
         it would write next rests on what is not so. Without its manifest nothing of the batch counts.
         """
-        note = note_of(manifest, since)
+        note = note_of(manifest, self._reached)
         todo = [(name, frame) for name, frame in sorted(rows.items()) if frame.height]
         with self._whole(f"batch {manifest.number}"):
             for layer in ("bronze", "silver", "gold"):
@@ -146,6 +146,7 @@ class LakeStore:
                 list(self._pool.map(lambda each: self._append(each[0], each[1].to_arrow(), note), names))
                 self.failpoints.hit(f"lake.after_{layer}")
             sealed = self._seal(manifest, note)
+            self._reached |= sealed.until
             take_in()
             return sealed
 

@@ -8,6 +8,7 @@ a crash in between starts the same attempt again.
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,11 @@ def committed_at(directory: Path, attempt: Attempt) -> float | None:
     checkpoint = attempt.checkpoint(directory)
     if not checkpoint.exists():
         return None
-    return max((path.stat().st_mtime for path in checkpoint.glob("commits/[0-9]*")), default=0.0)
+    newest = 0.0
+    for path in checkpoint.glob("commits/[0-9]*"):
+        with suppress(FileNotFoundError):  # Spark removes old ones
+            newest = max(newest, path.stat().st_mtime)
+    return newest
 
 
 def remove_other_checkpoints(directory: Path, attempt: Attempt) -> None:

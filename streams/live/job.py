@@ -44,7 +44,7 @@ SPARE_SLOTS = 4
 TICK_SECONDS = 0.5  # the longest time that a signal or an ended query waits to be noticed
 WATCH_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between restarts of a query that fails
-STABLE_SECONDS = 600.0  # without anything to commit
+STABLE_SECONDS = 60.0
 # Judged out of bronze at a time: so long a stop or a request waits, and so much is judged again after a kill.
 ARCHIVED_RECORDS = 100_000
 # The query outlives a broker that restarts; so does the driver.
@@ -65,7 +65,8 @@ class LiveJob:
         self.directory: Path = settings.state_dir / "checkpoints" / self.generation.name
         self.attempt = load_attempt(self.directory)
         self.answering = Answering(settings, self.generation)
-        self.failures = 0  # of the query, one after the other, without a commit between them
+        self.failures = 0  # of the query, one after the other
+        self.reason = ""  # of the last one
         self.out_of_touch: float | None = None  # since when the world does not answer
         self.control = ControlReader(settings, self.generation.name)
         self.world = World(settings, self.generation)
@@ -108,8 +109,8 @@ class LiveJob:
             except StreamingQueryException as error:
                 reason = root_cause(error)
                 log.error("the query failed and starts again: %s", reason)
-                stable = self.is_stable()
-                self.failures = 1 if stable else self.failures + 1
+                stable = self.is_stable() and not (reason == self.reason and not self.came_on())
+                self.failures, self.reason = 1 if stable else self.failures + 1, reason
                 self.report.failed(reason, self.failures)
                 self.answering.failed()
                 pause = FIRST_PAUSE if stable else min(2 * pause, LONGEST_PAUSE)
@@ -126,11 +127,13 @@ class LiveJob:
         """A query is about to start. What it commits from now on is its own."""
         self.since = time.monotonic(), committed_at(self.directory, self.attempt) or 0.0
 
+    def came_on(self) -> bool:
+        """Whether the query has committed anything since it began."""
+        return (committed_at(self.directory, self.attempt) or 0.0) > self.since[1]
+
     def is_stable(self) -> bool:
-        """Whether the query has come on since it began. One that the same record fails after minutes has not."""
-        began, committed = self.since
-        came_on = (committed_at(self.directory, self.attempt) or 0.0) > committed
-        return came_on or time.monotonic() - began > STABLE_SECONDS
+        """Whether the query works, as far as one can tell: it may be minutes away from a record that it fails at."""
+        return self.came_on() or time.monotonic() - self.since[0] > STABLE_SECONDS
 
     def run_query(self) -> None:
         """One life of the query: returns when it has to be started anew, raises what ended it."""
@@ -275,7 +278,6 @@ class LiveJob:
             if self.repeat_begun(TICK_SECONDS):
                 return
             if self.failures and self.is_stable():
-                self.failures = 0
                 self.report.know(failures=0)
             if not query.isActive:
                 query.awaitTermination()  # raises what ended it

@@ -12,7 +12,8 @@ REASON_CHARACTERS = 500
 class Report:
     """What there is to say about this process. Times are epoch seconds, `restarts` counts restarts of its query.
 
-    `failures` counts how often it has failed one after the other, and committed nothing between.
+    `failures` counts how often it has failed one after the other: soon after its start, or for the same reason with
+    nothing committed between; 0 while it works.
     """
 
     def __init__(self, settings: Settings) -> None:

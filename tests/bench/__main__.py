@@ -56,6 +56,8 @@ def main() -> int:
         except DataflowError as error:
             print(f"Error: {name}: {error}", file=sys.stderr, flush=True)
             failed.append(name)
+            if others := elsewhere(before, {"machine": machine()}):
+                results["parts"][name] = {**others[0], "elsewhere": others[1:]}
         else:
             for table in PARTS[name].tables(results["parts"][name]["figures"]):
                 print(f"\n{markdown(table)}\n", flush=True)

@@ -9,7 +9,19 @@ GROUPS = {
     "dlq": ("list", "show", "redrive"),
     "generation": ("list", "new"),
     "lake": ("resume", "barrier", "rebuild-topic"),
-    "replay": ("plan", "run", "status", "diff", "pause", "resume", "cancel", "promote", "rollback", "gc"),
+    "replay": (
+        "plan",
+        "run",
+        "status",
+        "follow",
+        "diff",
+        "pause",
+        "resume",
+        "cancel",
+        "promote",
+        "rollback",
+        "gc",
+    ),
     "schemas": ("list", "check", "register"),
 }
 LEAVES = [(name, *sub) for name in COMMANDS for sub in ([(s,) for s in GROUPS.get(name, ())] or [()])]
@@ -41,6 +53,7 @@ def test_a_group_without_a_command_shows_its_help(group: str, shell: Shell) -> N
         ("replay", "plan"),
         ("replay", "run", "--yes"),
         ("replay", "status"),
+        ("replay", "follow"),
         ("replay", "promote", "g2"),
         ("replay", "rollback"),
         ("replay", "gc", "--yes"),

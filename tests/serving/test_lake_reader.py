@@ -231,6 +231,26 @@ def test_facts_are_counted_once_a_version_and_say_what_could_not_be_counted(writ
     assert (empty.rows, empty.bytes, empty.written_at) == (0, 0, None)
 
 
+def test_a_table_was_written_by_the_batch_that_its_manifest_names_and_no_later_one(writer, lake):
+    log, ms = Path(writer.root, "raw_orders", "_delta_log"), 60_000
+    for number in (1, 2):
+        writer.write({"raw_orders": [raw_order(number)]})
+        file = log / f"{number:020}.json"
+        told = re.sub(r'"timestamp":\d+', f'"timestamp":{number * ms}', file.read_text("utf-8"), count=1)
+        file.write_text(told, "utf-8")
+    first, second = lake.at(1), lake.newest()
+    writer.append("raw_orders", [raw_order(3)])  # of a batch that died
+
+    def written(manifest):
+        return FactBook(lake).read(manifest, lambda: True, lambda c: c)["raw_orders"].written_at
+
+    assert (written(first), written(second)) == ("1970-01-01T00:01:00.000000Z", "1970-01-01T00:02:00.000000Z")
+    writer.close()
+    writer.open()  # what it left is taken back, by a commit of its own
+    assert lake.newest().tables["raw_orders"] > second.tables["raw_orders"] + 1
+    assert written(lake.newest()) == "1970-01-01T00:02:00.000000Z"
+
+
 def test_upkeep_makes_no_table_newer(writer, lake, tmp_path, monkeypatch):
     """It writes the same rows into fewer files."""
     monkeypatch.setattr("streams.lake.upkeep.SMALL_FILES", 2)

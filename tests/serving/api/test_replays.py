@@ -12,7 +12,7 @@ from infra.generations import State, read_generations
 from infra.kafka import admin, identities
 from infra.runtime.jobs import api_spec
 from infra.settings import Settings
-from replay.planning import UNRECORDED
+from replay.plan import UNRECORDED
 from schemas.metrics import METRICS
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.replays.work import Replays

@@ -53,7 +53,6 @@ class Driver:
             replace(self.manifest, number=number, counts=counts, until=until, kafka_time=kafka_time),
             batch.rows,
             lambda: self.tables.take_in(batch),
-            self.manifest.until,
         )
 
 
