@@ -138,6 +138,9 @@ def test_a_lake_that_is_not_there_any_more_is_not_founded_anew(settings):
     with LakeProcess(settings) as lake:
         lake.launch()
         before = lake.settle()
+        # Until Spark, too, has finished the batch nobody can tell a lake that is gone from one that has not begun.
+        commits = Checkpoint(settings, "g1").directory / "commits"
+        wait_for(lambda: any(commits.glob("[0-9]*")), 60, "the commit of the first batch")
         lake.stop()
         for lost, told in (
             (root, "the checkpoint in"),
