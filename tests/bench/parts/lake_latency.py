@@ -22,9 +22,9 @@ LOOK_SECONDS = 0.2
 WARM_SECONDS = 300
 METHOD = f"""The demo mix at {RATE:,} records a second through the whole platform with its settings as they
 come, the lake among them, after five minutes of the same (before 30 November 2026: 90 s): so long the JVM of a process
-at low priority compiles, where little is left of two cores. A record's time starts when it is handed to the producer. It ends, for gold, when a
-reader that looks every {LOOK_SECONDS} s finds a manifest that covers its offset; for push, when a client of
-`/v1/live` has received a snapshot that does."""
+at low priority compiles, where little is left of two cores. A record's time starts when it is handed to the producer.
+It ends, for gold, when a reader that looks every {LOOK_SECONDS} s finds a manifest that covers its offset; for push,
+when a client of `/v1/live` has received a snapshot that does."""
 
 
 def measure(bench: Bench) -> Figures:
