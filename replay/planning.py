@@ -52,12 +52,11 @@ def plan_replay(
     a trial, of the records from there on. Raises GenerationError that names the ranges that are in neither;
     ReplayError, Unavailable.
     """
+    if days is not None:
+        check_days(days, datetime.now(UTC).astimezone(ZoneInfo(settings.shop_timezone)).date())
+    told = days and (days[0].isoformat(), days[1].isoformat())
     now = read_generations(settings)
     base = live_of(now)
-    if days is not None:
-        today = datetime.now(UTC).astimezone(ZoneInfo(settings.shop_timezone)).date()
-        check_days(days, today)
-    told = days and (days[0].isoformat(), days[1].isoformat())
     refuse_second(now)
     topics = Generation(now.next_number(), source_identities(settings))
     first, ends = source_bounds(settings, topics)
@@ -233,8 +232,8 @@ def _size(directory: Path) -> int:
 def check_room(plan: Plan) -> None:
     """Raise ReplayError if a disk has not what the plan needs."""
     room = plan.estimate
-    where = "where the state directory is"
-    for wanted, free, at in ((room.disk, room.free, ""), (room.state, room.state_free, f" {where}")):
+    beside = room.state, room.state_free, " where the state directory is"
+    for wanted, free, at in ((room.disk, room.free, ""), beside):
         if free is not None and free < wanted:
             raise ReplayError(
                 f"expected {wanted / 1e9:,.1f} GB of room for {plan.name}{at}, and {free / 1e9:,.1f} GB are free: "

@@ -1,6 +1,7 @@
 """`dataflow replay status` and `follow`: which generations there are, and how far each is.
 
-Reads the log of generations, topics' ends, lakes' newest manifests and Redis; changes nothing.
+Reads the log of generations, topics' ends, lakes' newest manifests and Redis. Changes nothing, but
+that `follow` tells a lake not to rest.
 """
 
 import time
@@ -33,7 +34,7 @@ TRIAL_SHARE = 10  # of so few records as a trial has, what is near else may be n
 @settings_option
 def status_command(settings: Settings, as_json: bool) -> None:
     """All generations, which is live, and how far each is."""
-    settings = running_settings(settings, needs=("kafka_bootstrap_servers", "redis_host"))
+    settings = running_settings(settings, needs=NEEDS)
     now = read_generations(settings)
     rows = []
     for number, each in sorted(now.known.items()):
@@ -103,7 +104,7 @@ def follow_command(settings: Settings, number: int | None) -> None:
 
 def followed(now: Generations) -> int:
     """The newest generation that runs beside the live one. Raises ReplayError if there is none."""
-    running = [n for n, each in now.known.items() if each.state is State.RUNNING and n != now.live]
+    running = [number for number in now.running() if number != now.live]
     if not running:
         raise ReplayError(
             "expected a replay beside the live generation, and there is none: `dataflow replay run` begins one, "

@@ -109,7 +109,8 @@ class LiveJob:
             except StreamingQueryException as error:
                 reason = root_cause(error)
                 log.error("the query failed and starts again: %s", reason)
-                stable = self.is_stable() and not (reason == self.reason and not self.came_on())
+                # The same reason after minutes, and nothing committed: the same record, most likely.
+                stable = self.came_on() or (self.is_stable() and reason != self.reason)
                 self.failures, self.reason = 1 if stable else self.failures + 1, reason
                 self.report.failed(reason, self.failures)
                 self.answering.failed()
@@ -273,11 +274,11 @@ class LiveJob:
 
     def watch(self, query: StreamingQuery) -> None:
         """Return when the query has to be started anew, or a stop is asked for."""
-        looked = time.monotonic()
+        looked, works = time.monotonic(), not self.failures
         while not self.stop.asked:
             if self.repeat_begun(TICK_SECONDS):
                 return
-            if self.failures and self.is_stable():
+            if not works and (works := self.is_stable()):
                 self.report.know(failures=0)
             if not query.isActive:
                 query.awaitTermination()  # raises what ended it
