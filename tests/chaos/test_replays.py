@@ -47,6 +47,8 @@ class Replaying:
     def command(self, *arguments: str, failpoint: str | None = None, status: int = 0) -> dict:
         """What it tells; killed at `failpoint`, and given once more, if one is named."""
         line = [sys.executable, "-m", "dataflow", "replay", *arguments, "--json"]
+        # A failpoint kills once, and another command may be killed at the same one.
+        (self.settings.state_dir / "failpoints" / str(failpoint)).unlink(missing_ok=True)
         for each in (failpoint, None) if failpoint else (None,):
             env = {
                 **os.environ,
