@@ -66,6 +66,7 @@ DECIDING = {
         "streams/lake/batch.py",
         "streams/lake/batches.py",
         "streams/lake/cuts.py",
+        "streams/lake/analysed.py",
         "streams/lake/reading.py",
         "streams/lake/outcomes.py",
         "streams/lake/sessions.py",

@@ -15,6 +15,7 @@ from infra.settings import Settings
 from schemas.contract import CONTRACTS
 from streams.archive import Course
 from streams.judge import UNKNOWN_SCHEMA, prepared, whole_event
+from streams.lake.analysed import Analysed
 from streams.records import from_bronze, from_kafka
 
 COLUMNS = (
@@ -29,6 +30,7 @@ COLUMNS = (
     "event",
 )
 READERS = 2  # topics that are read at the same time
+TASK_RECORDS = 5_000  # to begin a task costs about as much as to judge them
 Schemas = Mapping[str, Sequence[RegisteredSchema]]  # those that the registry lists, by topic
 Item, Found = TypeVar("Item"), TypeVar("Found")
 
@@ -48,7 +50,7 @@ class Reading:
     ) -> None:
         self._spark, self._settings, self._generation = spark, settings, generation
         self.schemas = schemas
-        self._judges: dict[str, tuple[Sequence[RegisteredSchema], Callable[[DataFrame], DataFrame]]] = {}
+        self._judges: dict[str, tuple[Sequence[RegisteredSchema], Analysed]] = {}
         self.course = Course({}, {}, {})
         self._pool = ThreadPoolExecutor(READERS, "read")
 
@@ -67,8 +69,14 @@ class Reading:
         )
         return dict(zip(topics, frames, strict=True))
 
+    def judged(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
+        """A topic's records, judged, in few tasks where they are few."""
+        number = sum(until[at] - since[at] for at in until if at[0] == topic)
+        judged = self._judge(topic).over(self.records(topic, since, until))
+        return judged.coalesce(max(1, number // TASK_RECORDS))
+
     def records(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
-        """A topic's records: what the topics no longer hold from bronze, the rest from Kafka."""
+        """The same as they are: what the topics no longer hold from bronze, the rest from Kafka."""
         turn, start = self.course.turn, self.course.start
         below = {at: min(offset, turn.get(at, 0)) for at, offset in until.items()}
         above = {at: max(offset, start.get(at, 0)) for at, offset in since.items()}
@@ -81,17 +89,13 @@ class Reading:
             parts.append(from_kafka(self._spark, self._settings, group, topic, above, ends))
         return reduce(DataFrame.unionByName, parts)
 
-    def judged(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
-        """The same, judged."""
-        return self._judge(topic)(self.records(topic, since, until)).select(*COLUMNS)
-
-    def _judge(self, topic: str) -> Callable[[DataFrame], DataFrame]:
+    def _judge(self, topic: str) -> Analysed:
         """By the schemas that are known now."""
         known = self.schemas[topic]
         if topic not in self._judges or self._judges[topic][0] != known:
             most = self._settings.max_event_bytes
             made = prepared(self._spark, CONTRACTS[topic], known, most, whole_event, ("headers",))
-            self._judges[topic] = known, made
+            self._judges[topic] = known, Analysed(lambda records: made(records).select(*COLUMNS))
         return self._judges[topic][1]
 
 

@@ -131,7 +131,7 @@ def test_whatever_dies_during_a_replay_no_number_is_wrong(tmp_path, seed, way):
         [removed] = work.command("cancel", "g2", "--yes", failpoint="replay.after_keys")["removed"]
         assert removed["generation"] == "g2"
         here.settle(PATIENCE)
-    now = read_generations(here.settings)
+        now = read_generations(here.settings)
     assert (now.live, now.known[2].state, now.running()) == (1, State.GONE, [1])
     assert reader.faults == []
     print(way, dict(work.killer.kills), f"{len(reader.answers):,} answers")

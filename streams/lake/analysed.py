@@ -1,0 +1,59 @@
+"""What is made of a range of a topic, analysed by Spark once and laid over other ranges of it.
+
+Each step that makes a frame out of another is analysed as it is taken: for a judge, longer than it takes to judge some
+thousand records. Spark has no public way to put another relation under a frame, so this goes through the plan (as it
+is in Spark 4.2), and makes the frame anew where a plan does not look as expected.
+"""
+
+from collections.abc import Callable
+
+from py4j.java_gateway import JavaObject
+from pyspark.sql import DataFrame
+from pyspark.sql.classic.dataframe import DataFrame as ClassicFrame
+
+LEAF, RELATION = "LogicalRelation", "KafkaRelation"
+
+
+class Analysed:
+    """`make` of records that `streams.records.from_kafka` gives, of one topic: they differ in their range alone.
+
+    What is read from bronze is made anew each time: there the ranges are steps of the plan.
+    """
+
+    def __init__(self, make: Callable[[DataFrame], DataFrame]) -> None:
+        self._make = make
+        self._steps: list[JavaObject] = []  # those of the first one's plan, the last one first
+        self._relation: JavaObject | None = None
+
+    def over(self, records: DataFrame) -> DataFrame:
+        """What `make` gives for `records`."""
+        _, relation = _taken_apart(records)
+        if relation is None:
+            return self._make(records)
+        if self._relation is None:
+            made = self._make(records)
+            self._steps, self._relation = _taken_apart(made)
+            return made
+        spark, first = records.sparkSession, self._relation
+        plan = first.copy(
+            relation.relation(), first.output(), first.catalogTable(), first.isStreaming(), first.stream()
+        )
+        for step in reversed(self._steps):
+            plan = step.withNewChildren(spark._jvm.PythonUtils.toSeq([plan]))
+        plan.setAnalyzed()
+        frame = spark._jvm.org.apache.spark.sql.classic.Dataset.ofRows(spark._jsparkSession, plan)
+        return ClassicFrame(frame, spark)
+
+
+def _taken_apart(frame: DataFrame) -> tuple[list[JavaObject], JavaObject | None]:
+    """The steps of its analysed plan, from the last one back, and the range of a topic; None if there is none."""
+    steps, plan = [], frame._jdf.queryExecution().analyzed()
+    while (children := plan.children()).size() == 1:
+        steps.append(plan)
+        plan = children.head()
+    is_range = _name(plan) == LEAF and _name(plan.relation()) == RELATION
+    return steps, plan if is_range else None
+
+
+def _name(of: JavaObject) -> str:
+    return of.getClass().getSimpleName()
