@@ -59,6 +59,7 @@ def test_without_a_lake_they_go_with_the_topics_record(settings: Settings) -> No
     assert letter.ready() == (0, {"bytes_lost": 1})
 
 
+@pytest.mark.cases(0)
 def test_a_lake_has_them_when_the_topic_has_them_no_more(settings: Settings) -> None:
     letter = Letter(settings)
     fill_bronze(settings, letter.generation)

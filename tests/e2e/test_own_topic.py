@@ -85,6 +85,7 @@ def test_what_the_page_quotes_is_in_the_file(file: str, text: str) -> None:
     assert text in (ROOT / file).read_text("utf-8")
 
 
+@pytest.mark.cases(0)
 def test_the_page_does_what_it_says(followed: Terminal) -> None:
     rows = json.loads(followed.run(f"curl '{HOST}/v1/metrics/returns?grain=all'"))["rows"]
     assert rows == [
@@ -139,6 +140,7 @@ def test_the_page_in_the_browser_shows_the_metric(followed: Terminal, tmp_path: 
         browser.close()
 
 
+@pytest.mark.cases(0)
 def test_what_is_tried_here_keeps_a_generation_that_has_its_own_code_from_nothing(
     platform: Platform, env_file: Path, tmp_path: Path
 ) -> None:

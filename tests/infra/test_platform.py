@@ -232,6 +232,7 @@ NOWHERE = {
 }
 
 
+@pytest.mark.cases(0)
 def test_who_connects_while_the_api_is_stopped_or_killed_waits_and_is_not_refused(tmp_path: Path) -> None:
     settings = isolated_settings(tmp_path, **NOWHERE)
     with Platform(settings, ("api",), preferred_ports=False) as platform, ThreadPoolExecutor(2) as threads:

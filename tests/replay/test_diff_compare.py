@@ -342,6 +342,7 @@ def test_what_is_no_finished_extract_or_one_of_another_form_is_refused(tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.cases(0)
 def test_many_rows_are_compared_within_bounded_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("replay.diff.tables.MEMORY", "300MB")
     count, columns = 1_000_000, [column("id", "BIGINT"), *KEYED[1:]]

@@ -108,6 +108,7 @@ def refused(ask: Callable[[], object]) -> bool:
     return False
 
 
+@pytest.mark.cases(0)
 def test_what_was_written_before_a_question_is_in_its_answer(shop, following):
     write(shop, range(10))
     questions, follower = following()

@@ -134,6 +134,7 @@ def test_a_process_that_is_killed_during_the_switch_is_no_reason_to_refuse_anybo
     assert_never_back(clients.seen, both.switches)
 
 
+@pytest.mark.cases(0)
 def test_a_process_that_serves_and_is_killed_is_missed_and_nobody_is_refused(both):
     with both.api(1) as one, both.api(2) as two, Clients(both, pushed=0) as clients:
         clients.wait_for("g1", 0)

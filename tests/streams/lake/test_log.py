@@ -107,6 +107,7 @@ def test_a_start_that_ends_while_properties_are_set_is_made_again(tmp_path, monk
     assert not any(table.unset(DeltaTable(driver.store.uri(name))) for name in ALL)
 
 
+@pytest.mark.cases(0)
 def test_upkeep_removes_old_logs_and_appends_do_not(tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep, "SMALL_FILES", 2)
     driver = Driver(tmp_path)
@@ -155,6 +156,7 @@ def test_upkeep_does_not_look_for_old_logs_each_time(tmp_path, monkeypatch):
     expect_right(driver.root, driver.manifest)
 
 
+@pytest.mark.cases(0)
 def test_a_batch_that_dies_behind_old_logs_is_taken_back(tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep, "SMALL_FILES", 2)
     driver = Driver(tmp_path)
