@@ -9,7 +9,7 @@ from typing import Any
 
 from dataflow.options import printable
 from infra.runtime.run_state import read_run
-from infra.runtime.spec import State
+from infra.runtime.spec import State, suffix
 from infra.settings import Settings
 
 # The job writes its status twice a second while its query runs; a batch in between does not hold that up.
@@ -22,7 +22,8 @@ def lake_process(settings: Settings, generation: int | None) -> str:
     """The name of a generation's lake job: those that serve the one which the platform began with have none in it."""
     run = read_run(settings.state_dir)
     begun_with = run.serves if run is not None and run.is_alive() else None
-    return "lake" if generation is None or begun_with in (None, generation) else f"lake@g{generation}"
+    served = generation is None or begun_with in (None, generation)
+    return "lake" if served else "lake" + suffix(f"g{generation}")
 
 
 def lake_status(settings: Settings, generation: int | None) -> dict[str, Any] | None:

@@ -33,7 +33,7 @@ from infra.runtime.run_state import (
     supervisor_lock,
     write_run,
 )
-from infra.runtime.spec import ProcessSpec, State
+from infra.runtime.spec import ProcessSpec, State, suffix
 from infra.runtime.supervisor import OWN_LOG, Supervisor
 from infra.runtime.unit import ProcessInfo
 from infra.settings import Settings
@@ -222,7 +222,7 @@ class Platform:
         """The processes of a generation that runs beside the one that this platform was started with."""
         port = self.settings.api_port + number
         preview = self._ports.take(f"api-g{number}", port) if "api" in self._wanted else None
-        return self._bound(Serves(lambda: self._fleet.env_of(number), f"@g{number}"), preview)
+        return self._bound(Serves(lambda: self._fleet.env_of(number), suffix(f"g{number}")), preview)
 
     def _child_env(self) -> dict[str, str]:
         """The user's environment without what are settings: each job gets those whole, a service gets none."""

@@ -19,7 +19,7 @@ import psutil
 from infra.runtime.birth import birth
 from infra.runtime.child import signal_group
 from infra.runtime.errors import AlreadyRunning, NotRunning
-from infra.runtime.spec import State
+from infra.runtime.spec import State, suffix
 from infra.runtime.unit import ProcessInfo
 from infra.settings import Settings
 
@@ -89,7 +89,7 @@ def failing(state_dir: Path, generation: str) -> list[str]:
     return [
         row["name"]
         for row in run.processes
-        if (row["name"].endswith(f"@{generation}") or row["name"] in first)
+        if (row["name"].endswith(suffix(generation)) or row["name"] in first)
         and (
             row["state"] == State.FAILED
             or (row["state"] == State.BACKOFF and row.get("failures", 0) >= IN_VAIN)

@@ -1,9 +1,14 @@
-"""What the supervisor knows about a process: a value, no behaviour."""
+"""What the supervisor knows about a process, its name among it: values, no behaviour."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+
+def suffix(generation: str) -> str:
+    """What ends the names of the processes that serve this generation beside the one that the platform began with."""
+    return f"@{generation}"
 
 
 class State(StrEnum):
