@@ -1,8 +1,8 @@
 """What is made of a range of a topic, analysed by Spark once and laid over other ranges of it.
 
 Each step that makes a frame out of another is analysed as it is taken: for a judge, longer than it takes to judge some
-thousand records. Spark has no public way to put another relation under a frame, so this goes through the plan (as it
-is in Spark 4.2), and makes the frame anew where a plan does not look as expected.
+thousand records. Spark has no public way to put another relation under a frame, so this goes through the plan, as it
+is in Spark 4.2.
 """
 
 from collections.abc import Callable
@@ -22,24 +22,29 @@ class Analysed:
 
     def __init__(self, make: Callable[[DataFrame], DataFrame]) -> None:
         self._make = make
-        self._steps: list[JavaObject] = []  # those of the first one's plan, the last one first
-        self._relation: JavaObject | None = None
+        self._first: tuple[list[JavaObject], JavaObject] | None = (
+            None  # its steps, the last one first, and its range
+        )
 
     def over(self, records: DataFrame) -> DataFrame:
         """What `make` gives for `records`."""
         _, relation = _taken_apart(records)
         if relation is None:
             return self._make(records)
-        if self._relation is None:
+        if self._first is None:
             made = self._make(records)
-            self._steps, self._relation = _taken_apart(made)
+            steps, own = _taken_apart(made)
+            if steps and own is not None:
+                self._first = steps, own
             return made
-        spark, first = records.sparkSession, self._relation
-        plan = first.copy(
-            relation.relation(), first.output(), first.catalogTable(), first.isStreaming(), first.stream()
+        (steps, own), spark = self._first, records.sparkSession
+        plan = own.copy(
+            relation.relation(), own.output(), own.catalogTable(), own.isStreaming(), own.stream()
         )
-        for step in reversed(self._steps):
+        for step in reversed(steps):
             plan = step.withNewChildren(spark._jvm.PythonUtils.toSeq([plan]))
+        # Spark notes there which frames a plan is of: a set that all plans made of a step would share and fill.
+        plan.unsetTagValue(spark._jvm.org.apache.spark.sql.classic.Dataset.DATASET_ID_TAG())
         plan.setAnalyzed()
         frame = spark._jvm.org.apache.spark.sql.classic.Dataset.ofRows(spark._jsparkSession, plan)
         return ClassicFrame(frame, spark)

@@ -30,7 +30,6 @@ COLUMNS = (
     "event",
 )
 READERS = 2  # topics that are read at the same time
-TASK_RECORDS = 5_000  # to begin a task costs about as much as to judge them
 Schemas = Mapping[str, Sequence[RegisteredSchema]]  # those that the registry lists, by topic
 Item, Found = TypeVar("Item"), TypeVar("Found")
 
@@ -70,10 +69,8 @@ class Reading:
         return dict(zip(topics, frames, strict=True))
 
     def judged(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
-        """A topic's records, judged, in few tasks where they are few."""
-        number = sum(until[at] - since[at] for at in until if at[0] == topic)
-        judged = self._judge(topic).over(self.records(topic, since, until))
-        return judged.coalesce(max(1, number // TASK_RECORDS))
+        """A topic's records, judged."""
+        return self._judge(topic).over(self.records(topic, since, until))
 
     def records(self, topic: str, since: Offsets, until: Offsets) -> DataFrame:
         """The same as they are: what the topics no longer hold from bronze, the rest from Kafka."""

@@ -1,4 +1,4 @@
-"""Ranges of topics are judged alike, whichever were judged before and however many tasks it takes."""
+"""Ranges of topics are judged alike, whichever were judged before."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from infra.generation import current_generation, source_bounds
 from streams.lake.analysed import Analysed
-from streams.lake.reading import TASK_RECORDS, Reading
+from streams.lake.reading import Reading
 from streams.records import from_kafka
 from streams.world import World
 from tests.e2e.kit import Shop
@@ -53,24 +53,6 @@ def test_a_range_is_judged_as_if_it_were_the_first(settings, spark, shop):
     assert found == sum(ends[-1].values()) - sum(ends[0].values()) >= 1_500
 
 
-def test_few_records_are_few_tasks_and_many_as_many_as_there_are_partitions(
-    settings, spark, shop, monkeypatch
-):
-    generation, ends = shop
-    world = World(settings, generation)
-    reading = Reading(spark, settings, generation, world.schemas())
-    try:
-        judged = reading.judged("clickstream", ends[0], ends[-1])
-        assert judged.count() < TASK_RECORDS
-        assert judged.rdd.getNumPartitions() == 1
-        monkeypatch.setattr("streams.lake.reading.TASK_RECORDS", 1)
-        partitions = generation.topics["clickstream"].partitions
-        assert reading.judged("clickstream", ends[0], ends[-1]).rdd.getNumPartitions() == partitions > 1
-    finally:
-        reading.close()
-        world.close()
-
-
 def test_what_is_made_of_a_topic_is_analysed_once_and_of_anything_else_each_time(
     settings, spark, shop, tmp_path
 ):
@@ -91,7 +73,11 @@ def test_what_is_made_of_a_topic_is_analysed_once_and_of_anything_else_each_time
             for offset in range(begin, until[topic, p])
             if offset % 2 == 0
         }
-        assert {tuple(row) for row in analysed.over(records).collect()} == expected
+        found = analysed.over(records)
+        assert {tuple(row) for row in found.collect()} == expected
+        # No plan keeps what the ones after it are of.
+        tag = spark._jvm.org.apache.spark.sql.classic.Dataset.DATASET_ID_TAG()
+        assert found._jdf.logicalPlan().getTagValue(tag).get().size() == 1
     assert len(made) == 1
     spark.range(10).selectExpr("0 AS partition", "id AS offset").write.parquet(str(tmp_path / "rows"))
     rows = spark.read.parquet(str(tmp_path / "rows"))
