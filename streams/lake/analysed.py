@@ -11,7 +11,7 @@ from py4j.java_gateway import JavaObject
 from pyspark.sql import DataFrame
 from pyspark.sql.classic.dataframe import DataFrame as ClassicFrame
 
-LEAF, RELATION = "LogicalRelation", "KafkaRelation"
+LEAF, TABLE = "DataSourceV2Relation", "KafkaTable"
 
 
 class Analysed:
@@ -28,8 +28,8 @@ class Analysed:
 
     def over(self, records: DataFrame) -> DataFrame:
         """What `make` gives for `records`."""
-        _, relation = _taken_apart(records)
-        if relation is None:
+        _, other = _taken_apart(records)
+        if other is None:
             return self._make(records)
         if self._first is None:
             made = self._make(records)
@@ -38,9 +38,8 @@ class Analysed:
                 self._first = steps, own
             return made
         (steps, own), spark = self._first, records.sparkSession
-        plan = own.copy(
-            relation.relation(), own.output(), own.catalogTable(), own.isStreaming(), own.stream()
-        )
+        where = other.catalog(), other.identifier(), other.options(), other.timeTravelSpec()
+        plan = own.copy(other.table(), own.output(), *where)
         for step in reversed(steps):
             plan = step.withNewChildren(spark._jvm.PythonUtils.toSeq([plan]))
         # Spark notes there which frames a plan is of: a set that all plans made of a step would share and fill.
@@ -56,7 +55,7 @@ def _taken_apart(frame: DataFrame) -> tuple[list[JavaObject], JavaObject | None]
     while (children := plan.children()).size() == 1:
         steps.append(plan)
         plan = children.head()
-    is_range = _name(plan) == LEAF and _name(plan.relation()) == RELATION
+    is_range = _name(plan) == LEAF and _name(plan.table()) == TABLE
     return steps, plan if is_range else None
 
 
