@@ -165,16 +165,12 @@ def _fault(contract: Contract, readings: Sequence[Reading]) -> Column:
 
 def _broken(contract: Contract, severity: str) -> Column:
     """Names of the rules of one severity that a row breaks: those whose expression is false (null passes)."""
-    # Spark compiles `flatten`; what it does not compile, as `array_compact`, keeps the rest from being compiled, too.
-    none = F.array().cast("array<string>")
-    broken = [
-        F.when(~F.expr(_on_safe_columns(contract, rule.expression)), F.array(F.lit(rule.name))).otherwise(
-            none
-        )
+    names = [
+        F.when(~F.expr(_on_safe_columns(contract, rule.expression)), rule.name)
         for rule in contract.rules
         if rule.severity == severity
     ]
-    return F.flatten(F.array(*broken)) if broken else none
+    return F.array_compact(F.array(*names)) if names else F.array().cast("array<string>")
 
 
 def _on_safe_columns(contract: Contract, expression: str) -> str:
