@@ -18,6 +18,7 @@ from infra.generations import Generation, Generations, State, change_generations
 from infra.kafka import TIMEOUT, admin
 from infra.runtime.run_state import BOUND, read_run
 from infra.runtime.spec import State as ProcessState
+from infra.runtime.spec import suffix
 from infra.settings import Settings
 from replay.differences import forget_differences
 from replay.errors import ReplayError
@@ -143,7 +144,7 @@ def unended(settings: Settings, generation: Generation) -> list[str]:
     if run is None or not run.is_alive():
         return []
     # One that waits to be started again has no process now, and has one soon.
-    beside = [row["name"] for row in run.processes if row["name"].endswith(f"@{generation.name}")]
+    beside = [row["name"] for row in run.processes if row["name"].endswith(suffix(generation.name))]
     first = [row["name"] for row in run.processes if row["name"] in BOUND and row["state"] not in ENDED]
     return beside + (first if run.serves == generation.number else [])
 
@@ -184,8 +185,8 @@ def _delete_directories(settings: Settings, generation: Generation) -> tuple[str
     for left in (settings.state_dir / "code").glob(".*"):
         if _is_old(left):
             shutil.rmtree(left, ignore_errors=True)
-    for pattern in ("logs/*@{}.log*", "status/*@{}.*"):
-        for file in settings.state_dir.glob(pattern.format(generation.name)):
+    for pattern in ("logs/*{}.log*", "status/*{}.*"):
+        for file in settings.state_dir.glob(pattern.format(suffix(generation.name))):
             file.unlink(missing_ok=True)
     return tuple(str(place) for place in gone)
 

@@ -12,6 +12,7 @@ from infra.generations import Generation, Recorded, State
 from infra.kafka import Offsets
 from infra.runtime.run_state import failing, read_run
 from infra.runtime.spec import State as ProcessState
+from infra.runtime.spec import suffix
 from infra.settings import Settings
 from replay.differences import Kept
 from replay.errors import ReplayError
@@ -57,7 +58,9 @@ def check_answering(settings: Settings, generation: Generation) -> None:
     run = read_run(settings.state_dir)
     rows = run.processes if run is not None and run.is_alive() else []
     mine = [
-        row for row in rows if row["name"] == f"api@{generation.name}" or _serves(settings, row, generation)
+        row
+        for row in rows
+        if row["name"] == "api" + suffix(generation.name) or _serves(settings, row, generation)
     ]
     if any(row["name"].startswith("api") for row in rows) and not any(row["state"] == READY for row in mine):
         raise ReplayError(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 
@@ -438,6 +439,27 @@ def test_a_removal_that_is_killed_is_finished_by_the_next(world, failpoint):
     assert (world.state_dir / "code").is_dir()
     redis.close()
     assert begun(world).number == 3  # a number is given once
+
+
+def test_two_removals_at_once_remove_all_between_them(world):
+    generation = begun(world)
+    lake = world.state_dir / "lake" / "g2"
+    for number in range(200):
+        (lake / str(number)).mkdir(parents=True)
+        (lake / str(number) / "part").write_text("x")
+    with connect(world) as redis:
+        redis.hset(Keys.of(world, "g2").meta, "epoch", 1)
+    before = outputs(world, generation)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: collect(world, [2]), range(2)))
+    assert [removed.generation for [removed] in both] == ["g2", "g2"]
+    topics = [topic for [removed] in both for topic in removed.topics]
+    assert sorted(topics) == sorted(before)
+    assert outputs(world, generation) == set()
+    assert not lake.exists()
+    with connect(world) as redis:
+        assert not redis.exists(Keys.of(world, "g2").meta)
+    assert read_generations(world).known[2].removed
 
 
 def test_what_is_needed_is_not_removed(world):
