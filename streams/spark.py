@@ -51,8 +51,6 @@ def session(
         "spark.sql.shuffle.partitions": "1",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "false",
-        # Without Kafka: as a source of the first kind it makes an object of each record and takes it apart again.
-        "spark.sql.sources.useV1SourceList": "avro,csv,json,orc,parquet,text",
         "spark.sql.streaming.metricsEnabled": "false",
         # It tells the JVM the Python line of every Column: 8 of 10 calls that planning the live query makes.
         "spark.python.sql.dataFrameDebugging.enabled": "false",

@@ -30,7 +30,7 @@ from streams.lake.code import definition
 from streams.lake.evolution import NEW_LAKE
 from streams.lake.manifest import Manifest
 from streams.lake.place import lake_root
-from streams.lake.reading import Reading
+from streams.lake.reading import CONFIG, Reading
 from streams.lake.size import Size
 from streams.lake.store import LakeStore
 from streams.lake.upkeep import Upkeep
@@ -92,7 +92,7 @@ class LakeJob:
             self.course(manifest)  # before Spark starts, which takes longer than to refuse
             size = Size(self.checkpoint.size, settings.lake_batch_records)
             self.batches = Batches(settings, self.generation, self.world, store, manifest, upkeep, stop, size)
-            config = {"spark.sql.adaptive.enabled": "false", "spark.sql.streaming.stopTimeout": "10s"}
+            config = {**CONFIG, "spark.sql.streaming.stopTimeout": "10s"}
             self.spark = session(settings, "lake", SLOTS, config)
             stack.callback(end, self.spark)
             leave_signals_to_python(self.spark)

@@ -23,7 +23,7 @@ from infra.settings import Settings
 from infra.setup import find_java
 from streams.lake.job import SLOTS
 from streams.lake.known import Known
-from streams.lake.reading import Reading
+from streams.lake.reading import CONFIG, Reading
 from streams.lake.store import LakeStore
 from streams.spark import end, session
 from streams.world import World
@@ -85,7 +85,7 @@ def phases(inside: Inside, settings: Settings, batch_records: int, most: int) ->
     store = LakeStore(str(settings.state_dir / "lake-again"), laps)
     manifest = store.open(generation.name)
     tables = Known(store, manifest).tables(settings.shop_timezone)
-    spark = session(settings, "bench", SLOTS, {"spark.sql.adaptive.enabled": "false"})
+    spark = session(settings, "bench", SLOTS, CONFIG)
     world = World(settings, generation)
     reading = Reading(spark, settings, generation, world.schemas())
     total = sum(until.values()) - sum(since.values())

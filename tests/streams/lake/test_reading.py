@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from infra.generation import current_generation, source_bounds
 from streams.lake.analysed import Analysed
-from streams.lake.reading import Reading
+from streams.lake.reading import CONFIG, Reading
 from streams.records import from_kafka
 from streams.world import World
 from tests.e2e.kit import Shop
@@ -16,6 +16,17 @@ from tests.streams.lake.kit import bootstrap
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 CUTS = (0.0, 0.1, 0.1, 0.75, 1.0)
+
+
+@pytest.fixture
+def spark(spark):
+    """Settled as the lake's own session is."""
+    before = {name: spark.conf.get(name) for name in CONFIG}
+    for name, value in CONFIG.items():
+        spark.conf.set(name, value)
+    yield spark
+    for name, value in before.items():
+        spark.conf.set(name, value)
 
 
 @pytest.fixture
