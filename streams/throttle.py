@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 from infra.settings import Settings
 
-STEP_SECONDS = (
-    10  # of records are judged at a time: a batch costs a second or two of a core, however few it has
-)
+# Of records are judged at a time: a batch costs a second or two of a core, however few it has.
+STEP_SECONDS = 10
 CAUGHT_UP_SECONDS = 5  # of records are taken in at once by a query that follows
 TICK_SECONDS = 0.2
 

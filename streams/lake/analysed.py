@@ -22,9 +22,8 @@ class Analysed:
 
     def __init__(self, make: Callable[[DataFrame], DataFrame]) -> None:
         self._make = make
-        self._first: tuple[list[JavaObject], JavaObject] | None = (
-            None  # its steps, the last one first, and its range
-        )
+        # The steps of the first one's plan, the last one first, and its range.
+        self._first: tuple[list[JavaObject], JavaObject] | None = None
 
     def over(self, records: DataFrame) -> DataFrame:
         """What `make` gives for `records`."""
