@@ -1,12 +1,14 @@
 """`dataflow verify`: the lake and the live numbers computed again from bronze, one record after the other."""
 
 import click
+from redis.exceptions import RedisError
 
 from dataflow.code_of import by_the_code_of
 from dataflow.difference_text import lines
 from dataflow.options import GenerationName, examples, json_option, print_json, settings_option
 from infra.runtime.run_state import running_settings
 from infra.settings import Settings
+from replay.verify.finding import tell
 from replay.verify.report import documents
 from replay.verify.verify import PATIENCE, Verdict, verify
 
@@ -24,7 +26,9 @@ NOT_EXACT, NOT_COMPARED = 1, 2
     + "\n\nExit code 0: every row is as it should be; 1: not, and which; 2: what was compared is, but the live numbers "
     "were not compared, or not all of them (with --lake-only they need not be). All may go on meanwhile: the live "
     "numbers are read as readers are told them, each with its offsets, the lake is asked to end a batch at the last of "
-    "these, and both are compared with what the records up to there say."
+    "these, and both are compared with what the records up to there say. What differs is told to whoever asks how "
+    "exact the generation is, as what the continuous verifier finds; and so is that nothing does, if the live numbers "
+    "were compared."
 )
 @click.option("--generation", type=GenerationName(), help="Which one; the live one by default.")
 @click.option("--lake-only", is_flag=True, help="Leave the live numbers alone.")
@@ -59,6 +63,13 @@ def command(
     settings = settings.replace(dataflow_generation=generation)
     found = verify(settings, with_live=not lake_only, patience=patience, every_byte=every_byte)
     show(found, as_json)
+    if settings.redis_host:
+        try:
+            tell(settings, found, every_byte=every_byte)
+        except (RedisError, OSError) as error:
+            click.echo(
+                f"Redis does not take what was found, so a promote does not know of it: {error}", err=True
+            )
     if not found.exact:
         ctx.exit(NOT_EXACT)
     if found.live is not None and not lake_only:

@@ -6,7 +6,7 @@ where it stands, so a verifier that runs all the time judges each record once.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from infra.kafka import Offsets
 from replay.verify.layout import BOTH, CALENDAR, Judged, create, dated, day_column, rows_of
-from replay.verify.reading import in_order
+from replay.verify.reading import check_not, in_order
 from schemas.contract import CONTRACTS, Contract
 from schemas.tables import VERSIONED, bronze, silver, versions
 from serving.lake.views import quoted
@@ -50,10 +50,17 @@ class Oracle:
         self._years: set[int] = set()
         create(database)
 
-    def advance(self, lake: duckdb.DuckDBPyConnection, until: Offsets, judge: PlainJudge) -> None:
+    def advance(
+        self,
+        lake: duckdb.DuckDBPyConnection,
+        until: Offsets,
+        judge: PlainJudge,
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Take in the records from where it stands to before `until`, out of the bronze views of `lake`.
 
-        If something goes wrong, it stands behind the last ones that were taken in, and can go on from there.
+        If something goes wrong, it stands behind the last ones that were taken in, and can go on from there. Raises
+        Unavailable when `given_up`.
         """
         for contract in CONTRACTS.values():
             take = self._changes if contract.is_change else self._facts
@@ -67,6 +74,7 @@ class Oracle:
                     take(contract, list(self._accepted(contract, chunk, judge)))
                     self._note_minutes()
                     self.until |= {(contract.topic, p): offset + 1 for p, offset, *_ in chunk}
+                check_not(given_up)
         self.until = {**self.until, **until}
 
     def forget_changes(self) -> None:

@@ -18,8 +18,8 @@ from infra.generations import Generation
 from infra.settings import Settings
 from replay.verify.compare import Difference, compare, together
 from replay.verify.gaps import SourceTopic
+from replay.verify.reading import check_not
 from schemas.contract import CONTRACTS
-from schemas.errors import Unavailable
 from schemas.table import Table
 from schemas.tables import bronze
 from serving.lake.views import quoted
@@ -71,8 +71,7 @@ class Originals:
                 high = min(end, manifest.until[topic, p])
                 place = f"{manifest.generation}/{manifest.number}/{topic}/{p}"
                 for start, until in _pieces(low, high) if all_of_them else _some(low, high, place):
-                    if given_up():
-                        raise Unavailable("whoever asked for the comparison has gone")
+                    check_not(given_up)
                     span = max(start, source.span(p)[0]), until  # which it may have lost by now
                     if span[0] >= until:
                         continue

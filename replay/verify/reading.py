@@ -7,11 +7,12 @@ Within a partition it is that of the offsets, though, so partitions are read a p
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 
 import duckdb
 
+from schemas.errors import Unavailable
 from schemas.table import Table
 from serving.lake.views import quoted
 
@@ -21,6 +22,12 @@ FETCH = 100  # rows
 
 Record = tuple[int, int, int, bytes | None, bytes | None]  # partition, offset, broker's time (µs), key, value
 Ranges = Mapping[int, tuple[int, int]]  # by partition: from, to before
+
+
+def check_not(given_up: Callable[[], bool]) -> None:
+    """Raise Unavailable if it is."""
+    if given_up():
+        raise Unavailable("a stop was asked for before everything was compared")
 
 
 class _Partition:

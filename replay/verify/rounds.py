@@ -7,7 +7,7 @@ registry and the generations topic; asks the lake for barriers; writes what it f
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +16,14 @@ from redis.exceptions import RedisError
 
 from infra.generation import current_generation
 from infra.generations import Generation, read_generations
-from infra.kafka import Offsets
 from infra.settings import Settings
 from infra.status import write_status
 from replay.verify.bounds import told
-from replay.verify.live import LIVE_NUMBERS, Buckets, LiveNumbers, Seen, everything, some_of
+from replay.verify.finding import compared_by, found_of, upheld
+from replay.verify.live import Buckets, LiveNumbers, Seen, everything, some_of
 from replay.verify.originals import AS_SENT
-from replay.verify.report import documents
 from replay.verify.touched import InTurn, all_buckets
-from replay.verify.verify import Verdict, Verifier
+from replay.verify.verify import Verifier
 from schemas.errors import DataflowError, Transient
 from serving.store.store import connect
 from serving.verified import Found, verified_key
@@ -37,7 +36,6 @@ PATIENCE, LONGEST_PATIENCE = 30.0, 240.0
 # sooner as long as none was ever whole, which is what a replay waits for.
 AGAIN, AGAIN_LATER = 1 / 15, 1 / 4
 TICK_SECONDS = 0.5
-TOLD = 10  # tables and metrics that differ are told of in full
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class Rounds:
         self._bytes_at = float("-inf")  # a monotonic time: when all bytes were compared last
         self._tried_at = float("-inf")  # a monotonic time: when a round over everything ended last
         self._wrong = self._told_wrong()  # what differed, until everything is found equal again
-        self._has_told = False
+        self._told: Found | None = None  # last, by this verifier
 
     def close(self) -> None:
         self._verifier.close()
@@ -66,6 +64,7 @@ class Rounds:
     def once(self) -> Found:
         """Compare, and write what was found."""
         now = time.time()
+        self._hear()
         # What was wrong and is not looked at again would seem to be right. That some other records are as they were
         # sent makes none right that was not, and to compare all bytes takes long.
         wrong = {each["table"].endswith(AS_SENT) for each in (self._wrong.differences if self._wrong else ())}
@@ -89,20 +88,29 @@ class Rounds:
         except DataflowError as error:
             if not isinstance(error, Transient):
                 raise
-            found = Found(None, now, str(error), whole_at=self._whole_at)
+            found = self._nothing(error)
         else:
             self._touched = self._verifier.touched
             self._patience = PATIENCE if verdict.live is None else min(2 * self._patience, LONGEST_PATIENCE)
             if whole and verdict.exact and verdict.live is None:
                 self._whole_at = now
-            found = _found(verdict, now, self._whole_at)
+            found = found_of(verdict, now, self._whole_at)
         if whole and self._verifier.verified is not None:
             self._tried_at = time.monotonic()
         if every_byte:
             self._bytes_at = time.monotonic()
-        found = upheld(found, self._wrong, _compared(found, whole, every_byte))
+        if self._stop.asked and found.exact is None:
+            return found  # because of that: what was found last stands
+        found = upheld(found, self._wrong, compared_by(found, whole=whole, every_byte=every_byte))
         self._wrong = found if found.exact is False else None
         return self._tell(found)
+
+    def missed(self, error: DataflowError) -> Found:
+        """A round that could not begin."""
+        return self._tell(upheld(self._nothing(error), self._wrong, lambda _: False))
+
+    def _nothing(self, error: DataflowError) -> Found:
+        return Found(None, time.time(), str(error), whole_at=self._whole_at)
 
     def _is_due(self, now: float) -> bool:
         """Whether everything is to be compared.
@@ -123,6 +131,18 @@ class Rounds:
             return None
         return found if found is not None and found.exact is False else None
 
+    def _hear(self) -> None:
+        """What somebody else has found since, which is `dataflow verify`, counts as if it had been found here."""
+        try:
+            other = Found.from_json(self._redis.get(self._key))
+        except (RedisError, OSError, ValueError, TypeError):
+            return
+        if self._told is None or other is None or other == self._told:
+            return
+        # It knew what this has told last, and has kept what it could not find to be right.
+        self._wrong = other if other.exact is False else None
+        self._whole_at = max(filter(None, (self._whole_at, other.whole_at)), default=None)
+
     async def _seen(self, whole: bool) -> tuple[list[Seen], str | None]:
         numbers = LiveNumbers(self._settings, self._generation)
         if whole:
@@ -138,32 +158,42 @@ class Rounds:
         for each in found.differences:
             log.error("%s differs: %s", each["table"], each)
         try:
-            emptied = self._redis.set(self._key, found.to_json(), get=True) is None and self._has_told
-            self._has_told = True
+            emptied = self._redis.set(self._key, found.to_json(), get=True) is None and self._told is not None
             if emptied:
                 self._whole_at, self._tried_at = None, float("-inf")
                 found = replace(found, whole_at=None)
                 self._redis.set(self._key, found.to_json())
+            self._told = found
         except (RedisError, OSError) as error:
             log.warning("Redis does not take what was found: %s", error)
         return found
 
 
 def run(settings: Settings, stop: StopRequest) -> None:
-    """Rounds until a stop is asked for; a generation that takes the place of another begins anew."""
+    """Rounds until a stop is asked for; a generation that takes the place of another begins anew.
+
+    Where a service does not answer a round is missed, and what was judged before stays.
+    """
     redis = connect(settings)
     rounds: Rounds | None = None
     generation: Generation | None = None
     try:
         while not stop.asked:
-            began = time.monotonic()
-            current = current_generation(settings)
-            if generation is None or current.number != generation.number:
-                if rounds is not None:
-                    rounds.close()
-                rounds, generation = Rounds(settings, current, redis, stop), current
-            write_status(settings.dataflow_status_file, "running", **_status(None))
-            found = rounds.once()
+            began, is_live = time.monotonic(), False
+            try:
+                current = current_generation(settings)
+                if generation is None or current.number != generation.number:
+                    if rounds is not None:
+                        rounds.close()
+                        rounds = None
+                    rounds, generation = Rounds(settings, current, redis, stop), current
+                write_status(settings.dataflow_status_file, "running", **_status(None))
+                found = rounds.once()
+                is_live = read_generations(settings).live == current.number
+            except DataflowError as error:
+                if rounds is None or not isinstance(error, Transient):
+                    raise
+                found = rounds.missed(error)
             took = time.monotonic() - began
             log.info(
                 "%s in %.1f s: %s",
@@ -171,7 +201,6 @@ def run(settings: Settings, stop: StopRequest) -> None:
                 took,
                 found.detail or f"manifest {found.manifest}, {found.rows} rows",
             )
-            is_live = read_generations(settings).live == current.number
             rest = rest_after(took, LIVE if is_live else BESIDE)
             while not stop.asked and time.monotonic() - began < max(settings.verify_seconds, took + rest):
                 write_status(settings.dataflow_status_file, "running", **_status(found))
@@ -180,63 +209,6 @@ def run(settings: Settings, stop: StopRequest) -> None:
         if rounds is not None:
             rounds.close()
         redis.close()
-
-
-def upheld(found: Found, wrong: Found | None, compared: Callable[[str], bool]) -> Found:
-    """What is to be told after a round that has `found` this.
-
-    What was `wrong` before stays so until all of its table or metric was `compared` again: that it could not be makes
-    nothing right.
-    """
-    if wrong is None:
-        return found
-    again = {each["table"] for each in found.differences}
-    still = [each for each in wrong.differences if each["table"] not in again and not compared(each["table"])]
-    if not still:
-        return found
-    if found.exact is False:
-        return replace(found, differences=[*found.differences, *still])
-    why = found.detail or "only what had changed was"
-    told = f"since then not everything could be compared again: {why}"
-    return replace(wrong, differences=still, detail=told)
-
-
-def _compared(found: Found, whole: bool, every_byte: bool) -> Callable[[str], bool]:
-    """Whether a round has compared all of a table or metric."""
-
-    def compared(table: str) -> bool:
-        if not whole or found.exact is None:
-            return False
-        if table.endswith(AS_SENT):
-            return every_byte
-        return found.live or not table.startswith(LIVE_NUMBERS)
-
-    return compared
-
-
-def _found(verdict: Verdict, at: float, whole_at: float | None) -> Found:
-    manifest = verdict.manifest
-    wrong = [each for each in verdict.differences if not each.equal]
-    return Found(
-        verdict.exact,
-        at,
-        verdict.live,
-        manifest.number,
-        sum(manifest.counts.values()),
-        verdict.at_barrier,
-        verdict.live is None,
-        whole_at,
-        sum(each.expected for each in verdict.differences),
-        documents(wrong[:TOLD]),
-        _by_topic(manifest.until),
-    )
-
-
-def _by_topic(offsets: Offsets) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for (topic, partition), offset in sorted(offsets.items()):
-        found.setdefault(topic, {})[str(partition)] = offset
-    return found
 
 
 def _status(found: Found | None) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 All of each table, or what has changed since an earlier manifest: by the oracle's account and by the lake's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from deltalake import DeltaTable
 
@@ -13,6 +13,7 @@ from replay.verify.gold import QUERIES, TOUCHED
 from replay.verify.layout import BOTH
 from replay.verify.moved import settled_counts, settled_rows
 from replay.verify.oracle import Oracle
+from replay.verify.reading import check_not
 from schemas.contract import CONTRACTS
 from schemas.table import BATCH, Column, Table
 from schemas.tables import QUARANTINE, TABLES, bronze, silver
@@ -28,11 +29,16 @@ REASONS = f"list_sort(list_transform(reasons, lambda r: if(r IN {DAMAGED}, 'dama
 
 
 def check_tables(
-    oracle: Oracle, root: str, manifest: Manifest, since: Manifest | None = None
+    oracle: Oracle,
+    root: str,
+    manifest: Manifest,
+    since: Manifest | None = None,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> list[Difference]:
-    """Every table that the oracle can compute, and the counts. Without `since` whole."""
+    """Every table that the oracle can compute, and the counts; without `since` whole. Unavailable if `given_up`."""
     found = []
     for table in (*map(silver, CONTRACTS.values()), *(TABLES[name] for name in QUERIES)):
+        check_not(given_up)
         delta = DeltaTable(f"{root}/{table.name}", version=manifest.tables[table.name])
         found.append(_check(oracle, table, delta.file_uris(), since, late_columns(table, delta)))
     found.append(_check_quarantine(oracle, root, manifest, since))

@@ -29,7 +29,7 @@ from replay.verify.originals import Originals
 from replay.verify.tables import WHOLE, check_tables
 from replay.verify.touched import all_buckets, left_out_of, touched_buckets
 from schemas.contract import CONTRACTS
-from schemas.errors import DataflowError, GenerationError, Transient
+from schemas.errors import DataflowError, GenerationError, Transient, Unavailable
 from schemas.tables import bronze
 from serving.lake.reader import Lake, NoLake
 from serving.lake.views import connect
@@ -133,9 +133,14 @@ class Verifier:
         manifest, at_barrier = (
             (self.lake.newest(), False) if wanted is None else self._barrier.reach(wanted, patience, given_up)
         )
-        if any(offset > manifest.until.get(at, 0) for at, offset in self.oracle.until.items()):
+        if self._is_past(manifest):
             # A barrier of offsets that the oracle is past: it does not go back.
             manifest, at_barrier = self.lake.newest(), False
+            if self._is_past(manifest):
+                raise Unavailable(
+                    f"expected a lake that goes on from what was verified before, and its newest manifest "
+                    f"({manifest.number}) is behind that: it was put back, and is compared when it has caught up"
+                )
         since = None if whole else self.verified
         found: list[Difference] = []
         eras = self.lake.eras(self.verified.number if self.verified else 0, manifest)
@@ -146,7 +151,7 @@ class Verifier:
                 if (why := self._out_of_reach(each.offsets, manifest)) is not None:
                     left_out[why] += 1
                     continue
-                self._advance(lake, each.offsets, eras)
+                self._advance(lake, each.offsets, eras, given_up)
                 found.append(check_live(self.oracle, each))
             if left_out:
                 reasons = "; ".join(f"{number} {why}" for why, number in left_out.items())
@@ -155,7 +160,7 @@ class Verifier:
             unasked: Buckets = {}
             if whole and found:
                 unasked = left_out_of(all_buckets(self.oracle), (each.query for each in seen))
-            self._advance(lake, manifest.until, eras)
+            self._advance(lake, manifest.until, eras, given_up)
             originals = (
                 self._originals.check(lake, manifest, all_of_them=every_byte, given_up=given_up)
                 if whole
@@ -165,7 +170,7 @@ class Verifier:
         differences = [
             *complete.differences,
             *originals,
-            *check_tables(self.oracle, self.lake.root, manifest, since),
+            *check_tables(self.oracle, self.lake.root, manifest, since, given_up),
             *_merged(found),
         ]
         touched = touched_buckets(self.oracle)
@@ -195,6 +200,10 @@ class Verifier:
             self.touched.setdefault(at, set()).update(starts)
         return verdict.then(later)
 
+    def _is_past(self, manifest: Manifest) -> bool:
+        """Whether the oracle has records that the tables of a manifest lack."""
+        return any(offset > manifest.until.get(at, 0) for at, offset in self.oracle.until.items())
+
     def _out_of_reach(self, offsets: Offsets, manifest: Manifest) -> str | None:
         """Why nothing can be computed at these offsets; None if it can."""
         if any(offset > manifest.until.get(at, 0) for at, offset in offsets.items()):
@@ -203,13 +212,19 @@ class Verifier:
             return "behind what was verified before"
         return None
 
-    def _advance(self, lake: duckdb.DuckDBPyConnection, until: Offsets, eras: Sequence[Manifest]) -> None:
+    def _advance(
+        self,
+        lake: duckdb.DuckDBPyConnection,
+        until: Offsets,
+        eras: Sequence[Manifest],
+        given_up: Callable[[], bool],
+    ) -> None:
         """Take the oracle to `until`, each record judged by the schemas that the lake knew when it took it in."""
         for era in eras:
             now = self.oracle.until
             step = {at: max(now.get(at, 0), min(end, era.until.get(at, 0))) for at, end in until.items()}
             if any(end > now.get(at, 0) for at, end in step.items()):
-                self.oracle.advance(lake, step, self._judge_of(era))
+                self.oracle.advance(lake, step, self._judge_of(era), given_up)
 
     def _judge_of(self, manifest: Manifest) -> PlainJudge:
         """One that knows what the lake knew: what is registered since was unknown to it."""

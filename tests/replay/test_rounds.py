@@ -1,5 +1,6 @@
 """Rounds of the continuous verifier: what goes wrong in one is told, and the next goes on."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -8,16 +9,19 @@ import pytest
 
 from infra.bootstrap import bootstrap
 from infra.generation import current_generation
+from replay.verify import rounds as rounds_module
 from replay.verify.compare import Difference
+from replay.verify.finding import tell
 from replay.verify.oracle import Oracle
-from replay.verify.rounds import Rounds
+from replay.verify.rounds import Rounds, run
 from replay.verify.verify import Verdict
 from schemas.errors import Unavailable
 from serving.lake.reader import NoLake
 from serving.store.store import connect
-from serving.verified import Found
+from serving.verified import Found, verified_key
 from streams.lake.place import lake_root
 from streams.stop import StopRequest
+from tests.helpers import wait_for
 from tests.serving.api.kit import State
 from tests.serving.lake_kit import SmallLake
 
@@ -189,3 +193,87 @@ def test_a_difference_that_is_not_looked_for_again_is_told_beside_those_that_are
     rounds._bytes_at = float("-inf")
     assert once() == []
     assert compared[-1] == (True, True)
+
+
+def test_what_was_judged_stays_while_a_service_does_not_answer(environment, lake, monkeypatch):
+    """To judge all of it once more may take hours."""
+    settings = environment.replace(verify_seconds=1)
+    state, redis, stop = State(environment), connect(environment), StopRequest()
+    key, begun, down = verified_key(settings, "g1"), [], threading.Event()
+
+    def current(given):
+        if down.is_set():
+            raise Unavailable("the broker does not answer")
+        return current_generation(given)
+
+    class Counted(Rounds):
+        def __init__(self, *given):
+            begun.append(self)
+            super().__init__(*given)
+
+    def told():
+        return Found.from_json(redis.get(key))
+
+    monkeypatch.setattr(rounds_module, "current_generation", current)
+    monkeypatch.setattr(rounds_module, "Rounds", Counted)
+    running = threading.Thread(target=run, args=(settings, stop))
+    running.start()
+    try:
+        first = wait_for(lambda: (found := told()) and found.exact and found, 60, "a round")
+        down.set()
+        missed = wait_for(lambda: (found := told()).exact is None and found, 60, "a round that is missed")
+        assert (missed.detail, missed.whole_at) == ("the broker does not answer", first.whole_at)
+        down.clear()
+        wait_for(lambda: told().exact, 60, "the next round")
+    finally:
+        stop.asked = True
+        running.join(60)
+        redis.close()
+        state.close()
+    assert not running.is_alive()
+    assert len(begun) == 1
+
+
+def test_who_is_told_to_stop_does_not_go_to_the_end_and_what_was_found_last_stands(rounds, lake):
+    first = rounds.once()
+    assert first.exact is True
+    rounds._stop.asked = True
+    assert rounds.once().exact is None
+    assert Found.from_json(rounds._redis.get(rounds._key)) == first
+
+
+def test_what_the_command_found_counts_as_if_it_had_been_found_here(rounds, environment, lake, monkeypatch):
+    asked = []
+
+    def once(*differences):
+        def check(seen, *, whole, every_byte, **_):
+            asked.append((whole, every_byte))
+            return Verdict(lake.manifest, differences)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rounds._verifier, "check", check)
+            patched.setattr(rounds._verifier, "verified", lake.manifest)
+            return rounds.once()
+
+    def told():
+        return Found.from_json(rounds._redis.get(rounds._key))
+
+    first = once()
+    wrong = Difference("orders", 1, 1, ((1, 2),), ((1, 3),), ("order_id", "status"), 1, 1, 1)
+    assert tell(environment, Verdict(lake.manifest, (wrong,)), every_byte=False)
+    assert (told().exact, told().whole_at) == (False, first.whole_at)
+    assert once().exact is True, "everything was compared again"
+    bytes_wrong = replace(wrong, table="raw_orders as sent")
+    assert tell(environment, Verdict(lake.manifest, (bytes_wrong,)), every_byte=True)
+    assert not tell(environment, Verdict(lake.manifest, (), "not asked for"), every_byte=True)
+    assert told().exact is False
+    assert once(bytes_wrong).exact is False
+    assert tell(environment, Verdict(lake.manifest, ()), every_byte=False)
+    assert told().exact is False, "of some bytes"
+    assert tell(environment, Verdict(lake.manifest, ()), every_byte=True)
+    found = told()
+    assert found.exact is True
+    assert found.whole_at > first.whole_at
+    assert asked == [(True, False), (True, False), (True, True)]
+    later = once()
+    assert (later.exact, later.whole_at) == (True, found.whole_at)

@@ -99,6 +99,19 @@ def test_answers_behind_what_was_verified_are_not_said_to_be_compared(environmen
     )
 
 
+def test_a_lake_that_was_put_back_is_not_wrong_for_that(environment, lake, verifier, monkeypatch):
+    """Its tables are functions of fewer offsets than the oracle is, which does not go back."""
+    lake.write({}, position=0)
+    older = verifier.lake.newest()
+    lake.write({}, position=3)
+    assert verifier.check(patience=PATIENCE).manifest.number == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(verifier.lake, "newest", lambda: older)
+        with pytest.raises(Unavailable, match=r"newest manifest \(1\) is behind that: it was put back"):
+            verifier.check(patience=PATIENCE)
+    assert verifier.check(patience=PATIENCE).manifest.number == 2
+
+
 def test_bronze_is_read_within_bounds_and_what_does_not_fit_is_kept_from_others(
     environment, lake, verifier, monkeypatch
 ):
