@@ -16,6 +16,7 @@ first fences off everybody who was about to (a transactional id that all share),
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -255,9 +256,12 @@ def _read(settings: Settings) -> _Log:
 def change_generations(settings: Settings, decide: Callable[[Generations], Changes]) -> Generations:
     """Record what `decide` makes of what is recorded, all of it or nothing; returns what is recorded then.
 
-    `decide` may be called again, when somebody else was faster. Raises what it raises, and Unavailable.
+    `decide` may be called again, when somebody else was faster. Where the broker did not say whether it has recorded
+    it, that is looked up. Raises what `decide` raises, and Unavailable.
     """
+    unsure: Changes | None = None
     for left in reversed(range(TRIES)):
+        changes: Changes = {}
         producer = Producer(
             {
                 "bootstrap.servers": settings.kafka_bootstrap_servers,
@@ -267,8 +271,10 @@ def change_generations(settings: Settings, decide: Callable[[Generations], Chang
             }
         )
         try:
-            producer.init_transactions(TIMEOUT)
+            producer.init_transactions(TIMEOUT)  # also ends a transaction of before, one way or the other
             now = _read(settings)
+            if unsure and all(now.newest.get(key) == body for key, body in unsure.items()):
+                return now.read()
             changes = decide(now.read())
             if not changes:
                 return now.read()
@@ -276,12 +282,20 @@ def change_generations(settings: Settings, decide: Callable[[Generations], Chang
             if LIVE in changes and "topics" in pointer and f"g{pointer['number']}" not in now.newest:
                 # It was recorded in the pointer alone, which is about to be another.
                 changes = {f"g{pointer['number']}": pointer, **changes}
-            _await_shown(settings, _record(producer, settings, changes))
+            written = _record(producer, settings, changes)
         except KafkaException as error:
             if left and error.args[0].code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
                 time.sleep(PAUSE)  # somebody else has begun to change something after this did
                 continue
-            raise Unavailable(f"the generations could not be recorded: {error.args[0].str()}") from error
+            if left and changes and not unsure:
+                unsure = changes
+                continue
+            why = f"the generations could not be recorded: {error.args[0].str()}"
+            if unsure or changes:
+                why += ". It may have been done all the same: see `dataflow replay status` before you do it again"
+            raise Unavailable(why) from error
+        with suppress(Unavailable):  # it is recorded
+            _await_shown(settings, written)
         return replace(now, newest={**now.newest, **changes}).read()
     raise AssertionError("the last try returns or raises")
 

@@ -45,7 +45,7 @@ def kept_of(found: Comparison) -> Kept:
     days: dict[str, list[str]] = {}
     for each in found.relations:
         if not each.equal:
-            share = each.tally.differing / max(each.tally.one, each.tally.other, 1)
+            share = each.tally.differing / max(each.tally.all, 1)
             name = _called(each)  # a metric has several relations
             differing[name] = max(share, differing.get(name, 0.0))
             if each.days and not _of_another_day(each):

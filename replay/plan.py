@@ -88,6 +88,11 @@ class Plan:
         return f"g{self.number}"
 
     @property
+    def planned(self) -> str:
+        """What a run has to have in common with this plan to be what somebody has looked at."""
+        return f"g{self.base}-g{self.number}-{self.code}"
+
+    @property
     def records(self) -> int:
         """Offsets in all: how many records, but for those that transactions leave empty."""
         return sum(span.archived + span.from_kafka for span in self.spans)

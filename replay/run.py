@@ -23,6 +23,8 @@ from infra.settings import Settings
 from replay.errors import ReplayError
 from replay.plan import Plan
 from replay.planning import check_held, check_room, live_of, refuse_second
+from schemas.errors import GenerationError
+from streams.archive import archive_of
 from streams.lake.manifest import newest_manifest
 from streams.lake.place import lake_root
 
@@ -42,9 +44,13 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
 
     def decide(now: Generations) -> Changes:
         check_still_next(plan, now)
-        begun = begin_generation(
-            settings, plan.number, plan.archive, lambda begun: check_starts(settings, plan, begun)
-        )
+        try:
+            begun = begin_generation(
+                settings, plan.number, plan.archive, lambda begun: check_starts(settings, plan, begun)
+            )
+        except GenerationError:
+            refuse_moved_seam(settings, plan, now)
+            raise
         # What begins as another lake has what that has, from where on that has it.
         starts = now.of(plan.clone.number).generation.starts if plan.clone else begun.starts
         if plan.trial:
@@ -63,6 +69,15 @@ def run_plan(settings: Settings, plan: Plan) -> Generation:
     now = change_generations(settings, decide)
     failpoints.hit("replay.after_record")
     return now.known[plan.number].generation
+
+
+def check_planned(plan: Plan, planned: str | None) -> None:
+    """Raise ReplayError if `plan` is of other code or generations than the one that somebody has looked at."""
+    if planned not in (None, plan.planned):
+        raise ReplayError(
+            f"expected to run what was planned ({planned}: the live generation, the next one, the code), and by now it "
+            f"is {plan.planned}: somebody has edited, promoted or begun something since; look at the plan again"
+        )
 
 
 def check_still_next(plan: Plan, now: Generations) -> None:
@@ -89,6 +104,15 @@ def check_starts(settings: Settings, plan: Plan, begun: Generation) -> None:
                 f"expected {span.topic}/{span.partition} to be read from offset {span.start}, as planned, and the "
                 f"topic begins at {start} by now: plan again, with what the topic still has, or what bronze gives"
             )
+
+
+def refuse_moved_seam(settings: Settings, plan: Plan, now: Generations) -> None:
+    """Raise ReplayError if bronze has what the topics have lost since the plan, GenerationError if it has not."""
+    if plan.archive is not None and archive_of(settings, now.of(plan.archive.number).generation) is not None:
+        raise ReplayError(
+            f"expected the topics to begin where they did when this was planned, and they have lost records since, "
+            f"which bronze of g{plan.archive.number} has: plan again"
+        )
 
 
 def check_ends(planned: Offsets, ends: Offsets) -> None:

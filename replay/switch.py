@@ -6,9 +6,10 @@ changed; killed after, it is done.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from infra.failpoints import Failpoints
-from infra.generation import source_bounds
+from infra.generation import compare_identities, source_bounds, source_identities
 from infra.generations import (
     LIVE,
     Changes,
@@ -39,6 +40,7 @@ from replay.origin import check_whole
 from replay.planning import live_of
 from replay.run import set_state
 from replay.verify.barrier import Barrier
+from schemas.errors import Unavailable
 from serving.generation_progress import Progress, read_progress
 from serving.lake.reader import Lake
 from streams.lake.manifest import newest_manifest
@@ -69,7 +71,6 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
     check_difference(kept_difference(settings, base.number, number), found, guards, time.time())
     told = newest_of(settings, base)
     wait_until_it_follows(settings, found.generation, progress.ends, told, FOLLOWS_WITHIN)
-    check_processes(settings, found.generation)
     return switch(settings, base.number, number, pause_old)
 
 
@@ -84,7 +85,8 @@ def rollback(
     """Make the generation live again that was before the last switch; one that pauses catches up first.
 
     `told` hears how far it is. `leaving` is the one that is live for who asks: asked twice, a rollback would else go
-    forth again. `although_wrong`: also to one that was found to be not exact. Raises ReplayError.
+    forth again. `although_wrong`: also to one that was found to be not exact. Raises ReplayError, and GenerationError
+    if its topics are no more what it has read.
     """
     now = read_generations(settings)
     base = live_of(now)
@@ -100,6 +102,7 @@ def rollback(
     before = now.of(now.before)
     if not although_wrong:
         check_not_wrong(read_progress(settings, before.generation))
+    check_topics(settings, before.generation)
     if before.state is State.PAUSED:
         set_state(settings, now.before, State.RUNNING)
     ends = read_progress(settings, before.generation).ends
@@ -117,14 +120,17 @@ def wait_until_it_follows(
 ) -> None:
     """Until its numbers have come to `ends`, its lake to `in_lake`, and its API can answer.
 
-    A lake that rests is asked to go on. Raises ReplayError after `patience` seconds.
+    A lake that rests is asked to go on. Raises ReplayError after `patience` seconds, or Unavailable if something is
+    down then; ReplayError at once where a process cannot go on, and GenerationError for topics that were created again.
     """
     deadline = time.monotonic() + patience
     barrier = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name)))
+    check_topics(settings, generation)
     while True:
-        progress = read_progress(settings, generation)
-        told(progress)
+        check_processes(settings, generation)
         try:
+            progress = read_progress(settings, generation)
+            told(progress)
             check_answering(settings, generation)
             check_caught_up(progress)
             first, now = source_bounds(settings, generation)
@@ -133,11 +139,17 @@ def wait_until_it_follows(
             check_reached(progress, ends)
             check_lake_reached(progress, in_lake)
             return
-        except ReplayError:
+        except (ReplayError, Unavailable):
             if time.monotonic() > deadline:
                 raise
-        barrier.hurry()
+        with suppress(Unavailable):
+            barrier.hurry()
         time.sleep(POLL_SECONDS)
+
+
+def check_topics(settings: Settings, generation: Generation) -> None:
+    """Raise GenerationError if a topic is another one than it has read: nothing is missing then, and all is wrong."""
+    compare_identities(generation, source_identities(settings, generation.topics))
 
 
 def newest_of(settings: Settings, generation: Generation) -> Offsets:

@@ -29,7 +29,7 @@ from infra.runtime.run_state import read_run, running_settings
 from infra.settings import FASTEST, Settings
 from replay.origin import Origin
 from replay.planning import check_room, plan_replay
-from replay.run import run_plan
+from replay.run import check_planned, run_plan
 from replay.selection import Selection
 from serving.generation_progress import read_progress
 
@@ -152,7 +152,7 @@ def plan_command(
     plan = plan_replay(
         settings, here(settings), throttle, lake_first=lake_first, only=only, days=days, origin=origin
     )
-    print_json(plan.as_json()) if as_json else click.echo(plan_text(plan))
+    print_json({**plan.as_json(), "planned": plan.planned}) if as_json else click.echo(plan_text(plan))
     check_room(plan)
 
 
@@ -167,6 +167,12 @@ def plan_command(
 @only_options
 @origin_options
 @click.option("--detach", is_flag=True, help="Do not wait until it has caught up.")
+@click.option(
+    "--planned",
+    metavar="PLAN",
+    help="Only if it still is that: what `dataflow replay plan --json` tells as `planned`. For whoever confirms what "
+    "somebody else, or a page, has shown.",
+)
 @yes_option
 @json_option
 @settings_option
@@ -179,6 +185,7 @@ def run_command(
     days: tuple[date, date] | None,
     origin: Origin,
     detach: bool,
+    planned: str | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -192,6 +199,7 @@ def run_command(
     plan = plan_replay(
         settings, here(settings), throttle, lake_first=lake_first, only=only, days=days, origin=origin
     )
+    check_planned(plan, planned)
     if not as_json:
         click.echo(plan_text(plan) + "\n")
     if not yes:

@@ -49,6 +49,11 @@ class Tally:
         return self.one - self.only_one - self.changed
 
     @property
+    def all(self) -> int:
+        """Rows on either side, those of one key counted once."""
+        return self.one + self.only_other
+
+    @property
     def differing(self) -> int:
         return self.only_one + self.only_other + self.changed
 

@@ -35,6 +35,7 @@ RUN = {
     "days": str,
     "topics": list,
     "from": list,
+    "planned": str,
 }
 ONLY = {
     "table": "tables",
@@ -59,6 +60,7 @@ NAMES = {
     str: "text",
 }
 GENERATION = re.compile(r"g[1-9][0-9]{0,8}")
+PLANNED = re.compile(r"g[1-9][0-9]{0,8}-g[1-9][0-9]{0,8}-[0-9a-f]{16}")
 DAYS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?")
 BEGINNING = re.compile(
     r"[0-9]{4}-[0-9][0-9T:.+-]{1,40}Z?|[0-9]{1,9}[smhd]|[a-z][a-z0-9_]{0,99}/[0-9]{1,6}:[0-9]{1,18}"
@@ -107,6 +109,10 @@ async def run(request: Request) -> Response:
     for option, names in ONLY.items():
         arguments += _named(names, option, given.get(names, ()))
     arguments += _days(given.get("days")) + _beginnings(given.get("from", ()))
+    if (planned := given.get("planned")) is not None:
+        if not PLANNED.fullmatch(planned):
+            raise wrong("planned", f"expected what a plan says under this name; saw {shown(planned)}")
+        arguments.append(f"--planned={planned}")
     document = await service_of(request).replays.change(*arguments)
     name = document["progress"]["generation"]
     return Json(

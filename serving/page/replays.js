@@ -24,6 +24,7 @@ let timer = null;
 let looking = false;
 let known = false; // whether the key's holder may act
 let asked = null; // the act that waits to be confirmed
+let planned = null; // what a run is of that is confirmed: the plan that was shown last
 let shownLive = null; // the generation that the reader sees as live
 
 function say(state, word, notice = "") {
@@ -145,11 +146,14 @@ function planQuery() {
 const ACTS = {
   run: () => post("/v1/replays", {
     throttle: throttle(), tables: names("only-tables"), metrics: names("only-metrics"), days: days() || null,
-    topics: names("only-topics"), from: names("from"),
+    topics: names("only-topics"), from: names("from"), planned,
   })
     .then(({ plan }) => tell(`Generation g${plan.number} has begun`, "It goes on by itself; the list tells how far it is.", planParts(plan))),
   plan: () => ask(`/v1/replays/plan?${planQuery()}`, headers(), { seconds: PATIENCE_S })
-    .then((plan) => tell(`What a replay into g${plan.number} would do`, "Nothing has changed.", planParts(plan))),
+    .then((plan) => {
+      planned = plan.planned;
+      tell(`What a replay into g${plan.number} would do`, "Nothing has changed.", planParts(plan));
+    }),
   diff: (name) => ask(`/v1/replays/${name}/diff`, headers(), { seconds: PATIENCE_S })
     .then((found) => tell(`How ${found.other.generation} differs from ${found.one.generation}`,
       found.equal ? "It does not: every row of every table and metric is equal." : `At ${count(found.records)} records, made ${moment(found.made_at, "UTC")}.`,
@@ -194,9 +198,12 @@ function question(what) {
   byId("confirm-yes").focus();
 }
 
-byId("run-form").addEventListener("submit", (event) => {
+byId("run-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  question("run");
+  // What is asked about is the plan that stands there, and that is what runs.
+  planned = null;
+  await act("plan");
+  if (planned !== null) question("run");
 });
 byId("act-form").addEventListener("submit", (event) => event.preventDefault());
 byId("plan").addEventListener("click", () => { if (byId("run-form").reportValidity()) act("plan"); });

@@ -4,8 +4,9 @@ import json
 import threading
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
+from infra import generations
 from infra.generation import served_generation
 from infra.generations import (
     LIVE,
@@ -96,6 +97,43 @@ def test_two_who_begin_at_once_begin_two_generations(log):
     assert sorted(known) == list(range(1, len(known) + 1))
     assert len(known) >= 9 - 3 * len(failures)
     assert len(known) >= 3
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_where_the_broker_does_not_say_whether_it_has_recorded_something_it_is_looked_up(
+    log, monkeypatch, is_done
+):
+    """Told that it was not, somebody would go back twice, which is forth again."""
+    asked, commits = [], []
+
+    class Silent(Producer):
+        def commit_transaction(self, *given):
+            commits.append(given)
+            if len(commits) > 1 or is_done:
+                super().commit_transaction(*given)
+            if len(commits) == 1:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    def deciding(now: Generations) -> dict:
+        asked.append(now.next_number())
+        return begin(now)
+
+    monkeypatch.setattr(generations, "Producer", Silent)
+    assert sorted(change_generations(log, deciding).known) == [1]
+    assert asked == ([1] if is_done else [1, 1])
+    assert sorted(read_generations(log).known) == [1]
+
+
+def test_who_cannot_know_whether_something_was_recorded_is_told_so(log, monkeypatch):
+    class Silent(Producer):
+        def commit_transaction(self, *given):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    monkeypatch.setattr(generations, "Producer", Silent)
+    with pytest.raises(
+        Unavailable, match=r"It may have been done all the same: see `dataflow replay status`"
+    ):
+        change_generations(log, begin)
 
 
 def test_a_change_that_is_refused_leaves_nothing(log):

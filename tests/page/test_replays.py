@@ -142,7 +142,8 @@ def test_it_can_be_used_by_keyboard_alone(page):
     page.wait("!document.querySelector('#acts').hidden", ANSWERS)
     tab_to(page, "run")
     page.press("Enter")
-    page.wait("document.activeElement.id === 'confirm-yes'")
+    page.wait("document.activeElement.id === 'confirm-yes'", 90)
+    assert page.text("#told-title").startswith("What a replay into g"), "it is told what is asked about"
     page.press("Tab")
     page.press("Enter")
     assert page.js("[document.querySelector('#confirm').hidden, document.activeElement.id]") == [True, "run"]

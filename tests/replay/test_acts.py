@@ -493,6 +493,25 @@ def test_a_topic_that_loses_its_beginning_after_the_plan_is_planned_again(world)
 
 
 @pytest.mark.cases(0)
+def test_what_bronze_has_of_what_a_topic_loses_after_the_plan_is_planned_again_too(world):
+    """Nobody is told to do without records that are there."""
+    age = filled(world, "orders", 20)
+    topics = {topic: each.topic_id for topic, each in read_generations(world).live_generation.topics.items()}
+    with closing(SmallLake(lake_root(world, "g1"), world, "g1", topics)) as lake:
+        lake.write({"orders": []}, position=18)
+    plan = plan_replay(world, here(world))
+    assert not any(plan.archive.seams["orders"])
+    age(12)
+    with pytest.raises(ReplayError, match=r"lost records since, which bronze of g1 has: plan again"):
+        run_plan(world, plan)
+    assert plan_replay(world, here(world)).archive.seams["orders"] == (12,)
+    age(19)
+    with pytest.raises(GenerationError, match=r"orders/0 from 18 to before 19"):
+        run_plan(world, plan)
+    assert states(world) == {1: "running"}
+
+
+@pytest.mark.cases(0)
 def test_nor_does_a_part_begin_where_the_topics_have_nothing_any_more(world):
     """It goes on where the live lake is, which may have been paused since."""
     age = filled(world, "orders", 20)

@@ -45,7 +45,7 @@ from replay.planning import (
     refuse_second,
 )
 from replay.selection import Selection, affected_by, check_selection
-from replay.verify.rounds import upheld
+from replay.verify.finding import upheld
 from schemas.contract import CONTRACTS
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
@@ -396,6 +396,16 @@ def test_what_is_kept_of_a_difference_has_the_days_of_the_rows_that_differ():
     }
     assert kept.differing.keys() == {f"{each.kind} {each.name}" for each in relations}
     assert set(kept.differing.values()) == {0.25}
+
+
+def test_rows_under_other_keys_are_all_rows_and_not_more():
+    """A share that is above 1 could not be stated to be meant."""
+    other = Tally(4, 4, only_one=4, only_other=4)
+    found = (RelationDifference("table", "orders", "orders", "", other),)
+    kept = kept_of(Comparison(Side("g1", 1, "d"), Side("g2", 1, "d"), {}, "USD", found, made_at=NOW))
+    assert kept.differing == {"table orders": 1.0}
+    meant = Guards(most_differing=1.0, unexpected=True)
+    check_difference(kept, Recorded(generation(2), plan=PLAN.as_json()), meant, NOW)
 
 
 def test_a_difference_is_kept_for_who_promotes(tmp_path):

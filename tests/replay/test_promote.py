@@ -3,6 +3,7 @@
 The generation's processes are stood in for by what they leave: a lake, fences, and what the verifier found.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from infra.bootstrap import bootstrap
 from infra.code import here
 from infra.generation import source_bounds
 from infra.generations import Generation, State, change_generations, read_generations
+from infra.kafka import admin, ensure_topics
+from infra.runtime.birth import birth
+from infra.runtime.run_state import Run, write_run
 from infra.settings import Settings
 from replay import switch
 from replay.differences import Kept, keep_difference
@@ -22,11 +26,15 @@ from replay.guards import Guards
 from replay.planning import plan_replay
 from replay.run import run_plan
 from replay.switch import promote, rollback
+from schemas.errors import GenerationError
+from schemas.topics import TOPICS
+from serving.lake.live import live_lake
 from serving.store.keys import Keys, place
 from serving.store.store import connect
 from serving.verified import Found, verified_key
 from streams.lake.place import lake_root
 from tests.e2e.kit import Shop
+from tests.helpers import wait_for
 from tests.serving.lake_kit import SmallLake
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -118,8 +126,12 @@ def test_each_guard_is_asked_and_then_it_is_live_and_goes_back(two: Two) -> None
         two.count()
         two.lakes["g1"].write({"orders": []}, position=42)
     two.lakes["g2"].write({"orders": []}, position=2)
+    lake, manifest = live_lake(two.settings)
+    assert (lake.root, manifest.generation) == (lake_root(two.settings, "g1"), "g1")
     promote(two.settings, 2, Guards())
     assert two.live() == 2
+    lake, manifest = live_lake(two.settings)
+    assert (lake.root, manifest.generation) == (lake_root(two.settings, "g2"), "g2")
     two.lakes["g2"].write({"orders": []}, position=5)
     two.counts_as_second()
     with pytest.raises(ReplayError, match=r"(live job of g1 to have given verdicts|lake of g1 to have come)"):
@@ -165,6 +177,36 @@ def test_nobody_goes_back_to_what_is_known_to_be_wrong_by_accident(two: Two) -> 
     assert two.live() == 2
     rollback(two.settings, 5.0, although_wrong=True)
     assert two.live() == 1
+
+
+def test_nobody_goes_back_to_what_cannot_go_on(two: Two) -> None:
+    """The topics may be quiet, so that nothing seems to be missing."""
+    settings = two.settings
+    for lake in two.lakes.values():
+        lake.write({"orders": []}, position=40)
+    two.count()
+    two.counts_as_second()
+    for generation in (two.second, read_generations(settings).of(1).generation):
+        two.judge(generation)
+    switch.switch(settings, 1, 2, False)
+    row = {"name": "live@g1", "pid": None, "birth": None, "port": None, "restarts": 3, "since": 0.0}
+
+    def running(state: str) -> None:
+        rows = [{**row, "state": state}]
+        write_run(settings.state_dir, Run("r", os.getpid(), birth(), "test", 0.0, None, {}, rows, serves=2))
+
+    running("failed")
+    with pytest.raises(ReplayError, match=r"processes of g1 to run, and live@g1 failed"):
+        rollback(settings, 600.0)
+    running("ready")
+    client, orders = admin(settings.kafka_bootstrap_servers), settings.topic_prefix + "orders"
+    client.delete_topics([orders])[orders].result(30)
+    wait_for(lambda: orders not in client.list_topics(timeout=10).topics, 30, "the end of a topic")
+    ensure_topics(client, {orders: TOPICS["orders"]}, 1, 1)
+    wait_for(lambda: orders in client.list_topics(timeout=10).topics, 30, "the topic, again")
+    with pytest.raises(GenerationError, match="orders was deleted and created again"):
+        rollback(settings, 600.0)
+    assert two.live() == 2
 
 
 @pytest.mark.cases(0)

@@ -208,6 +208,11 @@ REPLAY_RUN_BODY = _body(
         "days": {**_DAYS, "description": _MEANT},
         "from": {**_BEGINNINGS, "description": _TRIAL},
         "topics": {**_NAMES, "description": _TOPICS},
+        "planned": {
+            "type": "string",
+            "pattern": "^g[1-9][0-9]{0,8}-g[1-9][0-9]{0,8}-[0-9a-f]{16}$",
+            "description": "Only if it still is what was planned: `planned` of the plan that somebody has looked at.",
+        },
     }
 )
 REPLAY_PROMOTE_BODY = {

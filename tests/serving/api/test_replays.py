@@ -198,7 +198,16 @@ def test_a_replay_is_planned_run_and_given_up_and_what_cannot_be_is_told(replays
         assert why in assert_problem(found, 409, "replay-refused")["detail"]
     assert list(read_generations(settings).known) == [1]  # a plan changes nothing
 
-    asked = {"throttle": 500, "days": "2026-03-01..2026-03-07"}
+    # Somebody has looked at a plan, and it is another one by now.
+    for planned, why in (
+        ("g1-g3-" + plan["code"], "look at the plan again"),
+        ("g1", "expected what a plan says"),
+    ):
+        found = replays.http.post("/v1/replays", json={"planned": planned}, timeout=120)
+        code, problem = (409, "replay-refused") if "-" in planned else (400, "bad-query")
+        assert why in assert_problem(found, code, problem)["detail"]
+    assert list(read_generations(settings).known) == [1]
+    asked = {"throttle": 500, "days": "2026-03-01..2026-03-07", "planned": plan["planned"]}
     began = replays.http.post("/v1/replays", json=asked, timeout=120)
     assert (began.status_code, began.headers["location"]) == (202, "/v1/replays/g2"), began.text
     assert began.json()["plan"]["throttle"] == 500
