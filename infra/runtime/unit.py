@@ -16,7 +16,8 @@ from infra.runtime.spec import ProcessSpec, State
 from schemas.errors import DataflowError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
-STABLE_S = 60.0
+# How long it has to be ready until what failed before counts no more; longer for what lives some minutes each time.
+STABLE_S, LONGEST_STABLE_S = 60.0, 3600.0
 UP = (State.READY, State.DONE)
 SETTLED = (*UP, State.FAILED, State.STOPPED)
 
@@ -65,6 +66,7 @@ class Unit:
         self._not_before = 0.0
         self._deadline = 0.0  # of the start, or once `_ending` of the stop
         self._ready_at = 0.0
+        self._stable = STABLE_S
         self._ending = False
         self._orphans_told = False
         self._probe: tuple[Child, Future[bool]] | None = None
@@ -121,8 +123,8 @@ class Unit:
             self.child.terminate()
         elif self.info.state is State.STARTING:
             self._look_whether_ready(now, probers)
-        elif self._failures and now - self._ready_at >= STABLE_S:
-            self._failures = 0
+        elif self._failures and now - self._ready_at >= self._stable:
+            self._failures, self._stable = 0, STABLE_S
 
     def hold(self) -> float:
         """Stop it until `let_go`. Returns how many seconds it may take to end."""
@@ -134,6 +136,7 @@ class Unit:
     def let_go(self) -> None:
         """Let it run again, at once."""
         self._held, self._failures, self._not_before, self._asked = False, 0, 0.0, None
+        self._stable = STABLE_S
         if self.child is None:
             self._set(State.WAITING)
 
@@ -176,6 +179,9 @@ class Unit:
             self._set(State.FAILED)
         else:
             log.warning("%s ended with %d", self.spec.name, status)
+            if self.info.state is State.READY:
+                # It may do again, up to there, what it did before it failed.
+                self._stable = max(STABLE_S, min(LONGEST_STABLE_S, 2 * (now - self._ready_at)))
             self._back_off(now)
 
     def _back_off(self, now: float) -> None:

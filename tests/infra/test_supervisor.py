@@ -13,6 +13,7 @@ import pytest
 from infra.entry import EXIT_TERMINAL
 from infra.runtime import logs as logs_module
 from infra.runtime import supervisor as supervisor_module
+from infra.runtime import unit as unit_module
 from infra.runtime.errors import StartFailed, SupervisionEnded
 from infra.runtime.logs import Logs
 from infra.runtime.spec import ProcessSpec, State
@@ -118,6 +119,25 @@ def test_restarts_what_ends_with_growing_pauses(start, tmp_path: Path) -> None:
     assert pauses[1] >= 0.4
     assert pauses[2] >= 0.8
     assert running.info("crash").restarts >= 3
+
+
+def test_what_lives_for_a_while_and_ends_each_time_is_not_taken_for_stable(start, monkeypatch) -> None:
+    """A code that fails at a record which it comes to after minutes, from the beginning each time."""
+    monkeypatch.setattr(unit_module, "STABLE_S", 0.1)
+    running = start(shell("one", "sleep 0.5; exit 1"), shell("other", "sleep 0.05; exit 1"))
+    for name in ("one", "other"):
+        wait_for(lambda name=name: running.info(name).failures >= 3, 30, f"three failures of {name}")
+
+
+def test_what_has_lived_longer_than_before_begins_anew(start, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(unit_module, "STABLE_S", 0.1)
+    script = f"sleep $(cat {tmp_path}/length); exit 1"
+    length = tmp_path / "length"
+    length.write_text("0.2")
+    running = start(shell("one", script))
+    wait_for(lambda: running.info("one").failures == 2, 30, "two failures")
+    length.write_text("3")
+    wait_for(lambda: running.info("one").failures == 1, 60, "the first failure after it was stable")
 
 
 def test_a_killed_process_comes_back_with_another_pid(start) -> None:
