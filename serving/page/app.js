@@ -40,7 +40,7 @@ function drawTrust() {
   byId("notice").dataset.state = trusted.state;
   setText(byId("notice"), trusted.notice === "" ? "" : trusted.notice + since);
   setText(document.querySelector("title"), `${trusted.word} – DataFlow`);
-  const exact = proof(view, trusted);
+  const exact = proof(view, trusted, now());
   byId("exact").dataset.state = exact.state;
   setText(byId("exact-word"), exact.word);
   put("age", view.snapshot === null ? "–" : `${duration(now() - view.shownAt)} ago`);
@@ -105,7 +105,7 @@ function take(event, data) {
   } else if (event === "events") {
     view.events = data.events;
   } else if (event === "verified") {
-    view.verified = data;
+    Object.assign(view, { verified: data, verifiedAt: at });
   } else if (event === "dead_letters") {
     letters.changed(data.more ? null : data.letters);
   }

@@ -4,6 +4,7 @@ import { count, duration } from "./format.js";
 
 const STALE_MS = 5_000; // records that wait longer than this are worth a word
 export const SILENT_MS = 15_000; // a heartbeat comes every 10 s
+const VERIFIED_MS = 3_600_000; // what was found longer ago is no word on the numbers of now
 export const DEAD_MS = 25_000; // two heartbeats missed: the connection is given up and made again
 
 // What is known:
@@ -12,12 +13,13 @@ export const DEAD_MS = 25_000; // two heartbeats missed: the connection is given
 //   detail     its reason                      heardAt   when anything came last, a heartbeat too
 //   snapshot   the newest numbers              shownAt   when they came
 //   health     freshness, lag, exactness, as_of          healthAt  when they came
-//   events     the records counted last              verified  what a second computation found last, of a generation
+//   events     the records counted last
+//   verified   what a second computation found last, of a generation                       verifiedAt  when that came
 export function nothingKnown() {
   return {
     connected: false, why: "", state: "connecting", detail: "", heardAt: 0,
     snapshot: null, shownAt: 0, health: null, healthAt: 0, events: null,
-    verified: null,
+    verified: null, verifiedAt: 0,
   };
 }
 
@@ -62,16 +64,16 @@ export function freshness(view, now) {
 }
 
 // The word of the second badge: whether the counts prove that nothing was lost or counted twice, and whether a second
-// computation, if there was one, came to the same.
-export function proof(view, trusted) {
+// computation, if there was one of late, came to the same.
+export function proof(view, trusted, now) {
   if (trusted.state === "rebuilding") return { state: "rebuilding", word: "rebuilding" };
   if (view.health === null || !["live", "stale"].includes(trusted.state)) return { state: "unknown", word: "not known" };
   if (Object.keys(view.health.exactness.held).length > 0) return { state: "held", word: "held" };
   if (!view.health.exactness.exact) return { state: "inexact", word: "counts differ" };
-  const told = view.verified;
-  return told?.generation === view.health.as_of.generation && told.verified.exact === false
-    ? { state: "inexact", word: "verified: differs" }
-    : { state: "exact", word: "exact" };
+  const told = view.verified?.generation === view.health.as_of.generation ? view.verified.verified : null;
+  if (told?.exact === false) return { state: "inexact", word: "verified: differs" };
+  const isVerified = told?.exact === true && told.live && told.age_ms + (now - view.verifiedAt) < VERIFIED_MS;
+  return { state: "exact", word: isVerified ? "exact, verified" : "exact" };
 }
 
 export function freshText(waiting, age) {

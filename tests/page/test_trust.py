@@ -214,8 +214,14 @@ def test_what_a_second_computation_found_otherwise_is_told_at_once(page, shop):
         assert "1,234 records, lake and live numbers" in page.text("#proof-verified")
         assert page.text("#proof-differences") == "daily_sales: 2 missing, 1 unexpected"
         equal = replace(found, exact=True, differences=[])
-        shop.folded.redis.set(key, equal.to_json())
-        page.wait("document.querySelector('#exact-word').textContent === 'exact'")
+        for told, word in (
+            (equal, "exact, verified"),
+            (replace(equal, at=time.time() - 7_200), "exact"),
+            (replace(equal, at=time.time()), "exact, verified"),
+            (replace(equal, exact=None), "exact"),
+        ):
+            shop.folded.redis.set(key, told.to_json())
+            page.wait(f"document.querySelector('#exact-word').textContent === '{word}'")
     finally:
         shop.folded.redis.delete(key)
 
