@@ -127,8 +127,9 @@ class Lake:
 def no_lake() -> NoLake:
     # Without the place: this is told to whoever asks over REST.
     return NoLake(
-        "expected a lake and found none with a finished batch where LAKE_URI says: `dataflow up` fills it, which "
-        "takes some seconds after the first start; `dataflow status` tells how the process `lake` fares"
+        "expected a lake and found none with a finished batch where LAKE_URI says: `dataflow up` fills it, and the "
+        "first batch is done a minute or two after the first start; `dataflow status` tells how the process `lake` "
+        "fares"
     )
 
 

@@ -119,6 +119,8 @@ class LakeJob:
             try:
                 self.run_query()
             except StreamingQueryException as error:
+                if self.stop.asked:
+                    return
                 if isinstance(self.failure, DataflowError):
                     raise self.failure from error
                 log.error("the query failed and starts again: %s", self.failure or error)
@@ -154,7 +156,11 @@ class LakeJob:
                     self.world.check()
         finally:
             self.leaving = True
-            query.stop()
+            try:
+                query.stop()
+            except Py4JJavaError as error:
+                # What it is at is taken back by the next driver; why this one leaves is told by what it raises.
+                log.warning("the query did not stop in time: %s", error.java_exception)
 
     def take_from_bronze(self) -> None:
         """Take in what the topics no longer hold and another generation's bronze does; the query begins behind it.
@@ -229,6 +235,10 @@ class LakeJob:
             ends = [since, *self.barriers.ends(since, planned, self.batches.most)]
             for _ in self.batches.make(ends):
                 self.failures = 0
+                if (self.stop.asked or self.leaving) and self.batches.since() != planned:
+                    raise Unavailable(
+                        "a stop was asked for between two batches of one that Spark has planned"
+                    )
             followed, self.follows = (
                 self.follows,
                 sum(planned.values()) - sum(since.values()) < self.batches.most,
