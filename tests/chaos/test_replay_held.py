@@ -14,7 +14,7 @@ from infra.generations import read_generations
 from infra.runtime.platform import ROOT
 from infra.runtime.run_state import read_run
 from serving.generation_progress import read_progress
-from tests.chaos.kit import LIVE, Rest, Shop, expect_truth
+from tests.chaos.kit import LIVE, Rest, Shop, expect_prefixes, expect_truth
 from tests.chaos.test_everything_at_once import Held
 from tests.e2e.kit import Across
 from tests.helpers import wait_for
@@ -93,6 +93,10 @@ def test_everything_dies_in_a_replay_and_around_its_switches_and_the_next_start_
             rest.at_ends(settings, PATIENCE)
         assert held.kills == 4
         assert reader.faults == []
+        for name in ("g1", "g2"):
+            expect_prefixes(
+                settings, [each for each in reader.answers if each["as_of"]["generation"] == name], 6
+            )
         expect_truth(rest, shop.truth)
         now = read_generations(settings)
         assert (now.live, now.before, now.running()) == (1, 2, [1, 2])

@@ -1,7 +1,9 @@
 """A replay from its beginning to its removal while events flow and, at every stage, something dies: all is exact.
 
-The code is unchanged, so each generation is the other's equal, and every answer on the way must be the ground truth's.
-What dies is one of the two generations' processes or a service, and the commands themselves around their writes.
+The code is unchanged, so each generation is the other's equal: each answer on the way counts the records up to the
+offsets that it names, and some of each generation are computed again from these records; in the end all is the ground
+truth's. What dies is a process of one of the two generations or a service, and the commands themselves around their
+writes.
 """
 
 import json
@@ -19,8 +21,8 @@ from infra.runtime.platform import ROOT
 from schemas.errors import Unavailable
 from serving.generation_progress import read_progress
 from tests.archive.kit import age_out, cuts
-from tests.chaos.kit import PROVEN, VICTIMS, Killer, World, world
-from tests.e2e.kit import Across
+from tests.chaos.kit import PROVEN, VICTIMS, Killer, World, expect_prefixes, world
+from tests.e2e.kit import Across, source_records
 from tests.helpers import wait_for
 
 WAYS = {
@@ -64,12 +66,18 @@ class Replaying:
         return json.loads(done.stdout)
 
     def hurt(self, *names: str) -> None:
-        """One of them that runs, or of all there are."""
-        there = {info.name for info in self.here.platform.supervisor.processes()}
+        """One of them that runs, or of all there are: SIGKILL, as soon as there is one to be killed."""
+        killed = self.killer.total
         chosen = names or (*VICTIMS, "lake", "verifier", *(f"{name}@g2" for name in BESIDE))
-        self.killer.victims = tuple(name for name in chosen if name in there)
-        if running := self.killer.running():
-            self.killer.kill(self.chance.choice(running))
+
+        def killing() -> bool:
+            there = {info.name for info in self.here.platform.supervisor.processes()}
+            self.killer.victims = tuple(name for name in chosen if name in there)
+            if running := self.killer.running():
+                self.killer.kill(self.chance.choice(running))
+            return self.killer.total > killed
+
+        wait_for(killing, 120, f"the end of one of {', '.join(chosen)}")
 
     def can_be_promoted(self) -> bool:
         """Whether g2 has caught up, and is verified by its own verifier's last word. Not known where something died."""
@@ -98,11 +106,12 @@ def test_whatever_dies_during_a_replay_no_number_is_wrong(tmp_path, seed, way):
         here.rest.at_ends(here.settings)
         first = read_generations(here.settings).of(1).generation
         wait_for(lambda: read_progress(here.settings, first).lake_behind == 0, PATIENCE, "g1's lake")
+        lost = source_records(here.settings)
         if way == "seam":
-            lost = cuts(source_bounds(here.settings, first)[1], seed)
-            age_out(here.settings, lost)
+            seams = cuts(source_bounds(here.settings, first)[1], seed)
+            age_out(here.settings, seams)
             spans = work.command("plan", *WAYS[way])["spans"]
-            assert {(s["topic"], s["partition"]): s["seam"] for s in spans} == lost
+            assert {(s["topic"], s["partition"]): s["seam"] for s in spans} == seams
             assert all(s["start"] == 0 for s in spans)
         with here.shop.flowing(50):
             if chance.random() < 0.5:
@@ -132,6 +141,10 @@ def test_whatever_dies_during_a_replay_no_number_is_wrong(tmp_path, seed, way):
         assert removed["generation"] == "g2"
         here.settle(PATIENCE)
         now = read_generations(here.settings)
+        for name in ("g1", "g2"):
+            answers = [each for each in reader.answers if each["as_of"]["generation"] == name]
+            assert answers, f"none of {name}"
+            expect_prefixes(here.settings, answers, 6, lost=lost)
     assert (now.live, now.known[2].state, now.running()) == (1, State.GONE, [1])
     assert reader.faults == []
     print(way, dict(work.killer.kills), f"{len(reader.answers):,} answers")

@@ -28,6 +28,8 @@ SPAN = timedelta(hours=12)
 WINDOW = timedelta(minutes=1_440)
 EARLIEST = START - timedelta(days=6)  # a late event lies up to five days back
 
+Source = tuple[str, int, int, bytes | None, bytes | None]  # topic, partition, offset, key, value
+
 
 class Shop:
     """Seeded records of a shop with all dials up, and what every figure must be after those produced so far."""
@@ -314,13 +316,16 @@ def expect_prefixes(
     answers: Sequence[dict[str, Any]],
     sample: int = 8,
     cancelled: Sequence[str] = Recomputed.cancelled,
+    lost: Sequence[Source] = (),
 ) -> None:
     """Some answers, spread over the run, equal a plain recomputation over exactly the offsets that they name.
 
-    `cancelled` are the states of an order that counts as such by the definition that the answers were made by.
+    `cancelled` are the states of an order that counts as such by the definition that the answers were made by; `lost`
+    are records that the topics may no longer have.
     """
     codec = EventCodec(schema_ids(settings))
-    records = source_records(settings)
+    by_place = {record[:3]: record for record in (*lost, *source_records(settings))}
+    records = [by_place[place] for place in sorted(by_place)]
     step = max(1, len(answers) // sample)
     for answer in answers[::step]:
         offsets = answer["as_of"]["offsets"]
@@ -337,8 +342,8 @@ def expect_prefixes(
         assert found == expected, offsets
 
 
-def source_records(settings: Settings) -> list[tuple[str, int, int, bytes | None, bytes | None]]:
-    """Every committed record of the source topics: topic, partition, offset, key, value."""
+def source_records(settings: Settings) -> list[Source]:
+    """Every committed record of the source topics."""
     prefix, found = settings.topic_prefix, []
     for topic in CONTRACTS:
         reader = consumer(settings.kafka_bootstrap_servers, "oracle", **{"enable.partition.eof": True})
