@@ -33,6 +33,7 @@ LIVE = "live"
 TIMEOUT = 15.0
 TRIES = 5
 PAUSE = 0.2
+UNSURE = ". It may have been done all the same: see `dataflow replay status` before you do it again"
 
 Changes = Mapping[str, Mapping[str, Any]]  # what to record, by key
 
@@ -274,7 +275,7 @@ def change_generations(settings: Settings, decide: Callable[[Generations], Chang
             producer.init_transactions(TIMEOUT)  # also ends a transaction of before, one way or the other
             now = _read(settings)
             if unsure and all(now.newest.get(key) == body for key, body in unsure.items()):
-                return now.read()
+                return now.read()  # it was
             changes = decide(now.read())
             if not changes:
                 return now.read()
@@ -288,12 +289,14 @@ def change_generations(settings: Settings, decide: Callable[[Generations], Chang
                 time.sleep(PAUSE)  # somebody else has begun to change something after this did
                 continue
             if left and changes and not unsure:
-                unsure = changes
+                unsure = json.loads(json.dumps(changes))  # as it is read
                 continue
             why = f"the generations could not be recorded: {error.args[0].str()}"
-            if unsure or changes:
-                why += ". It may have been done all the same: see `dataflow replay status` before you do it again"
-            raise Unavailable(why) from error
+            raise Unavailable(why + UNSURE if unsure or changes else why) from error
+        except Unavailable as error:
+            if unsure:
+                raise Unavailable(f"{error}{UNSURE}") from error
+            raise
         with suppress(Unavailable):  # it is recorded
             _await_shown(settings, written)
         return replace(now, newest={**now.newest, **changes}).read()

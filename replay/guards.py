@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.generations import Generation, Recorded, State
 from infra.kafka import Offsets
-from infra.runtime.run_state import failing, read_run
+from infra.runtime.run_state import failed, failing, read_run
 from infra.runtime.spec import State as ProcessState
 from infra.runtime.spec import suffix
 from infra.settings import Settings
@@ -69,13 +69,22 @@ def check_answering(settings: Settings, generation: Generation) -> None:
         )
 
 
-def check_processes(settings: Settings, generation: Generation) -> None:
-    """What cannot go on counts nothing once it is live; nobody may notice before new records come."""
-    if failed := failing(settings.state_dir, generation.name):
+def check_processes(settings: Settings, generation: Generation, found: Sequence[str] | None = None) -> None:
+    """What cannot go on counts nothing once it is live; nobody may notice before new records come.
+
+    `found`: those of its processes that cannot, if somebody has looked.
+    """
+    if found := failing(settings.state_dir, generation.name) if found is None else found:
         raise ReplayError(
-            f"expected the processes of {generation.name} to run, and {', '.join(failed)} failed: see the log of each; "
+            f"expected the processes of {generation.name} to run, and {', '.join(found)} failed: see the log of each; "
             "try again when they do"
         )
+
+
+def check_counting(settings: Settings, generation: Generation) -> None:
+    """The same of one that is gone back to: of what has failed for good, and its verifier counts nothing."""
+    found = failed(settings.state_dir, generation.name)
+    check_processes(settings, generation, [name for name in found if not name.startswith("verifier")])
 
 
 def _serves(settings: Settings, row: Mapping[str, Any], generation: Generation) -> bool:

@@ -108,7 +108,10 @@ def check_starts(settings: Settings, plan: Plan, begun: Generation) -> None:
 
 def refuse_moved_seam(settings: Settings, plan: Plan, now: Generations) -> None:
     """Raise ReplayError if bronze has what the topics have lost since the plan, GenerationError if it has not."""
-    if plan.archive is not None and archive_of(settings, now.of(plan.archive.number).generation) is not None:
+    if plan.archive is None:
+        return
+    found = archive_of(settings, now.of(plan.archive.number).generation)
+    if found is not None and found.seams != plan.archive.seams:
         raise ReplayError(
             f"expected the topics to begin where they did when this was planned, and they have lost records since, "
             f"which bronze of g{plan.archive.number} has: plan again"

@@ -27,6 +27,7 @@ from replay.guards import (
     Guards,
     check_answering,
     check_caught_up,
+    check_counting,
     check_difference,
     check_judging,
     check_lake_reached,
@@ -51,7 +52,8 @@ FOLLOWS_WITHIN = 30.0  # seconds
 
 
 def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = False) -> Generations:
-    """Make generation `number` the live one. Raises ReplayError where a guard says no."""
+    """Make generation `number` the live one. Raises ReplayError where a guard says no, GenerationError for topics that
+    were created again."""
     now = read_generations(settings)
     found = now.of(number)
     base = live_of(now)
@@ -63,6 +65,7 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
             "--topic, and promote that one"
         )
     check_whole(found.generation, base)
+    check_topics(settings, found.generation)
     check_running(found)
     check_answering(settings, found.generation)
     progress = read_progress(settings, found.generation)
@@ -71,6 +74,7 @@ def promote(settings: Settings, number: int, guards: Guards, pause_old: bool = F
     check_difference(kept_difference(settings, base.number, number), found, guards, time.time())
     told = newest_of(settings, base)
     wait_until_it_follows(settings, found.generation, progress.ends, told, FOLLOWS_WITHIN)
+    check_processes(settings, found.generation)
     return switch(settings, base.number, number, pause_old)
 
 
@@ -100,9 +104,9 @@ def rollback(
             "`dataflow replay run` makes one anew"
         )
     before = now.of(now.before)
+    check_topics(settings, before.generation)
     if not although_wrong:
         check_not_wrong(read_progress(settings, before.generation))
-    check_topics(settings, before.generation)
     if before.state is State.PAUSED:
         set_state(settings, now.before, State.RUNNING)
     ends = read_progress(settings, before.generation).ends
@@ -121,13 +125,12 @@ def wait_until_it_follows(
     """Until its numbers have come to `ends`, its lake to `in_lake`, and its API can answer.
 
     A lake that rests is asked to go on. Raises ReplayError after `patience` seconds, or Unavailable if something is
-    down then; ReplayError at once where a process cannot go on, and GenerationError for topics that were created again.
+    down then; ReplayError at once where a process that counts has failed for good.
     """
     deadline = time.monotonic() + patience
     barrier = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name)))
-    check_topics(settings, generation)
     while True:
-        check_processes(settings, generation)
+        check_counting(settings, generation)
         try:
             progress = read_progress(settings, generation)
             told(progress)

@@ -18,7 +18,7 @@ from schemas.errors import Unavailable
 from serving.lake.reader import Lake, NoLake
 from serving.store.keys import Keys, parse_place
 from serving.store.store import connect
-from serving.verified import Found, verified_key
+from serving.verified import Found, told, verified_keys
 from streams.lake.place import lake_root
 
 PACE_SECONDS = 60.0
@@ -131,7 +131,7 @@ def read_progress(settings: Settings, generation: Generation) -> Progress:
     try:
         fences = redis.hgetall(keys.fence)
         filling = redis.hget(keys.meta, "filling")
-        verified = Found.from_json(redis.get(verified_key(settings, generation.name)))
+        verified = told(*redis.mget(verified_keys(settings, generation.name)))
     except (RedisError, OSError) as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
     finally:

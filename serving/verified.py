@@ -1,10 +1,13 @@
-"""What the continuous verifier last found, in Redis: it writes there and the API reads it.
+"""What a second computation last found, in Redis: the continuous verifier and `dataflow verify` write there.
 
-<env>:verified:<generation>   string   JSON, see `Found`
+<env>:verified:<generation>           string   JSON, see `Found`: of the verifier's last round
+<env>:verified:<generation>:command   string   the same of the last `dataflow verify` that had something to say
+
+Two keys, so that neither overwrites what the other has found meanwhile.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -16,6 +19,16 @@ from infra.settings import Settings
 def verified_key(settings: Settings, generation: str) -> str:
     """Apart from the generation's own keys, which the materializer alone writes."""
     return f"{settings.redis_prefix}verified:{generation}"
+
+
+def command_key(settings: Settings, generation: str) -> str:
+    """What `dataflow verify` has found."""
+    return f"{verified_key(settings, generation)}:command"
+
+
+def verified_keys(settings: Settings, generation: str) -> tuple[str, str]:
+    """Both, in the order in which `told` takes what they hold."""
+    return verified_key(settings, generation), command_key(settings, generation)
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,22 @@ class Found:
     def from_json(cls, text: bytes | None) -> Self | None:
         """None if nothing has been found yet."""
         return None if text is None else cls(**orjson.loads(text))
+
+
+def told(last_round: bytes | None, command: bytes | None) -> Found | None:
+    """What both together say: wrong if one of them does."""
+    found, said = Found.from_json(last_round), Found.from_json(command)
+    if found is None or said is None:
+        return said or found
+    if said.exact is False:
+        if found.exact is not False:
+            return said
+        known = {each["table"] for each in found.differences}
+        more = [each for each in said.differences if each["table"] not in known]
+        return replace(found, differences=[*found.differences, *more])
+    if found.exact is None:
+        return said
+    return replace(found, whole_at=said.whole_at) if found.exact and found.whole_at is None else found
 
 
 def document(found: Found | None, now: float) -> dict[str, Any] | None:

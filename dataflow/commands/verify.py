@@ -1,5 +1,7 @@
 """`dataflow verify`: the lake and the live numbers computed again from bronze, one record after the other."""
 
+import time
+
 import click
 from redis.exceptions import RedisError
 
@@ -61,12 +63,13 @@ def command(
     settings = running_settings(settings, needs=("kafka_bootstrap_servers", "kafka_schema_registry"))
     by_the_code_of(settings, generation)
     settings = settings.replace(dataflow_generation=generation)
+    began = time.time()
     found = verify(settings, with_live=not lake_only, patience=patience, every_byte=every_byte)
     show(found, as_json)
     if settings.redis_host:
         try:
-            tell(settings, found, every_byte=every_byte)
-        except (RedisError, OSError) as error:
+            tell(settings, found, began, every_byte=every_byte)
+        except (RedisError, OSError, ValueError, TypeError) as error:
             click.echo(
                 f"Redis does not take what was found, so a promote does not know of it: {error}", err=True
             )

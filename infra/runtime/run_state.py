@@ -80,22 +80,30 @@ def read_run(state_dir: Path) -> Run | None:
         return None
 
 
+def failed(state_dir: Path, generation: str) -> list[str]:
+    """The processes of a generation that have failed for good."""
+    return [row["name"] for row in _rows_of(state_dir, generation) if row["state"] == State.FAILED]
+
+
 def failing(state_dir: Path, generation: str) -> list[str]:
     """The processes of a generation that have failed for good, or begin again and again: they or their query."""
-    run = read_run(state_dir)
-    if run is None or not run.is_alive():
-        return []
-    first = BOUND if f"g{run.serves}" == generation else ()
     return [
         row["name"]
-        for row in run.processes
-        if (row["name"].endswith(suffix(generation)) or row["name"] in first)
-        and (
+        for row in _rows_of(state_dir, generation)
+        if (
             row["state"] == State.FAILED
             or (row["state"] == State.BACKOFF and row.get("failures", 0) >= IN_VAIN)
             or (row["state"] == State.READY and _queries_failed(state_dir, row) >= QUERIES_IN_VAIN)
         )
     ]
+
+
+def _rows_of(state_dir: Path, generation: str) -> list[dict]:
+    run = read_run(state_dir)
+    if run is None or not run.is_alive():
+        return []
+    first = BOUND if f"g{run.serves}" == generation else ()
+    return [row for row in run.processes if row["name"].endswith(suffix(generation)) or row["name"] in first]
 
 
 def _queries_failed(state_dir: Path, row: dict) -> int:

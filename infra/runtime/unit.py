@@ -16,8 +16,9 @@ from infra.runtime.spec import ProcessSpec, State
 from schemas.errors import DataflowError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
-# How long it has to be ready until what failed before counts no more; longer for what lives some minutes each time.
-STABLE_S, LONGEST_STABLE_S = 60.0, 3600.0
+# How long it has to be ready until what failed before counts no more. Of what lives some minutes each time, longer: up
+# to these many for one life.
+STABLE_S, SHORT_LIFE_S = 60.0, 600.0
 UP = (State.READY, State.DONE)
 SETTLED = (*UP, State.FAILED, State.STOPPED)
 
@@ -181,7 +182,8 @@ class Unit:
             log.warning("%s ended with %d", self.spec.name, status)
             if self.info.state is State.READY:
                 # It may do again, up to there, what it did before it failed.
-                self._stable = max(STABLE_S, min(LONGEST_STABLE_S, 2 * (now - self._ready_at)))
+                lived = now - self._ready_at
+                self._stable = max(STABLE_S, 2 * lived) if lived < SHORT_LIFE_S else STABLE_S
             self._back_off(now)
 
     def _back_off(self, now: float) -> None:

@@ -3,9 +3,11 @@
 What was wrong stays so until all of it was compared again. Writes Redis.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
+
+from redis import Redis
+from redis.client import Pipeline
 
 from infra.kafka import Offsets
 from infra.settings import Settings
@@ -14,40 +16,74 @@ from replay.verify.originals import AS_SENT
 from replay.verify.report import documents
 from replay.verify.verify import Verdict
 from serving.store.store import connect
-from serving.verified import Found, verified_key
+from serving.verified import Found, command_key
 
+Compared = Callable[[str], bool]  # whether all of a table or metric was
 TOLD = 10  # tables and metrics that differ are told of in full
 
 
-def tell(settings: Settings, verdict: Verdict, *, every_byte: bool) -> bool:
-    """Have it known what a look at everything has found; returns whether that is worth telling.
+def tell(settings: Settings, verdict: Verdict, at: float, *, every_byte: bool) -> bool:
+    """Have it known what `dataflow verify`, begun at a time (UTC seconds), has found; returns whether it says anything.
 
-    Something that differs is; that nothing does is where the live numbers were compared, too. Raises RedisError.
+    Something that differs does; that nothing does where the live numbers were compared, too. Raises RedisError.
     """
     if verdict.exact and verdict.live is not None:
         return False
-    key, now = verified_key(settings, verdict.manifest.generation), time.time()
+    key = command_key(settings, verdict.manifest.generation)
+    found = found_of(verdict, at, at if verdict.exact else None)
+    compared = compared_by(found, whole=True, every_byte=every_byte)
+
+    def change(pipe: Pipeline) -> None:
+        before = Found.from_json(pipe.get(key))
+        pipe.multi()
+        pipe.set(key, upheld(found, wrong_in(before), compared).to_json())
+
     redis = connect(settings)
     try:
-        before = Found.from_json(redis.get(key))
-        found = found_of(verdict, now, now if verdict.exact else before and before.whole_at)
-        wrong = before if before is not None and before.exact is False else None
-        redis.set(key, upheld(found, wrong, compared_by(found, whole=True, every_byte=every_byte)).to_json())
+        redis.transaction(change, key)
     finally:
         redis.close()
     return True
 
 
-def upheld(found: Found, wrong: Found | None, compared: Callable[[str], bool]) -> Found:
+def heard(redis: Redis, settings: Settings, generation: str) -> Found | None:
+    """What the command has found to differ, and nobody has found to be equal since. Raises RedisError."""
+    return wrong_in(Found.from_json(redis.get(command_key(settings, generation))))
+
+
+def settle(redis: Redis, settings: Settings, generation: str, said: Found) -> None:
+    """What the command `said` to differ has been compared again and is equal. Raises RedisError."""
+    key = command_key(settings, generation)
+
+    def change(pipe: Pipeline) -> None:
+        is_same = Found.from_json(pipe.get(key)) == said
+        pipe.multi()
+        if is_same:
+            pipe.delete(key)
+
+    redis.transaction(change, key)
+
+
+def wrong_in(found: Found | None) -> Found | None:
+    """It, if something differs."""
+    return found if found is not None and found.exact is False else None
+
+
+def upheld(found: Found, wrong: Found | None, compared: Compared) -> Found:
     """What is to be told after a round that has `found` this.
 
-    What was `wrong` before stays so until all of its table or metric was `compared` again: that it could not be makes
-    nothing right.
+    What was `wrong` before stays so until all of its table or metric was `compared` again, at no earlier manifest: that
+    it could not be makes nothing right.
     """
     if wrong is None:
         return found
     again = {each["table"] for each in found.differences}
-    still = [each for each in wrong.differences if each["table"] not in again and not compared(each["table"])]
+    is_older = (found.manifest or 0) < (wrong.manifest or 0)
+    still = [
+        each
+        for each in wrong.differences
+        if each["table"] not in again and (is_older or not compared(each["table"]))
+    ]
     if not still:
         return found
     if found.exact is False:
@@ -57,7 +93,7 @@ def upheld(found: Found, wrong: Found | None, compared: Callable[[str], bool]) -
     return replace(wrong, differences=still, detail=told)
 
 
-def compared_by(found: Found, *, whole: bool, every_byte: bool) -> Callable[[str], bool]:
+def compared_by(found: Found, *, whole: bool, every_byte: bool) -> Compared:
     """Whether a round, of everything or with all bytes, has compared all of a table or metric."""
 
     def compared(table: str) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,12 @@ from infra.generations import Generation, read_generations
 from infra.settings import Settings
 from infra.status import write_status
 from replay.verify.bounds import told
-from replay.verify.finding import compared_by, found_of, upheld
+from replay.verify.finding import Compared, compared_by, found_of, heard, settle, upheld, wrong_in
 from replay.verify.live import Buckets, LiveNumbers, Seen, everything, some_of
 from replay.verify.originals import AS_SENT
 from replay.verify.touched import InTurn, all_buckets
 from replay.verify.verify import Verifier
-from schemas.errors import DataflowError, Transient
+from schemas.errors import DataflowError, Transient, Unavailable
 from serving.store.store import connect
 from serving.verified import Found, verified_key
 from streams.rest import BESIDE, LIVE, rest_after
@@ -56,22 +57,22 @@ class Rounds:
         self._bytes_at = float("-inf")  # a monotonic time: when all bytes were compared last
         self._tried_at = float("-inf")  # a monotonic time: when a round over everything ended last
         self._wrong = self._told_wrong()  # what differed, until everything is found equal again
-        self._told: Found | None = None  # last, by this verifier
+        self._has_told = False
 
     def close(self) -> None:
         self._verifier.close()
 
     def once(self) -> Found:
         """Compare, and write what was found."""
-        now = time.time()
-        self._hear()
+        now, said = time.time(), self._heard()
+        wrong = self._wrong if said is None else upheld(said, self._wrong, lambda _: False)
         # What was wrong and is not looked at again would seem to be right. That some other records are as they were
         # sent makes none right that was not, and to compare all bytes takes long.
-        wrong = {each["table"].endswith(AS_SENT) for each in (self._wrong.differences if self._wrong else ())}
+        kinds = {each["table"].endswith(AS_SENT) for each in (wrong.differences if wrong else ())}
         every_byte = (
-            True in wrong and time.monotonic() - self._bytes_at >= self._settings.verify_whole_seconds
+            True in kinds and time.monotonic() - self._bytes_at >= self._settings.verify_whole_seconds
         )
-        whole = every_byte or False in wrong or self._is_due(now)
+        whole = every_byte or False in kinds or self._is_due(now)
         try:
             with told(self._settings):
                 seen, why = asyncio.run(self._seen(whole))
@@ -101,13 +102,13 @@ class Rounds:
             self._bytes_at = time.monotonic()
         if self._stop.asked and found.exact is None:
             return found  # because of that: what was found last stands
-        found = upheld(found, self._wrong, compared_by(found, whole=whole, every_byte=every_byte))
-        self._wrong = found if found.exact is False else None
-        return self._tell(found)
+        compared = compared_by(found, whole=whole, every_byte=every_byte)
+        return self._tell_all(found, wrong, said, compared)
 
     def missed(self, error: DataflowError) -> Found:
-        """A round that could not begin."""
-        return self._tell(upheld(self._nothing(error), self._wrong, lambda _: False))
+        """A round that could not begin; where a stop was asked for, what was found last stands."""
+        found = self._nothing(error)
+        return found if self._stop.asked else self._tell_all(found, self._wrong, None, lambda _: False)
 
     def _nothing(self, error: DataflowError) -> Found:
         return Found(None, time.time(), str(error), whole_at=self._whole_at)
@@ -129,19 +130,26 @@ class Rounds:
             found = Found.from_json(self._redis.get(self._key))
         except (RedisError, OSError, ValueError, TypeError):
             return None
-        return found if found is not None and found.exact is False else None
+        return wrong_in(found)
 
-    def _hear(self) -> None:
-        """What somebody else has found since, which is `dataflow verify`, counts as if it had been found here."""
+    def _heard(self) -> Found | None:
+        """What `dataflow verify` has found to differ, which counts as if it had been found here."""
         try:
-            other = Found.from_json(self._redis.get(self._key))
+            return heard(self._redis, self._settings, self._generation.name)
         except (RedisError, OSError, ValueError, TypeError):
-            return
-        if self._told is None or other is None or other == self._told:
-            return
-        # It knew what this has told last, and has kept what it could not find to be right.
-        self._wrong = other if other.exact is False else None
-        self._whole_at = max(filter(None, (self._whole_at, other.whole_at)), default=None)
+            return None
+
+    def _tell_all(self, found: Found, wrong: Found | None, said: Found | None, compared: Compared) -> Found:
+        """What is so after a round that has `found` this, where something was `wrong`, as the command `said`, too."""
+        found = upheld(found, wrong, compared)
+        self._wrong = wrong_in(found)
+        told_now = self._tell(found)
+        if said is not None and found.exact:
+            try:
+                settle(self._redis, self._settings, self._generation.name, said)
+            except (RedisError, OSError) as error:
+                log.warning("Redis does not take that all is equal again: %s", error)
+        return told_now
 
     async def _seen(self, whole: bool) -> tuple[list[Seen], str | None]:
         numbers = LiveNumbers(self._settings, self._generation)
@@ -158,12 +166,12 @@ class Rounds:
         for each in found.differences:
             log.error("%s differs: %s", each["table"], each)
         try:
-            emptied = self._redis.set(self._key, found.to_json(), get=True) is None and self._told is not None
+            emptied = self._redis.set(self._key, found.to_json(), get=True) is None and self._has_told
+            self._has_told = True
             if emptied:
                 self._whole_at, self._tried_at = None, float("-inf")
                 found = replace(found, whole_at=None)
                 self._redis.set(self._key, found.to_json())
-            self._told = found
         except (RedisError, OSError) as error:
             log.warning("Redis does not take what was found: %s", error)
         return found
@@ -189,11 +197,12 @@ def run(settings: Settings, stop: StopRequest) -> None:
                     rounds, generation = Rounds(settings, current, redis, stop), current
                 write_status(settings.dataflow_status_file, "running", **_status(None))
                 found = rounds.once()
-                is_live = read_generations(settings).live == current.number
             except DataflowError as error:
                 if rounds is None or not isinstance(error, Transient):
                     raise
                 found = rounds.missed(error)
+            with suppress(Unavailable):
+                is_live = read_generations(settings).live == generation.number
             took = time.monotonic() - began
             log.info(
                 "%s in %.1f s: %s",

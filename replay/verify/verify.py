@@ -137,6 +137,7 @@ class Verifier:
             # A barrier of offsets that the oracle is past: it does not go back.
             manifest, at_barrier = self.lake.newest(), False
             if self._is_past(manifest):
+                self.verified = None  # its batches have other numbers from now on
                 raise Unavailable(
                     f"expected a lake that goes on from what was verified before, and its newest manifest "
                     f"({manifest.number}) is behind that: it was put back, and is compared when it has caught up"

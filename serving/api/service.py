@@ -35,7 +35,7 @@ from serving.fold.newest import Counted, newest_records
 from serving.generation_progress import read_progress
 from serving.read import Answer, AsOf, MetricQuery, Reader, Rebuilding
 from serving.store.keys import Keys, place
-from serving.verified import Found, verified_key
+from serving.verified import Found, told, verified_keys
 
 AS_OF_SECONDS = 1.0
 PROGRESS_SECONDS = 5.0
@@ -177,10 +177,10 @@ class Service:
         return answer, self.health(answer, keys)
 
     async def verified(self) -> Found | None:
-        """What the verifier last found about this generation; None if nothing yet. Raises Unavailable."""
-        key = verified_key(self.settings, self.reader.generation)
+        """What a second computation last found about this generation; None if nothing yet. Raises Unavailable."""
+        keys = verified_keys(self.settings, self.reader.generation)
         try:
-            return Found.from_json(await self.redis.get(key))
+            return told(*await self.redis.mget(keys))
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
 

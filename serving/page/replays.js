@@ -24,7 +24,7 @@ let timer = null;
 let looking = false;
 let known = false; // whether the key's holder may act
 let asked = null; // the act that waits to be confirmed
-let planned = null; // what a run is of that is confirmed: the plan that was shown last
+let planned = null; // what a run is of that is confirmed: the form as it was, and what the plan that was shown is known by
 let shownLive = null; // the generation that the reader sees as live
 
 function say(state, word, notice = "") {
@@ -143,15 +143,16 @@ function planQuery() {
   if (days() !== "") query.append("days", days());
   return query;
 }
+const runBody = () => ({
+  throttle: throttle(), tables: names("only-tables"), metrics: names("only-metrics"), days: days() || null,
+  topics: names("only-topics"), from: names("from"),
+});
 const ACTS = {
-  run: () => post("/v1/replays", {
-    throttle: throttle(), tables: names("only-tables"), metrics: names("only-metrics"), days: days() || null,
-    topics: names("only-topics"), from: names("from"), planned,
-  })
+  run: () => post("/v1/replays", planned)
     .then(({ plan }) => tell(`Generation g${plan.number} has begun`, "It goes on by itself; the list tells how far it is.", planParts(plan))),
-  plan: () => ask(`/v1/replays/plan?${planQuery()}`, headers(), { seconds: PATIENCE_S })
+  plan: (_, body = runBody()) => ask(`/v1/replays/plan?${planQuery()}`, headers(), { seconds: PATIENCE_S })
     .then((plan) => {
-      planned = plan.planned;
+      planned = { ...body, planned: plan.planned };
       tell(`What a replay into g${plan.number} would do`, "Nothing has changed.", planParts(plan));
     }),
   diff: (name) => ask(`/v1/replays/${name}/diff`, headers(), { seconds: PATIENCE_S })
@@ -195,7 +196,8 @@ function question(what) {
   asked = what;
   setText(byId("confirm-text"), QUESTIONS[what](byId("chosen").value));
   byId("confirm").hidden = false;
-  byId("confirm-yes").focus();
+  // Whoever has gone on to write something does not say yes by it.
+  if (!document.activeElement?.matches("input")) byId("confirm-yes").focus();
 }
 
 byId("run-form").addEventListener("submit", async (event) => {
@@ -205,6 +207,7 @@ byId("run-form").addEventListener("submit", async (event) => {
   await act("plan");
   if (planned !== null) question("run");
 });
+byId("run-form").addEventListener("input", forget);
 byId("act-form").addEventListener("submit", (event) => event.preventDefault());
 byId("plan").addEventListener("click", () => { if (byId("run-form").reportValidity()) act("plan"); });
 for (const button of document.querySelectorAll("[data-act]")) {

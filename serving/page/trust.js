@@ -72,7 +72,7 @@ export function proof(view, trusted, now) {
   if (!view.health.exactness.exact) return { state: "inexact", word: "counts differ" };
   const told = view.verified?.generation === view.health.as_of.generation ? view.verified.verified : null;
   if (told?.exact === false) return { state: "inexact", word: "verified: differs" };
-  const isVerified = told?.exact === true && told.live && told.age_ms + (now - view.verifiedAt) < VERIFIED_MS;
+  const isVerified = told?.exact === true && told.live && told.whole_at !== null && told.age_ms + (now - view.verifiedAt) < VERIFIED_MS;
   return { state: "exact", word: isVerified ? "exact, verified" : "exact" };
 }
 

@@ -9,7 +9,7 @@ from infra.settings import Settings
 from schemas.errors import Unavailable
 from serving.store.keys import Keys
 from serving.store.store import connect
-from serving.verified import verified_key
+from serving.verified import verified_keys
 
 # A materializer looks every four seconds whether its generation is still the live one.
 FOLLOW_SECONDS = 20.0
@@ -32,7 +32,7 @@ def remove_generation(settings: Settings, before: str, now: str | None) -> int:
             followed = Keys.of(settings, now).meta
             while not redis.exists(followed) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
-        return _unlink(redis, keys.space) + redis.unlink(verified_key(settings, before))
+        return _unlink(redis, keys.space) + redis.unlink(*verified_keys(settings, before))
     except (RedisError, OSError) as error:
         raise Unavailable(
             f"the new generation is started, but the Redis keys {keys.space}* are not all removed: {error}"

@@ -77,7 +77,7 @@ class Replaying:
                 self.killer.kill(self.chance.choice(running))
             return self.killer.total > killed
 
-        wait_for(killing, 120, f"the end of one of {', '.join(chosen)}")
+        wait_for(killing, PATIENCE, f"the end of one of {', '.join(chosen)}")
 
     def can_be_promoted(self) -> bool:
         """Whether g2 has caught up, and is verified by its own verifier's last word. Not known where something died."""

@@ -203,7 +203,8 @@ def test_counts_that_do_not_add_up_are_told_with_their_partition(page, shop):
 
 def test_what_a_second_computation_found_otherwise_is_told_at_once(page, shop):
     wrong = [{"table": "daily_sales", "missing": 2, "unexpected": 1}]
-    found = Found(exact=False, at=time.time() - 90, records=1_234, live=True, differences=wrong)
+    now = time.time()
+    found = Found(exact=False, at=now - 90, whole_at=now - 600, records=1_234, live=True, differences=wrong)
     key = verified_key(shop.settings, "g1")
     shop.folded.redis.set(key, found.to_json())
     try:
@@ -217,6 +218,8 @@ def test_what_a_second_computation_found_otherwise_is_told_at_once(page, shop):
         for told, word in (
             (equal, "exact, verified"),
             (replace(equal, at=time.time() - 7_200), "exact"),
+            (replace(equal, at=time.time()), "exact, verified"),
+            (replace(equal, whole_at=None), "exact"),
             (replace(equal, at=time.time()), "exact, verified"),
             (replace(equal, exact=None), "exact"),
         ):

@@ -500,11 +500,11 @@ def test_what_bronze_has_of_what_a_topic_loses_after_the_plan_is_planned_again_t
     with closing(SmallLake(lake_root(world, "g1"), world, "g1", topics)) as lake:
         lake.write({"orders": []}, position=18)
     plan = plan_replay(world, here(world))
-    assert not any(plan.archive.seams["orders"])
+    assert plan.archive.seams["orders"] == [0]
     age(12)
     with pytest.raises(ReplayError, match=r"lost records since, which bronze of g1 has: plan again"):
         run_plan(world, plan)
-    assert plan_replay(world, here(world)).archive.seams["orders"] == (12,)
+    assert plan_replay(world, here(world)).archive.seams["orders"] == [12]
     age(19)
     with pytest.raises(GenerationError, match=r"orders/0 from 18 to before 19"):
         run_plan(world, plan)

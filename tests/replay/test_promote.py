@@ -17,7 +17,7 @@ from infra.generation import source_bounds
 from infra.generations import Generation, State, change_generations, read_generations
 from infra.kafka import admin, ensure_topics
 from infra.runtime.birth import birth
-from infra.runtime.run_state import Run, write_run
+from infra.runtime.run_state import IN_VAIN, Run, write_run
 from infra.settings import Settings
 from replay import switch
 from replay.differences import Kept, keep_difference
@@ -191,17 +191,26 @@ def test_nobody_goes_back_to_what_cannot_go_on(two: Two) -> None:
     switch.switch(settings, 1, 2, False)
     row = {"name": "live@g1", "pid": None, "birth": None, "port": None, "restarts": 3, "since": 0.0}
 
-    def running(state: str) -> None:
-        rows = [{**row, "state": state}]
+    def running(state: str, verifier: str = "ready") -> None:
+        rows = [
+            {**row, "state": state, "failures": IN_VAIN},
+            {**row, "name": "verifier@g1", "state": verifier},
+        ]
         write_run(settings.state_dir, Run("r", os.getpid(), birth(), "test", 0.0, None, {}, rows, serves=2))
 
     running("failed")
     with pytest.raises(ReplayError, match=r"processes of g1 to run, and live@g1 failed"):
         rollback(settings, 600.0)
+    # What begins again may come, and what checks counts nothing.
+    running("backoff", "failed")
+    assert rollback(settings, 5.0).live == 1
     running("ready")
+    switch.switch(settings, 1, 2, False)
     client, orders = admin(settings.kafka_bootstrap_servers), settings.topic_prefix + "orders"
     client.delete_topics([orders])[orders].result(30)
     wait_for(lambda: orders not in client.list_topics(timeout=10).topics, 30, "the end of a topic")
+    with pytest.raises(GenerationError, match="source topic orders is gone"):
+        rollback(settings, 600.0)
     ensure_topics(client, {orders: TOPICS["orders"]}, 1, 1)
     wait_for(lambda: orders in client.list_topics(timeout=10).topics, 30, "the topic, again")
     with pytest.raises(GenerationError, match="orders was deleted and created again"):

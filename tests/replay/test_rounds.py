@@ -18,7 +18,7 @@ from replay.verify.verify import Verdict
 from schemas.errors import Unavailable
 from serving.lake.reader import NoLake
 from serving.store.store import connect
-from serving.verified import Found, verified_key
+from serving.verified import Found, told, verified_key, verified_keys
 from streams.lake.place import lake_root
 from streams.stop import StopRequest
 from tests.helpers import wait_for
@@ -211,7 +211,7 @@ def test_what_was_judged_stays_while_a_service_does_not_answer(environment, lake
             begun.append(self)
             super().__init__(*given)
 
-    def told():
+    def last():
         return Found.from_json(redis.get(key))
 
     monkeypatch.setattr(rounds_module, "current_generation", current)
@@ -219,12 +219,12 @@ def test_what_was_judged_stays_while_a_service_does_not_answer(environment, lake
     running = threading.Thread(target=run, args=(settings, stop))
     running.start()
     try:
-        first = wait_for(lambda: (found := told()) and found.exact and found, 60, "a round")
+        first = wait_for(lambda: (found := last()) and found.exact and found, 60, "a round")
         down.set()
-        missed = wait_for(lambda: (found := told()).exact is None and found, 60, "a round that is missed")
+        missed = wait_for(lambda: (found := last()).exact is None and found, 60, "a round that is missed")
         assert (missed.detail, missed.whole_at) == ("the broker does not answer", first.whole_at)
         down.clear()
-        wait_for(lambda: told().exact, 60, "the next round")
+        wait_for(lambda: last().exact, 60, "the next round")
     finally:
         stop.asked = True
         running.join(60)
@@ -255,25 +255,59 @@ def test_what_the_command_found_counts_as_if_it_had_been_found_here(rounds, envi
             patched.setattr(rounds._verifier, "verified", lake.manifest)
             return rounds.once()
 
-    def told():
-        return Found.from_json(rounds._redis.get(rounds._key))
+    def known():
+        return told(*rounds._redis.mget(verified_keys(environment, "g1")))
+
+    def say(*differences, live=None, every_byte=False):
+        return tell(
+            environment, Verdict(lake.manifest, differences, live), time.time(), every_byte=every_byte
+        )
 
     first = once()
     wrong = Difference("orders", 1, 1, ((1, 2),), ((1, 3),), ("order_id", "status"), 1, 1, 1)
-    assert tell(environment, Verdict(lake.manifest, (wrong,)), every_byte=False)
-    assert (told().exact, told().whole_at) == (False, first.whole_at)
+    assert say(wrong)
+    assert known().exact is False
+    found = rounds._tell(first)  # of a round that was under way
+    assert (found.exact, known().exact) == (True, False)
     assert once().exact is True, "everything was compared again"
+    assert known().exact is True
     bytes_wrong = replace(wrong, table="raw_orders as sent")
-    assert tell(environment, Verdict(lake.manifest, (bytes_wrong,)), every_byte=True)
-    assert not tell(environment, Verdict(lake.manifest, (), "not asked for"), every_byte=True)
-    assert told().exact is False
+    assert say(bytes_wrong, every_byte=True)
+    assert not say(live="not asked for", every_byte=True)
+    assert known().exact is False
     assert once(bytes_wrong).exact is False
-    assert tell(environment, Verdict(lake.manifest, ()), every_byte=False)
-    assert told().exact is False, "of some bytes"
-    assert tell(environment, Verdict(lake.manifest, ()), every_byte=True)
-    found = told()
-    assert found.exact is True
-    assert found.whole_at > first.whole_at
-    assert asked == [(True, False), (True, False), (True, True)]
-    later = once()
-    assert (later.exact, later.whole_at) == (True, found.whole_at)
+    assert say(every_byte=True)
+    assert known().exact is False, "by the verifier's own word"
+    rounds._bytes_at = float("-inf")
+    assert once().exact is True
+    assert asked == [(True, False), (True, False), (True, True), (True, True)]
+
+
+def test_who_has_verified_by_hand_need_not_wait_for_the_verifier(environment, lake):
+    redis = connect(environment)
+    keys = verified_keys(environment, "g1")
+    exact = Verdict(lake.manifest, ())
+    assert tell(environment, exact, 7.0, every_byte=False)
+    assert told(*redis.mget(keys)).whole_at == 7.0
+    for found in (Found(None, 8.0, "the broker does not answer"), Found(True, 8.0)):
+        redis.set(keys[0], found.to_json())
+        assert (told(*redis.mget(keys)).exact, told(*redis.mget(keys)).whole_at) == (True, 7.0)
+    redis.set(keys[0], Found(False, 6.0, differences=[{"table": "orders"}]).to_json())
+    assert told(*redis.mget(keys)).exact is False
+    redis.close()
+
+
+def test_what_was_found_earlier_makes_nothing_right_that_was_found_later(environment, lake):
+    redis = connect(environment)
+    keys = verified_keys(environment, "g1")
+    older = lake.manifest
+    lake.write({}, position=3)
+    wrong = Difference("orders", 1, 1, ((1, 2),), ((1, 3),), ("order_id", "status"), 1, 1, 1)
+    for verdict, exact in (
+        (Verdict(lake.manifest, (wrong,)), False),
+        (Verdict(older, ()), False),
+        (Verdict(lake.manifest, ()), True),
+    ):
+        assert tell(environment, verdict, time.time(), every_byte=True)
+        assert told(*redis.mget(keys)).exact is exact
+    redis.close()
