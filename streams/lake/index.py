@@ -15,7 +15,7 @@ import polars as pl
 # Two runs become one when the older has less than so many times the rows of the newer.
 GROWTH = 4
 SMALLEST_RUN = 1_000  # rows; smaller runs are merged whatever they follow
-HASH = "key_hash"
+HASH = "_key_hash"  # no field of an event begins so
 
 
 @dataclass(frozen=True)

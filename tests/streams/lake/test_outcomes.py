@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from schemas.contract import CONTRACTS
-from streams.lake.index import KeyIndex
+from streams.lake.index import HASH, KeyIndex
 from streams.lake.outcomes import CHANGED, KNOWN, change_outcomes, fact_outcomes, newest
 
 ORDERS, CLICKS = CONTRACTS["orders"], CONTRACTS["clickstream"]
@@ -103,11 +103,17 @@ def test_an_index_holds_the_last_row_of_each_key(monkeypatch, smallest, growth):
 
 def test_keys_that_share_a_hash_are_told_apart(monkeypatch):
     index = KeyIndex(("k",), pl.DataFrame(schema={"k": pl.String, "v": pl.Int64}))
-    monkeypatch.setattr(
-        index, "_hashed", lambda rows: rows.with_columns(pl.lit(7, pl.UInt64).alias("key_hash"))
-    )
+    monkeypatch.setattr(index, "_hashed", lambda rows: rows.with_columns(pl.lit(7, pl.UInt64).alias(HASH)))
     index.put(pl.DataFrame({"k": ["a", "b", "c"], "v": [1, 2, 3]}))
     assert index.find(pl.DataFrame({"k": ["b", "x"]})).rows() == [("b", 2)]
+
+
+@pytest.mark.parametrize("name", ["key_hash", "hash", "by"])
+def test_a_users_column_may_have_any_name_that_a_contract_allows(name):
+    index = KeyIndex((name,), pl.DataFrame(schema={name: pl.String, "v": pl.Int64}))
+    index.put(pl.DataFrame({name: ["a", "b"], "v": [1, 2]}))
+    index.put(pl.DataFrame({name: ["b"], "v": [3]}))
+    assert index.find(pl.DataFrame({name: ["b", "x"]})).rows() == [("b", 3)]
 
 
 def test_rows_are_found_by_other_columns_than_their_key_and_move_with_them(monkeypatch):
