@@ -82,7 +82,7 @@ def show_catalogue(answer: dict[str, Any], as_json: bool) -> None:
             (
                 table["name"],
                 table["layer"],
-                *_facts(table["facts"]),
+                *_facts(table["facts"], answer["as_of"]),
                 table["doc"],
             )
             for table in answer["tables"]
@@ -140,10 +140,13 @@ def size(number: int) -> str:
     return f"{value:,.0f} {SIZES[unit]}" if unit == 0 else f"{value:,.1f} {SIZES[unit]}"
 
 
-def _facts(facts: dict[str, Any] | None) -> tuple[object, ...]:
+def _facts(facts: dict[str, Any] | None, as_of: dict[str, Any] | None) -> tuple[object, ...]:
     if facts is None:
         return (None,) * 5
-    rows = None if facts["rows"] is None else f"{facts['rows']:,}"
+    # A service of before counts all of them at the manifest.
+    counted = facts.get("rows_at", as_of["manifest"])
+    older = "" if counted == as_of["manifest"] else f" (at {counted})"
+    rows = None if facts["rows"] is None else f"{facts['rows']:,}{older}"
     written = facts["written_at"] and facts["written_at"][:19] + "Z"
     taken = None if facts["bytes"] is None else size(facts["bytes"])
     return rows, taken, facts["files"], facts["version"], written

@@ -44,7 +44,8 @@ router = APIRouter(tags=["lake"])
 async def tables(request: Request) -> Response:
     """Always 200 for the newest: without a lake `facts` and `as_of` are null, and `detail` says why.
 
-    `rows` is null of a table that could not be counted in time.
+    `rows` is null of a table that could not be counted in time. What takes long to count is not counted at each
+    manifest, unless one is asked for: `rows_at` is the one that it was counted at.
     """
     service = service_of(request)
     asked = parse_as_of(request.query_params.multi_items(), service.zone)
@@ -57,7 +58,8 @@ async def tables(request: Request) -> Response:
             manifest = chosen(service.lake.lake(generation), generation, asked, service.lake.told)
             if (known := unchanged(request.headers, etag(manifest))) is not None:
                 return known
-            return manifest, book.read(manifest, budget.may_go_on, budget.limited)
+            exact = asked != AsOfAsked()
+            return manifest, book.read(manifest, budget.may_go_on, budget.limited, exact=exact)
 
         found = await service.lake.run(facts)
     except (NoLake, Rebuilding, Starting) as error:
@@ -69,8 +71,8 @@ async def tables(request: Request) -> Response:
     body = [
         {**document, "facts": (each := known[document["name"]]) and each.as_json()} for document in documents
     ]
-    # What could not be counted in time may be next time.
-    complete = all(each and each.rows is not None for each in known.values())
+    # What could not be counted in time, or is not counted at each manifest, may be next time.
+    complete = all(each and each.rows_at == manifest.number for each in known.values())
     document = {"tables": body, "detail": None, "as_of": as_of_document(manifest)}
     return answer(document, tag=etag(manifest) if complete else None)
 

@@ -4,8 +4,10 @@ What no batch has touched meanwhile is not read again.
 """
 
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import duckdb
 import orjson
 
 from schemas.table import Table
-from schemas.tables import RELATIONS
+from schemas.tables import RELATIONS, TABLES
 from schemas.view import Relation, View
+from schemas.views import VIEWS
 from serving.lake.reader import Gone, Lake
 from serving.lake.trouble import trouble
 from serving.lake.views import quoted
@@ -22,17 +25,20 @@ from serving.read.reader import iso_micros
 from streams.lake.manifest import RECENT_COMMITS, Manifest
 
 MILLI = 1_000  # µs; the log has its times in ms
+PAUSES = 30  # to be counted takes at most one part in so many of the time: the page asks at every batch
 
 
 @dataclass(frozen=True)
 class Facts:
     """Of one table: its Delta version, rows (None: not counted), what its files hold and take, and the last commit.
 
+    `rows_at`: the manifest at which the rows were counted, which for a large table may be an older one.
     A view has rows, and was written when one of its tables was; it has no version and no files of its own.
     """
 
     version: int | None
     rows: int | None
+    rows_at: int | None
     stored_rows: int | None  # of a keyed table the files hold older rows of a key too
     files: int | None
     bytes: int | None
@@ -43,6 +49,19 @@ class Facts:
 
 
 Versions = tuple[int, ...]
+MayGoOn = Callable[[], bool]
+Limited = Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyConnection]
+
+
+@dataclass(frozen=True)
+class _Count:
+    """The rows of a table or view at a manifest; when (s, a clock that only goes on) they were counted, in how long."""
+
+    versions: Versions
+    manifest: int
+    rows: int
+    at: float
+    seconds: float
 
 
 class FactBook:
@@ -51,74 +70,83 @@ class FactBook:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._known: dict[str, tuple[Versions, Facts]] = {}
+        self._counts: dict[str, _Count] = {}
         self._lock = threading.Lock()
 
     def read(
-        self,
-        manifest: Manifest,
-        may_go_on: Callable[[], bool],
-        limited: Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyConnection],
+        self, manifest: Manifest, may_go_on: MayGoOn, limited: Limited, *, exact: bool = False
     ) -> dict[str, Facts | None]:
         """The facts of every table and view; None of one that is gone.
 
-        Once `may_go_on` says no, rows are no longer counted. `limited` is called with each connection before it counts.
+        What takes long to count is not counted at each manifest, unless that is asked for (`exact`): the count of an
+        older one stands then. Once `may_go_on` says no, no rows are counted any more. `limited` is called with each
+        connection before it counts.
         """
         found: dict[str, Facts | None] = {}
-        for each in RELATIONS.values():
-            reads = each.reads if isinstance(each, View) else (each.name,)
-            versions = tuple(manifest.tables.get(name, 0) for name in reads)
+        for table in TABLES.values():
+            with suppress(Gone):
+                found[table.name] = self._of_table(manifest, table)
+        # Small ones first: what takes all the time there is takes it from nobody.
+        for name in sorted(found, key=lambda name: found[name].stored_rows):
+            if found[name].rows is None:
+                counted = self._rows(manifest, TABLES[name], may_go_on, limited, exact)
+                found[name] = replace(found[name], **counted)
+        for view in VIEWS.values():
+            tables = [found.get(name) for name in view.reads]
+            if None not in tables:
+                of = found[view.rows_of] if view.rows_of else None
+                counted = (
+                    {"rows": of.rows, "rows_at": of.rows_at}
+                    if of
+                    else self._rows(manifest, view, may_go_on, limited, exact)
+                )
+                times = [facts.written_at for facts in tables if facts.written_at]
+                found[view.name] = Facts(None, **counted, stored_rows=None, files=None, bytes=None,
+                                         written_at=max(times, default=None))  # fmt: skip
+        return {name: found.get(name) for name in RELATIONS}
+
+    def _of_table(self, manifest: Manifest, table: Table) -> Facts:
+        """Without rows if they have to be counted. Raises Gone."""
+        versions = _versions(manifest, table)
+        with self._lock:
+            known, facts = self._known.get(table.name, (None, None))
+        if known != versions:
+            delta = self._lake.files(manifest, table)
+            files = delta.get_add_actions(flatten=True)
+            records, sizes, times = (
+                files[name].to_pylist() for name in ("num_records", "size_bytes", "modification_time")
+            )
+            stored = sum(records)
+            rows = stored if not table.is_keyed or not stored else None
+            at = _written(Path(self._lake.root, table.name), delta.version()) or max(times, default=None)
+            written = iso_micros(at * MILLI) if at else None
+            facts = Facts(delta.version(), rows, None, stored, len(sizes), sum(sizes), written)
             with self._lock:
-                known, facts = self._known.get(each.name, (None, None))
-            if facts is None or facts.rows is None or known != versions:
-                try:
-                    facts = (
-                        self._of_view(manifest, each, found, may_go_on, limited)
-                        if isinstance(each, View)
-                        else self._of_table(manifest, each, may_go_on, limited)
-                    )
-                except Gone:
-                    facts = None
-                else:
-                    with self._lock:
-                        self._known[each.name] = versions, facts
-            found[each.name] = facts
-        return found
+                self._known[table.name] = versions, facts
+        return facts if facts.rows is None else replace(facts, rows_at=manifest.number)
 
-    def _of_view(
-        self,
-        manifest: Manifest,
-        view: View,
-        found: dict[str, Facts | None],
-        may_go_on: Callable[[], bool],
-        limited: Callable,
-    ) -> Facts:
-        """`found` has the facts of the tables."""
-        tables = [found[name] for name in view.reads]
-        if None in tables:
-            raise Gone(f"a table that {view.name} reads is no longer kept")
-        if view.rows_of:
-            rows = found[view.rows_of].rows
-        else:
-            rows = self._count(manifest, view, limited) if may_go_on() else None
-        times = [facts.written_at for facts in tables if facts.written_at]
-        return Facts(None, rows, None, None, None, max(times, default=None))
-
-    def _of_table(
-        self, manifest: Manifest, table: Table, may_go_on: Callable[[], bool], limited: Callable
-    ) -> Facts:
-        delta = self._lake.files(manifest, table)
-        files = delta.get_add_actions(flatten=True)
-        records, sizes, times = (
-            files[name].to_pylist() for name in ("num_records", "size_bytes", "modification_time")
-        )
-        stored: int | None = sum(records)
-        if not table.is_keyed or not stored:
-            rows: int | None = stored
-        else:
-            rows = self._count(manifest, table, limited) if may_go_on() else None
-        at = _written(Path(self._lake.root, table.name), delta.version()) or max(times, default=None)
-        written = iso_micros(at * MILLI) if at else None
-        return Facts(delta.version(), rows, stored, len(sizes), sum(sizes), written)
+    def _rows(
+        self, manifest: Manifest, relation: Relation, may_go_on: MayGoOn, limited: Limited, exact: bool
+    ) -> dict[str, int | None]:
+        """How many, and at which manifest; both None if they could not be counted."""
+        versions = _versions(manifest, relation)
+        with self._lock:
+            known = self._counts.get(relation.name)
+        if known is not None and known.versions == versions:
+            return {"rows": known.rows, "rows_at": manifest.number}
+        old = {"rows": None, "rows_at": None}
+        if known is not None and not exact and known.manifest < manifest.number:
+            old = {"rows": known.rows, "rows_at": known.manifest}
+            if time.monotonic() - known.at < PAUSES * known.seconds:
+                return old
+        began = time.monotonic()
+        rows = self._count(manifest, relation, limited) if may_go_on() else None
+        if rows is None:
+            return old
+        now = time.monotonic()
+        with self._lock:
+            self._counts[relation.name] = _Count(versions, manifest.number, rows, now, now - began)
+        return {"rows": rows, "rows_at": manifest.number}
 
     def _count(self, manifest: Manifest, table: Relation, limited: Callable) -> int | None:
         try:
@@ -131,6 +159,11 @@ class FactBook:
             if trouble(error) is None:
                 raise
             return None
+
+
+def _versions(manifest: Manifest, relation: Relation) -> Versions:
+    names = relation.reads if isinstance(relation, View) else (relation.name,)
+    return tuple(manifest.tables.get(name, 0) for name in names)
 
 
 def _written(table: Path, version: int) -> int | None:

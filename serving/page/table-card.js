@@ -12,6 +12,7 @@ export class TableCard {
   #table;
   #headers;
   #facts = null;
+  #manifest = null;
   #figures = element("span");
   #size = element("p");
   #sample = element("div");
@@ -48,9 +49,10 @@ export class TableCard {
     return found;
   }
 
-  // facts: null where there is no lake, or not this table any more
-  show(facts) {
+  // facts: null where there is no lake, or not this table any more; manifest: the one that they are of
+  show(facts, manifest) {
     this.#facts = facts;
+    this.#manifest = manifest;
     const { version, stored_rows: stored, files, bytes, written_at: written } = facts ?? {};
     this.#size.hidden = facts === null;
     if (facts !== null) {
@@ -68,8 +70,9 @@ export class TableCard {
       setText(this.#figures, "");
       return;
     }
-    const { rows, version, written_at: written } = this.#facts;
-    const parts = [rows === null ? "rows not counted" : many(rows, "row")];
+    const { rows, rows_at: rowsAt, version, written_at: written } = this.#facts;
+    const older = rowsAt === this.#manifest ? "" : ` at manifest ${count(rowsAt ?? 0)}`;
+    const parts = [rows === null ? "rows not counted" : `${many(rows, "row")}${older}`];
     if (version !== null) parts.push(`version ${count(version)}`);
     parts.push(written === null ? "never written" : `${duration(Date.now() - Date.parse(written))} ago`);
     setText(this.#figures, parts.join(" · "));

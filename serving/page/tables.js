@@ -55,7 +55,7 @@ function build(tables) {
 
 function draw({ tables, detail, as_of: asOf }) {
   if (cards.size === 0) build(tables);
-  for (const table of tables) cards.get(table.name).show(table.facts);
+  for (const table of tables) cards.get(table.name).show(table.facts, asOf?.manifest);
   put("manifest", asOf === null ? NONE : count(asOf.manifest));
   put("event_time", asOf === null ? NONE : moment(asOf.event_time, "UTC"));
   if (asOf === null) {

@@ -9,9 +9,11 @@ writes.
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -31,6 +33,8 @@ WAYS = {
     "lake-first": ("--throttle", "4000", "--lake-first"),
     "part": ("--throttle", "4000", "--metric", "revenue", "--table", "daily_sales"),
 }
+# What a refusal says that another moment brings about.
+LATER = re.compile(r"records are missing|try again|to have caught up|to have been computed a second time")
 BESIDE = ("live", "materializer", "lake", "verifier", "api")
 PATIENCE = 900
 # Two of everything: what plans or looks without a rest leaves nothing of two cores to the others.
@@ -46,8 +50,11 @@ class Replaying:
         self.here, self.settings, self.chance = here, here.settings, chance
         self.killer = Killer(here.platform, chance)
 
-    def command(self, *arguments: str, failpoint: str | None = None, status: int = 0) -> dict:
-        """What it tells; killed at `failpoint`, and given once more, if one is named."""
+    def command(self, *arguments: str, failpoint: str | None = None) -> dict:
+        """What it tells; killed at `failpoint`, and given once more, if one is named.
+
+        What is refused until something has caught up, since that has just died, is given again.
+        """
         line = [sys.executable, "-m", "dataflow", "replay", *arguments, "--json"]
         # A failpoint kills once, and another command may be killed at the same one.
         (self.settings.state_dir / "failpoints" / str(failpoint)).unlink(missing_ok=True)
@@ -57,12 +64,16 @@ class Replaying:
                 **self.settings.replace(dataflow_failpoint=each).environ(),
                 "PYTHONPATH": str(ROOT),
             }
-            done = subprocess.run(
-                line, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
-            )
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                done = subprocess.run(
+                    line, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
+                )
+                if time.monotonic() > deadline or not LATER.search(done.stderr):
+                    break
             if each is not None:
                 assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
-        assert done.returncode == status, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
     def hurt(self, *names: str) -> None:

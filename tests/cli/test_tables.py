@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -238,7 +239,7 @@ def test_resume_refuses_while_the_lake_job_runs(shell: Shell, environment: Setti
     run_with(environment)
     write_status(status, "running", batch=1, generation="g1", kafka_time=None)
     assert shell.run("lake", "resume") == FAILED
-    assert "running 0 s ago" in shell.err
+    assert re.search(r"running \d+ s ago", shell.err)
     write_status(status, "stopping", batch=1, generation="g1", kafka_time=None)
     assert shell.run("lake", "resume") == OK, shell.err
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from infra.bootstrap import bootstrap
 from schemas.tables import RELATIONS, TABLES
 from serving.lake.facts import FactBook
 from serving.lake.progress import progress
 from serving.lake.question import MASK, Question, answer
 from serving.lake.reader import Gone, Lake, NoLake, NoSuchManifest
+from streams.lake.place import lake_root
 from streams.lake.upkeep import Upkeep
 from tests.helpers import isolated_settings, wait_for
 from tests.serving.lake_kit import SECOND, SECRET, T0, SmallLake, customer, raw_order, sales
@@ -231,6 +233,36 @@ def test_facts_are_counted_once_a_version_and_say_what_could_not_be_counted(writ
     assert (empty.rows, empty.bytes, empty.written_at) == (0, 0, None)
 
 
+def test_what_takes_long_to_count_is_not_counted_at_each_manifest(writer, lake, monkeypatch):
+    """Somebody has the dictionary open, and each batch makes another manifest."""
+    writer.write({"daily_sales": [sales(1, 1)], "orders": []})
+    book = FactBook(lake)
+
+    def read(exact=False):
+        facts = book.read(lake.newest(), lambda: True, lambda c: c, exact=exact)
+        return [
+            (facts[name].rows, facts[name].rows_at) for name in ("daily_sales", "sales_by_week", "orders")
+        ]
+
+    monkeypatch.setattr("serving.lake.facts.PAUSES", 1e9)
+    assert read() == [(1, 1), (1, 1), (0, 1)]
+    writer.write({"daily_sales": [sales(9, 1)]})
+    assert read() == [(1, 1), (1, 1), (0, 2)], "what had nothing to count is counted"
+    assert read(exact=True) == [(2, 2), (2, 2), (0, 2)]
+    writer.write({"daily_sales": [sales(20, 1)]})
+    monkeypatch.setattr("serving.lake.facts.PAUSES", 0)
+    assert read() == [(3, 3), (3, 3), (0, 3)]
+
+
+def test_what_is_small_is_counted_before_what_is_large(writer, lake):
+    writer.write(
+        {"orders": [], "daily_sales": [sales(day, 1) for day in range(1, 9)], "customers": [customer(1)]}
+    )
+    allowed = iter([True])
+    facts = FactBook(lake).read(lake.newest(), lambda: next(allowed, False), lambda c: c)
+    assert (facts["customers"].rows, facts["daily_sales"].rows) == (1, None)
+
+
 def test_a_table_was_written_by_the_batch_that_its_manifest_names_and_no_later_one(writer, lake):
     log, ms = Path(writer.root, "raw_orders", "_delta_log"), 60_000
     for number in (1, 2):
@@ -288,12 +320,14 @@ def test_progress_counts_what_waits_and_is_fresh_when_nothing_does(writer, lake)
     assert behind["by_topic"] == {"orders": 7, "reviews": 3}
 
 
-def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+def test_the_example_of_the_documentation_runs(settings, monkeypatch, capsys):
     text = (Path(__file__).parents[2] / "docs" / "lake.md").read_text("utf-8")
     [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    writer = SmallLake(tmp_path / ".dataflow" / "demo" / "lake" / "g1", isolated_settings(tmp_path))
+    bootstrap(settings)
+    writer = SmallLake(lake_root(settings, "g1"), settings)
     writer.write({"daily_sales": [sales(1, 1, "1.25"), sales(1, 2, "2.50")]})
     writer.close()
-    monkeypatch.chdir(tmp_path)
+    for name, value in settings.environ().items():
+        monkeypatch.setenv(name, value)
     exec(compile(example, "docs/lake.md", "exec"), {})
     assert "3.75" in capsys.readouterr().out

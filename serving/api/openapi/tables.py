@@ -55,6 +55,7 @@ _FACTS = objects(
     {
         "version": {**or_null(WHOLE), "description": "Delta version; a view has none, and no files."},
         "rows": {**or_null(WHOLE), "description": "Null if they could not be counted in time."},
+        "rows_at": {**or_null(WHOLE), "description": "The manifest at which they were counted."},
         "stored_rows": {
             **or_null(WHOLE),
             "description": "With the older rows of each key, which the files hold too.",
