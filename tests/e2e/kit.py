@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from infra.kafka import Offsets, admin, consumer, identities, log_bounds
 from infra.registry import schema_ids
@@ -339,20 +339,23 @@ def expect_prefixes(
         measures = {m.name: m.unit for m in METRICS["revenue"].measures}
         row = answer["rows"][0] if answer["rows"] else dict.fromkeys(measures, 0)
         found = {n: minor(row[n], u) if row[n] else 0 for n, u in measures.items()}
-        assert found == expected, offsets
+        assert found == expected, f"{answer['as_of']['generation']} at {offsets}: {found} for {expected}"
 
 
 def source_records(settings: Settings) -> list[Source]:
-    """Every committed record of the source topics."""
+    """Every committed record that the source topics still have."""
     prefix, found = settings.topic_prefix, []
+    client = admin(settings.kafka_bootstrap_servers)
     for topic in CONTRACTS:
         reader = consumer(settings.kafka_bootstrap_servers, "oracle", **{"enable.partition.eof": True})
         count = len(reader.list_topics(prefix + topic, 15).topics[prefix + topic].partitions)
-        reader.assign([TopicPartition(prefix + topic, p, 0) for p in range(count)])
+        first, _ = log_bounds(client, [(prefix + topic, p) for p in range(count)])
+        reader.assign([TopicPartition(*at, offset) for at, offset in first.items()])
         ended, deadline = set(), time.monotonic() + 60
         while len(ended) < count and time.monotonic() < deadline:
             for message in reader.consume(1_000, 0.2):
                 if message.error():
+                    assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
                     ended.add(message.partition())
                 else:
                     found.append(
