@@ -15,6 +15,8 @@ import orjson
 
 from infra.settings import Settings
 
+COUNTS_SECONDS = 3600.0  # so long what the command has found is a word on the rounds after it
+
 
 def verified_key(settings: Settings, generation: str) -> str:
     """Apart from the generation's own keys, which the materializer alone writes."""
@@ -57,7 +59,10 @@ class Found:
 
 
 def told(last_round: bytes | None, command: bytes | None) -> Found | None:
-    """What both together say: wrong if one of them does."""
+    """What both together say: wrong if one of them does, else what is newer.
+
+    What the command has found of everything counts for a round after it that could not, or has not, compared all.
+    """
     found, said = Found.from_json(last_round), Found.from_json(command)
     if found is None or said is None:
         return said or found
@@ -67,9 +72,11 @@ def told(last_round: bytes | None, command: bytes | None) -> Found | None:
         known = {each["table"] for each in found.differences}
         more = [each for each in said.differences if each["table"] not in known]
         return replace(found, differences=[*found.differences, *more])
-    if found.exact is None:
+    if found.exact is False or found.at - said.at > COUNTS_SECONDS:
+        return found
+    if found.exact is None or found.at < said.at:
         return said
-    return replace(found, whole_at=said.whole_at) if found.exact and found.whole_at is None else found
+    return found if found.whole_at is not None else replace(found, whole_at=said.whole_at)
 
 
 def document(found: Found | None, now: float) -> dict[str, Any] | None:

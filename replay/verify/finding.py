@@ -72,13 +72,13 @@ def wrong_in(found: Found | None) -> Found | None:
 def upheld(found: Found, wrong: Found | None, compared: Compared) -> Found:
     """What is to be told after a round that has `found` this.
 
-    What was `wrong` before stays so until all of its table or metric was `compared` again, at no earlier manifest: that
+    What was `wrong` before stays so until all of its table or metric was `compared` again, at no earlier offsets: that
     it could not be makes nothing right.
     """
     if wrong is None:
         return found
     again = {each["table"] for each in found.differences}
-    is_older = (found.manifest or 0) < (wrong.manifest or 0)
+    is_older = _is_before(found, wrong)
     still = [
         each
         for each in wrong.differences
@@ -91,6 +91,15 @@ def upheld(found: Found, wrong: Found | None, compared: Compared) -> Found:
     why = found.detail or "only what had changed was"
     told = f"since then not everything could be compared again: {why}"
     return replace(wrong, differences=still, detail=told)
+
+
+def _is_before(one: Found, other: Found) -> bool:
+    """Whether one is of fewer records of some partition."""
+    return any(
+        offset > one.offsets.get(topic, {}).get(p, 0)
+        for topic, partitions in other.offsets.items()
+        for p, offset in partitions.items()
+    )
 
 
 def compared_by(found: Found, *, whole: bool, every_byte: bool) -> Compared:

@@ -25,7 +25,8 @@ from serving.read.reader import iso_micros
 from streams.lake.manifest import RECENT_COMMITS, Manifest
 
 MILLI = 1_000  # µs; the log has its times in ms
-PAUSES = 30  # to be counted takes at most one part in so many of the time: the page asks at every batch
+PAUSES = 30  # to count one takes at most one part in so many of the time: the page asks at every batch
+NOT_COUNTED: dict[str, int | None] = {"rows": None, "rows_at": None}
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,18 @@ Limited = Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyConnection]
 
 @dataclass(frozen=True)
 class _Count:
-    """The rows of a table or view at a manifest; when (s, a clock that only goes on) they were counted, in how long."""
+    """The rows of a table or view at a manifest, None if they could not be counted; when (s, a clock that only goes on)
+    that was tried, and for how long."""
 
     versions: Versions
     manifest: int
-    rows: int
+    rows: int | None
     at: float
     seconds: float
+
+    def told(self, at: int) -> dict[str, int | None]:
+        """As counted at a manifest."""
+        return {"rows": self.rows, "rows_at": None if self.rows is None else at}
 
 
 class FactBook:
@@ -89,11 +95,17 @@ class FactBook:
         # Small ones first: what takes all the time there is takes it from nobody.
         for name in sorted(found, key=lambda name: found[name].stored_rows):
             if found[name].rows is None:
-                counted = self._rows(manifest, TABLES[name], may_go_on, limited, exact)
-                found[name] = replace(found[name], **counted)
+                try:
+                    counted = self._rows(manifest, TABLES[name], may_go_on, limited, exact)
+                except Gone:
+                    del found[name]
+                else:
+                    found[name] = replace(found[name], **counted)
         for view in VIEWS.values():
             tables = [found.get(name) for name in view.reads]
-            if None not in tables:
+            if None in tables:
+                continue
+            with suppress(Gone):
                 of = found[view.rows_of] if view.rows_of else None
                 counted = (
                     {"rows": of.rows, "rows_at": of.rows_at}
@@ -132,21 +144,27 @@ class FactBook:
         versions = _versions(manifest, relation)
         with self._lock:
             known = self._counts.get(relation.name)
-        if known is not None and known.versions == versions:
-            return {"rows": known.rows, "rows_at": manifest.number}
-        old = {"rows": None, "rows_at": None}
-        if known is not None and not exact and known.manifest < manifest.number:
-            old = {"rows": known.rows, "rows_at": known.manifest}
-            if time.monotonic() - known.at < PAUSES * known.seconds:
-                return old
-        began = time.monotonic()
-        rows = self._count(manifest, relation, limited) if may_go_on() else None
-        if rows is None:
+        if known is not None and known.versions == versions and known.rows is not None:
+            return known.told(manifest.number)
+        is_older = known is not None and known.manifest <= manifest.number
+        old = known.told(known.manifest) if is_older and not exact else NOT_COUNTED
+        if not may_go_on():
             return old
+        began = time.monotonic()
+        if known is not None and not exact and began - known.at < PAUSES * known.seconds:
+            return old
+        rows = self._count(manifest, relation, limited)
         now = time.monotonic()
+        if rows is None:  # it may be next time, but not at once
+            kept = known or _Count(versions, manifest.number, None, now, 0.0)
+            found = replace(kept, at=now, seconds=now - began)
+        else:
+            found = _Count(versions, manifest.number, rows, now, now - began)
         with self._lock:
-            self._counts[relation.name] = _Count(versions, manifest.number, rows, now, now - began)
-        return {"rows": rows, "rows_at": manifest.number}
+            last = self._counts.get(relation.name)
+            if last is None or last.manifest <= manifest.number or rows is None:
+                self._counts[relation.name] = found
+        return old if rows is None else found.told(manifest.number)
 
     def _count(self, manifest: Manifest, table: Relation, limited: Callable) -> int | None:
         try:

@@ -196,8 +196,8 @@ function question(what) {
   asked = what;
   setText(byId("confirm-text"), QUESTIONS[what](byId("chosen").value));
   byId("confirm").hidden = false;
-  // Whoever has gone on to write something does not say yes by it.
-  if (!document.activeElement?.matches("input")) byId("confirm-yes").focus();
+  // Whoever has gone on to something else meanwhile does not say yes by it.
+  if (document.activeElement?.matches("body, button, #told-title")) byId("confirm-yes").focus();
 }
 
 byId("run-form").addEventListener("submit", async (event) => {

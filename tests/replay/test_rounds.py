@@ -287,13 +287,21 @@ def test_who_has_verified_by_hand_need_not_wait_for_the_verifier(environment, la
     redis = connect(environment)
     keys = verified_keys(environment, "g1")
     exact = Verdict(lake.manifest, ())
-    assert tell(environment, exact, 7.0, every_byte=False)
-    assert told(*redis.mget(keys)).whole_at == 7.0
-    for found in (Found(None, 8.0, "the broker does not answer"), Found(True, 8.0)):
+    assert tell(environment, exact, 9_000.0, every_byte=False)
+    assert told(*redis.mget(keys)).whole_at == 9_000.0
+    down, some = "the broker does not answer", [{"table": "orders"}]
+    for found, expected in (
+        (Found(None, 9_008.0, down), (True, 9_000.0, 9_000.0)),
+        (Found(True, 9_008.0), (True, 9_008.0, 9_000.0)),
+        (Found(True, 9_008.0, whole_at=8_500.0), (True, 9_008.0, 8_500.0)),
+        (Found(True, 2_000.0, whole_at=2_000.0), (True, 9_000.0, 9_000.0)),
+        (Found(None, 99_000.0, down), (None, 99_000.0, None)),
+        (Found(True, 99_000.0), (True, 99_000.0, None)),
+        (Found(False, 8_000.0, differences=some), (False, 8_000.0, None)),
+    ):
         redis.set(keys[0], found.to_json())
-        assert (told(*redis.mget(keys)).exact, told(*redis.mget(keys)).whole_at) == (True, 7.0)
-    redis.set(keys[0], Found(False, 6.0, differences=[{"table": "orders"}]).to_json())
-    assert told(*redis.mget(keys)).exact is False
+        one = told(*redis.mget(keys))
+        assert (one.exact, one.at, one.whole_at) == expected
     redis.close()
 
 

@@ -254,6 +254,41 @@ def test_what_takes_long_to_count_is_not_counted_at_each_manifest(writer, lake, 
     assert read() == [(3, 3), (3, 3), (0, 3)]
 
 
+def test_what_could_not_be_counted_is_not_tried_at_once_again_and_an_old_count_hides_no_newer_one(
+    writer, lake, monkeypatch
+):
+    monkeypatch.setattr("serving.lake.facts.PAUSES", 1e9)
+    writer.write({"daily_sales": [sales(1, 1)]})
+    writer.write({"daily_sales": [sales(2, 1)]})
+    book, tried = FactBook(lake), []
+
+    def full(_):
+        tried.append(1)
+        raise duckdb.IOException("IO Error: no room")
+
+    def read(limited=lambda c: c, manifest=None, exact=False):
+        facts = book.read(manifest or lake.newest(), lambda: True, limited, exact=exact)["daily_sales"]
+        return facts.rows, facts.rows_at
+
+    assert read(full) == (None, None)
+    first = len(tried)
+    assert first > 0
+    assert read(full) == (None, None)
+    assert len(tried) == first, "nor is it tried at once again"
+    assert read(exact=True) == (2, 2)
+    assert read(manifest=lake.at(1), exact=True) == (1, 1)
+    assert read() == (2, 2)
+
+
+def test_a_table_whose_files_are_gone_takes_no_other_ones_facts_with_it(writer, lake):
+    writer.write({"daily_sales": [sales(1, 1)], "customers": [customer(1)]})
+    for file in (Path(writer.root) / "daily_sales").glob("*.parquet"):
+        file.unlink()
+    facts = FactBook(lake).read(lake.newest(), lambda: True, lambda c: c)
+    assert (facts["daily_sales"], facts["sales_by_week"]) == (None, None)
+    assert facts["customers"].rows == 1
+
+
 def test_what_is_small_is_counted_before_what_is_large(writer, lake):
     writer.write(
         {"orders": [], "daily_sales": [sales(day, 1) for day in range(1, 9)], "customers": [customer(1)]}
