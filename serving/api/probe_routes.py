@@ -46,7 +46,7 @@ async def metrics(request: Request) -> Response:
     health, rebuilding, verified = None, False, None
     try:
         _, health = await service.read_health()
-        verified = await service.verified()
+        verified = await service.verified(health.as_of.generation)
     except DataflowError as error:
         rebuilding = isinstance(error, Rebuilding)
     families = push_families(service.hub.clients, service.hub.snapshots)

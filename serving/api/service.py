@@ -176,9 +176,12 @@ class Service:
         answer = await self.read(queries, (keys.base, keys.counts, keys.held))
         return answer, self.health(answer, keys)
 
-    async def verified(self) -> Found | None:
-        """What a second computation last found about this generation; None if nothing yet. Raises Unavailable."""
-        keys = verified_keys(self.settings, self.reader.generation)
+    async def verified(self, generation: str) -> Found | None:
+        """What a second computation last found about a generation, that which the rest of an answer is of.
+
+        None if nothing yet. Raises Unavailable.
+        """
+        keys = verified_keys(self.settings, generation)
         try:
             return told(*await self.redis.mget(keys))
         except (RedisError, OSError) as error:

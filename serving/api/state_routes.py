@@ -23,7 +23,7 @@ router = APIRouter(tags=["state"])
 async def status(request: Request) -> Response:
     """Always 200: `state` tells whether the live numbers can be read, `detail` why not."""
     service = service_of(request)
-    generation = service.kafka.generation
+    name = service.kafka.generation.name if service.kafka.generation else None
     parts = ("freshness", "lag", "exactness", "verified", "as_of")
     found: dict[str, Any] = dict.fromkeys(parts)
     try:
@@ -34,11 +34,12 @@ async def status(request: Request) -> Response:
         state, detail = "live", None
         found["freshness"], found["lag"] = health.freshness(), health.lag()
         found["exactness"], found["as_of"] = health.exactness(), health.as_of.as_json(health.now)
-        found["verified"] = await verified_or_none(service, health.now)
+        name = health.as_of.generation
+        found["verified"] = await verified_or_none(service, name, health.now)
     as_of = found.pop("as_of")
     body = {
         "env": service.settings.dataflow_env,
-        "generation": generation.name if generation else None,
+        "generation": name,
         "state": state,
         "detail": detail,
         **found,
@@ -48,10 +49,10 @@ async def status(request: Request) -> Response:
     return answer(body)
 
 
-async def verified_or_none(service: Service, now: float) -> dict[str, Any] | None:
+async def verified_or_none(service: Service, generation: str, now: float) -> dict[str, Any] | None:
     """What the verifier last found, without its offsets; None if that cannot be read."""
     try:
-        found = await service.verified()
+        found = await service.verified(generation)
     except Unavailable:
         return None
     return found and brief(found, now)
@@ -87,7 +88,7 @@ async def exactness(request: Request) -> Response:
     """
     service = service_of(request)
     _, health = await service.read_health()
-    verified = document(await service.verified(), health.now)
+    verified = document(await service.verified(health.as_of.generation), health.now)
     body = {**health.exactness_in_full(), "verified": verified, "as_of": health.as_of.as_json(health.now)}
     return answer(body)
 

@@ -35,7 +35,8 @@ class Notes:
         as_of, found, verified, generation = None, None, None, None
         try:
             as_of, found = await self._source.read_newest(CONTRACTS, EVENTS)
-            generation, verified = self._source.reader.generation, await self._source.verified()
+            generation = self._source.reader.generation
+            verified = await self._source.verified(generation)
         except DataflowError:
             pass
         except Exception:
