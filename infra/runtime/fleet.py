@@ -47,6 +47,7 @@ class Fleet:
         self._number: int | None = None  # that the base processes serve
         self._paces: dict[int, int] = {}  # how fast a replay may go, in records a second
         self._codes: dict[int, Code] = {}  # by which each generation runs
+        self._giving_way: frozenset[int] = frozenset()
         self._standing = False  # the base processes are stopped, because their generation pauses or is gone
         self._beside: dict[int, list[str]] = {}
         self._leaving: set[int] = set()  # some of whose processes may be gone, or were never there
@@ -73,6 +74,10 @@ class Fleet:
         """Digest of the code that this platform runs, and binds a generation to that says nothing else."""
         return self._code.digest
 
+    def gives_way(self, number: int | None = None) -> bool:
+        """Whether a generation (default: that of the base processes) leaves the processor to the live one."""
+        return (self._number if number is None else number) in self._giving_way
+
     def base_env(self) -> Mapping[str, str]:
         """What binds a base process to its generation and code. Raises Unavailable, GenerationError."""
         with self._lock:
@@ -97,10 +102,19 @@ class Fleet:
     def _know(self, number: int, now: Generations) -> None:
         """By which code and how fast it goes. One that is live, or that a rollback goes back to, is held up by none."""
         recorded = now.of(number)
+        self._note(now)
         self._paces[number] = (
             0 if number in (now.live, now.before) else (recorded.plan or {}).get("throttle", 0)
         )
         self._codes.setdefault(number, Code.from_json(recorded.code) if recorded.code else self._code)
+
+    def _note(self, now: Generations) -> None:
+        """Who is not live gives way, but for a replay that is to go as fast as it goes."""
+        self._giving_way = frozenset(
+            number
+            for number, each in now.known.items()
+            if number != now.live and (each.plan or {}).get("throttle") != 0
+        )
 
     def _bind(self, now: Generations) -> None:
         """The base processes serve the live generation from now on: by this code, unless it would say otherwise."""
@@ -149,6 +163,7 @@ class Fleet:
             self._seen = end
 
     def _fit(self, now: Generations) -> None:
+        self._note(now)
         running = now.running()
         for number in [each for each in self._beside if each not in running or each in self._leaving]:
             self._leaving.add(number)

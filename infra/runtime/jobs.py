@@ -23,12 +23,16 @@ WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 @dataclass(frozen=True)
 class Serves:
-    """Which generation a process serves: what its name ends with, and the variables that bind it when it starts."""
+    """Which generation a process serves: what its name ends with, the variables that bind it when it starts, and
+    whether it leaves the processor to others by now."""
 
     env: Callable[[], Mapping[str, str]] = dict
     suffix: str = ""
+    gives_way: Callable[[], bool] = bool
 
 
+# Of the live generation's, and of one that gives way to it. The live path goes first, then what others wait for.
+NICENESS = {"live": (0, 10), "materializer": (0, 10), "lake": (5, 12), "verifier": (15, 19)}
 UNBOUND = Serves()  # the live one, whichever that is
 
 
@@ -161,6 +165,7 @@ def _job(
     fds: tuple[int, ...] = (),
 ) -> ProcessSpec:
     is_task = name == "bootstrap"
+    first, beside = NICENESS.get(name, (0, 0))
     name += serves.suffix
     status = settings.state_dir / "status" / f"{name}.json"
     status.parent.mkdir(parents=True, exist_ok=True)
@@ -182,4 +187,5 @@ def _job(
         stop_deadline,
         fds,
         late_env,
+        lambda: beside if serves.gives_way() else first,
     )

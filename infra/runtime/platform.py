@@ -194,7 +194,7 @@ class Platform:
             self._fleet = Fleet(
                 self.settings, keep(self.settings), base, self._specs_beside, log, self._on_notice
             )
-            specs += self._bound(Serves(self._fleet.base_env))
+            specs += self._bound(Serves(self._fleet.base_env, gives_way=self._fleet.gives_way))
         if self._demo:
             by = UNBOUND if self._fleet is None else Serves(self._fleet.base_env)
             specs.append(jobs.demo_spec(self.settings, self._demo, by))
@@ -222,7 +222,9 @@ class Platform:
         """The processes of a generation that runs beside the one that this platform was started with."""
         port = self.settings.api_port + number
         preview = self._ports.take(f"api-g{number}", port) if "api" in self._wanted else None
-        return self._bound(Serves(lambda: self._fleet.env_of(number), suffix(f"g{number}")), preview)
+        fleet = self._fleet
+        serves = Serves(lambda: fleet.env_of(number), suffix(f"g{number}"), lambda: fleet.gives_way(number))
+        return self._bound(serves, preview)
 
     def _child_env(self) -> dict[str, str]:
         """The user's environment without what are settings: each job gets those whole, a service gets none."""

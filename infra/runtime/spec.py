@@ -51,6 +51,8 @@ class ProcessSpec:
     fds: tuple[int, ...] = ()
     # Variables that are only known when it starts, called in a thread; what it raises is tried again like an end.
     late_env: Callable[[], Mapping[str, str]] = dict
+    # Asked while it runs: 0 to 19, the more the less it gets beside others where all want the processor.
+    niceness: Callable[[], int] = int
 
     @property
     def is_task(self) -> bool:

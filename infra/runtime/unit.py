@@ -12,6 +12,7 @@ from typing import TypeVar
 from infra.entry import EXIT_TERMINAL
 from infra.runtime.child import Child, Watchdog, group_members, signal_group
 from infra.runtime.logs import Logs
+from infra.runtime.share import set_session_niceness
 from infra.runtime.spec import ProcessSpec, State
 from schemas.errors import DataflowError
 
@@ -72,6 +73,7 @@ class Unit:
         self._orphans_told = False
         self._probe: tuple[Child, Future[bool]] | None = None
         self._asked: Future[Mapping[str, str]] | None = None  # for what it starts with; that may take a while
+        self._niceness = 0  # that the child has
 
     def rest(self, now: float, needs_are_up: bool, watchdog: Watchdog) -> None:
         """It does not run: start it if it is time to. Of what keeps it from starting the next try hears."""
@@ -100,10 +102,13 @@ class Unit:
             self._back_off(now)
             return
         self._ending, self._probe, self._deadline = False, None, now + self.spec.start_deadline
+        self._niceness = 0
+        self._give_way()
         self._set(State.STARTING, pid=self.child.pid, birth=self.child.birth)
 
     def watch(self, now: float, is_needed: bool, probers: Executor) -> None:
         """It runs: see whether it has ended, is ready, or is to end."""
+        self._give_way()
         status = self.child.poll()
         if self._ending:
             # Its own children get the same time to end: Spark's JVM closes its files.
@@ -153,6 +158,13 @@ class Unit:
         if self.child:
             self.child.kill()
             self.child.forget()
+
+    def _give_way(self) -> None:
+        """As far as it is to by now: a generation's processes get their share when it becomes the live one."""
+        if (wanted := self.spec.niceness()) != self._niceness and set_session_niceness(
+            self.child.pid, wanted
+        ):
+            self._niceness = wanted
 
     def _look_whether_ready(self, now: float, probers: Executor) -> None:
         if self.spec.probe and self._probe is None:

@@ -13,9 +13,11 @@ from infra.code import environment
 from infra.generations import Generations
 from infra.runtime.child import Child, Watchdog
 from infra.runtime.platform import ROOT
+from infra.runtime.share import set_session_niceness
 from infra.runtime.spec import ProcessSpec
 from infra.settings import Settings
 from replay.diff.errors import NotExtracted
+from replay.diff.extract import NICENESS
 from streams.lake.manifest import Manifest
 
 POLL_SECONDS = 0.05
@@ -58,6 +60,7 @@ def extract(
     # Python looks for modules where it is started first, and there the code of another generation might lie.
     spec = ProcessSpec(f"extract {manifest.generation}", (*command, *names), environment, cwd=out)
     child = Child(spec, environment, log, watchdog)
+    set_session_niceness(child.pid, NICENESS)
     try:
         while (status := child.poll()) is None:
             time.sleep(POLL_SECONDS)

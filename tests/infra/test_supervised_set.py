@@ -3,8 +3,10 @@
 import logging
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
+import pytest
 
 from infra.generations import Generation, Generations, Recorded
 from infra.generations import State as Phase
@@ -111,6 +113,34 @@ def test_processes_that_are_removed_together_end_at_the_same_time(start, tmp_pat
     assert all((tmp_path / f"ended-{name}").exists() for name in names)
 
 
+def niceness_of(pid: int) -> int:
+    """That of the session of a process."""
+    return int(Path(f"/proc/{pid}/autogroup").read_text().split()[-1])
+
+
+@pytest.mark.skipif("not Path('/proc/self/autogroup').exists()", reason="this system shares by process")
+def test_a_process_gives_way_as_long_as_it_is_told_to_and_so_does_the_next(start):  # noqa: F811
+    levels = {"first": 12}
+    running = start(
+        replace(shell("first", FOREVER), niceness=lambda: levels["first"]), shell("other", FOREVER)
+    )
+    running.supervisor.wait_ready(["first", "other"], 10)
+
+    def has(niceness: int) -> bool:
+        pid = running.info("first").pid
+        return pid is not None and niceness_of(pid) == niceness
+
+    wait_for(lambda: has(12), 10, "it to give way")
+    assert niceness_of(running.info("other").pid) == 0
+    killed = running.info("first").pid
+    running.supervisor.kill("first")
+    wait_for(
+        lambda: running.info("first").pid not in (None, killed) and has(12), 20, "the next one to give way"
+    )
+    levels["first"] = 0
+    wait_for(lambda: has(0), 10, "its share again")
+
+
 class Known(Fleet):
     """A fleet that is told what the log says, instead of reading it, and binds without a code."""
 
@@ -142,8 +172,10 @@ def test_the_processes_of_a_generation_come_and_go_with_what_is_recorded(start):
     fleet._fit(world(1, g1=Phase.RUNNING, g2=Phase.RUNNING))
     wait_for(lambda: up("base", "live@g2"), 20, "both")
     pids = running.info("base").pid, running.info("live@g2").pid
-    # A switch moves nothing.
+    assert (fleet.gives_way(), fleet.gives_way(2)) == (False, True)
+    # A switch moves nothing, but for who gives way.
     fleet._fit(world(2, g1=Phase.RUNNING, g2=Phase.RUNNING))
+    assert (fleet.gives_way(), fleet.gives_way(2)) == (True, False)
     assert (running.info("base").pid, running.info("live@g2").pid) == pids
     # The one that it began with pauses, and goes on.
     fleet._fit(world(2, g1=Phase.PAUSED, g2=Phase.RUNNING))
