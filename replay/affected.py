@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from schemas.contract import CONTRACTS, SHOP_TOPICS
+from schemas.contract import SHOP_TOPICS
+from schemas.gold import RECORD_OUTCOMES
 from schemas.metrics import DIMENSIONS, METRICS
 from schemas.tables import TABLES
 from schemas.views import VIEWS
@@ -32,6 +33,8 @@ def affected(changed: Iterable[str]) -> dict[str, tuple[str, ...]]:
             metrics |= METRICS.keys()
         elif each == "code lake":
             tables |= {name for name, table in TABLES.items() if table.layer != "bronze"}
+            # A difference computes them from silver, and what was decided from the manifest.
+            metrics |= METRICS.keys()
         else:  # the judge, or a setting that all go by
             tables |= {name for name, table in TABLES.items() if table.layer != "bronze"}
             metrics |= METRICS.keys()
@@ -43,13 +46,14 @@ def affected(changed: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _tables_of(topic: str) -> set[str]:
-    """Silver of a topic, what it refuses, and gold, of which any may read one of the shop's."""
-    if topic not in CONTRACTS:
-        return set()
+    """Silver of a topic, what it refuses, what became of its records, and gold, of which any may read the shop's.
+
+    Of one that is no longer declared only what was told of all topics.
+    """
     return {
         name
         for name, table in TABLES.items()
-        if (table.layer == "gold" and topic in SHOP_TOPICS)
+        if (table.layer == "gold" and (topic in SHOP_TOPICS or name == RECORD_OUTCOMES.name))
         or (table.layer == "silver" and table.topic in (topic, None))
     }
 

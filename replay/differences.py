@@ -11,9 +11,13 @@ from typing import Self
 
 from infra.settings import Settings
 from replay.diff.values import Comparison, Only, RelationDifference
-from schemas.gold import CUSTOMER_COHORTS
-from schemas.tables import QUARANTINE, RELATIONS
+from replay.verify.layout import dated
+from schemas.contract import CONTRACTS
+from schemas.gold import CUSTOMER_COHORTS, DIM_DATE
+from schemas.tables import QUARANTINE, RELATIONS, SESSIONS
 from schemas.view import View
+
+WITHOUT_DAYS = tuple(table.name for table in (CUSTOMER_COHORTS, DIM_DATE, SESSIONS, QUARANTINE))
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,19 @@ def _called(each: RelationDifference | Only) -> str:
 def _of_another_day(relation: RelationDifference) -> bool:
     """Whether the days of a table's rows are not those of the events behind them.
 
-    What happens on a day moves the row of a cohort that is older, ends a dimension's version that began earlier, and
-    takes a record out of the quarantine, which has the broker's days. A view may have weeks or months.
+    What happens on a day moves the row of a cohort that is older, ends a dimension's version that began earlier, joins
+    a session that began on the day before, adds the other days of its year to the calendar, and takes a record out of
+    the quarantine, which has the broker's days. The latest row of an entity without a date of its own is of the day on
+    which it changed last, and leaves that of the change before. A view may have weeks or months.
     """
     table = RELATIONS.get(relation.name) if relation.kind == "table" else None
     if table is None:
         return False
     if isinstance(table, View):
         return all(column.name != "day" for column in table.columns)
-    return table.name in (CUSTOMER_COHORTS.name, QUARANTINE.name) or any(
-        column.name == "valid_from" for column in table.columns
-    )
+    if table.name == table.topic and CONTRACTS[table.topic].is_change and not dated(CONTRACTS[table.topic]):
+        return True
+    return table.name in WITHOUT_DAYS or any(column.name == "valid_from" for column in table.columns)
 
 
 def keep_difference(settings: Settings, kept: Kept) -> None:
@@ -84,9 +90,14 @@ def keep_difference(settings: Settings, kept: Kept) -> None:
 
 
 def kept_difference(settings: Settings, one: int, other: int) -> Kept | None:
-    """None if nobody has looked at it."""
+    """The last, from whichever side somebody has looked; None if nobody has."""
+    found = [_read(_file(settings, *pair)) for pair in ((one, other), (other, one))]
+    return max(filter(None, found), key=lambda kept: kept.at, default=None)
+
+
+def _read(file: Path) -> Kept | None:
     try:
-        return Kept.from_json(_file(settings, one, other).read_text("utf-8"))
+        return Kept.from_json(file.read_text("utf-8"))
     except (OSError, ValueError, TypeError):
         return None
 

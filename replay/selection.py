@@ -12,6 +12,7 @@ from replay.affected import affected
 from replay.errors import ReplayError
 from schemas.metrics import METRICS
 from schemas.tables import TABLES
+from schemas.views import VIEWS
 from streams.lake.parts import DERIVED
 
 OF_RECORDS = ("contract", "rules", "setting")  # what decides about every record of a topic, or of all
@@ -80,4 +81,6 @@ def affected_by(selection: Selection, changed: Sequence[str]) -> dict[str, tuple
         *(f"metric {name}" for name in selection.metrics),
     ]
     names += [each for each in changed if each == "code fold" or each.startswith("view ")]
+    if "code lake" in changed:  # which makes the views, too
+        names += [f"view {name}" for name in VIEWS]
     return affected(names)

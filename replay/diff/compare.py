@@ -13,7 +13,7 @@ import duckdb
 
 from replay.diff.errors import NotComparable
 from replay.diff.index import Index, Relation
-from replay.diff.matching import Days, Match, match
+from replay.diff.matching import Days, Match, has_days, match
 from replay.diff.rows import Differing
 from replay.diff.tables import bounded
 from replay.diff.values import Comparison, Only, RelationDifference, Side
@@ -53,7 +53,8 @@ def compare(one: Path, other: Path, scratch: Path, asked: Asked = EVERYTHING) ->
     left, right = ({r.identity: r for r in index.relations if asked.wants(r)} for index in (first, second))
     _check_names(asked, [*left.values(), *right.values()], (first, second))
     both = [identity for identity in left if identity in right]
-    dated = [each for each in both if not asked.days or (left[each].day and right[each].day)]
+    dated = [each for each in both if not asked.days or has_days(left[each], right[each])]
+    _check_dated(asked, left, right, dated)
     with bounded(duckdb.connect(), scratch) as database:
         found = tuple(
             _compare(database, (left[identity], one), (right[identity], other), asked) for identity in dated
@@ -122,6 +123,21 @@ def _check_offsets(one: Index, other: Index) -> None:
             raise NotComparable(
                 f"expected both at the same offsets; at {at[0]}/{at[1]} {one.generation} is at {one.until[at]} and "
                 f"{other.generation} at {other.until[at]}: extract both at manifests of one offset vector"
+            )
+
+
+def _check_dated(
+    asked: Asked, left: Mapping[tuple, Relation], right: Mapping[tuple, Relation], dated: Collection[tuple]
+) -> None:
+    """Raise NotComparable if something was named of which no row can be found by its day: it would look equal."""
+    there = {(left[each].kind, left[each].name) for each in dated}
+    for kind, names in (("table", asked.tables), ("metric", asked.metrics)):
+        on_both = {left[each].name for each in left.keys() & right.keys() if left[each].kind == kind}
+        without = [name for name in names or () if name in on_both and (kind, name) not in there]
+        if asked.days and without:
+            raise NotComparable(
+                f"expected a {kind} whose rows have days, and {', '.join(without)} has none that both sides tell "
+                "alike: compare without --day"
             )
 
 

@@ -115,7 +115,10 @@ def _names(asked: Asked, one_side: Recorded, other_side: Recorded) -> list[str]:
     tables, metrics = asked.tables or (), asked.metrics or ()
     if not tables and not metrics:
         one, other = ((each.code or {}).get("declared", {}) for each in (one_side, other_side))
-        if views := _of_kind("view", changed(one, other)):
+        different = changed(one, other)
+        # What all views are made by is code of the lake.
+        of_views = (one | other).keys() if "code lake" in different else different
+        if views := _of_kind("view", of_views):
             tables = (*_of_kind("table", one | other), *views)
             metrics = _of_kind("metric", one | other)
     return [

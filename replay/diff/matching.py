@@ -23,10 +23,14 @@ Days = tuple[date, date]
 
 @dataclass(frozen=True)
 class Compared:
-    """A column of both sides, by the `type` that holds the values of either."""
+    """A column of both sides, by the `type` that holds the values of either.
+
+    `scale`: digits behind the point where that is text, since no decimal holds all values of both.
+    """
 
     name: str
     type: str
+    scale: int | None
     unit: str
     personal: bool
     summed: bool
@@ -55,15 +59,20 @@ def match(one: tuple[Relation, Path], other: tuple[Relation, Path], days: Days |
     if summed_up:
         # What is a dimension here and a figure there has nothing to be compared with.
         left = [name for name in left if name not in first.key and name not in second.key]
-    elif not key and first.key != second.key:
+    elif not key and set(first.key) != set(second.key):
         key, left = left, []
     pairs = {name: (first.column(name), second.column(name)) for name in names}
     keys = tuple(_compared(*pairs[name]) for name in key)
     columns = tuple(_compared(*pairs[name]) for name in left)
-    by_day = first.day is not None and second.day is not None
+    by_day = has_days(first, second)
     sides = (_select(*each, keys, columns, by_day, days, summed_up) for each in (one, other))
     not_compared = tuple(name for name in names if summed_up and name in derived)
     return Match(keys, columns, *sides, by_day, _declared(first, second, summed_up, not_compared))
+
+
+def has_days(one: Relation, other: Relation) -> bool:
+    """Whether the rows of both belong to days, and by the same column: by another one equal rows would lie apart."""
+    return one.day is not None and one.day == other.day
 
 
 def _declared(one: Relation, other: Relation, summed_up: bool, not_compared: tuple[str, ...]) -> Declared:
@@ -72,7 +81,7 @@ def _declared(one: Relation, other: Relation, summed_up: bool, not_compared: tup
     return Declared(
         only_one=tuple(a.name for a, b in pairs if b is None),
         only_other=tuple(c.name for c in other.columns if one.column(c.name) is None),
-        key=(one.key, other.key) if one.key != other.key else None,
+        key=(one.key, other.key) if set(one.key) != set(other.key) else None,
         types=tuple((a.name, a.type, b.type) for a, b in both if a.type != b.type),
         defined=tuple((a.name, a.defined, b.defined) for a, b in both if a.defined != b.defined),
         summed_up=summed_up,
@@ -82,9 +91,13 @@ def _declared(one: Relation, other: Relation, summed_up: bool, not_compared: tup
 
 def _compared(one: Column, other: Column) -> Compared:
     kind = common_type(one.type, other.type)
+    digits = [_digits(each.type) for each in (one, other)]
+    scale = max(behind for _, behind in digits) if kind == "VARCHAR" and None not in digits else None
     numeric = kind in WHOLE or kind.startswith("DECIMAL")
     personal = one.personal or other.personal
-    return Compared(one.name, kind, other.unit, personal, numeric and one.summed and other.summed)
+    # The sum of one row's day is that row.
+    summed = numeric and one.summed and other.summed and not personal
+    return Compared(one.name, kind, scale, other.unit, personal, summed)
 
 
 def common_type(one: str, other: str) -> str:
@@ -110,6 +123,14 @@ def _digits(kind: str) -> tuple[int, int] | None:
     return found and (int(found[1]), int(found[2]))
 
 
+def _cast(value: str, column: Compared) -> str:
+    plain = f"{value}::{column.type}"
+    if column.scale is None:
+        return plain
+    # The same number is the same text, but for what does not fit even so.
+    return f"coalesce(TRY_CAST({value} AS DECIMAL({MOST_DIGITS}, {column.scale}))::VARCHAR, {plain})"
+
+
 def _select(
     relation: Relation,
     extract: Path,
@@ -120,13 +141,15 @@ def _select(
     summed_up: bool,
 ) -> str:
     day = f"{quoted(relation.day)}::DATE" if by_day else "NULL::DATE"
-    names = [f"{quoted(each.name)}::{each.type} AS k{n}" for n, each in enumerate(key)]
+    names = [f"{_cast(quoted(each.name), each)} AS k{n}" for n, each in enumerate(key)]
     figures = [f"sum({quoted(each.name)})" if summed_up else quoted(each.name) for each in columns]
     names += [
-        f"{figure}::{each.type} AS c{n}"
+        f"{_cast(figure, each)} AS c{n}"
         for n, (figure, each) in enumerate(zip(figures, columns, strict=True))
     ]
     where = f" WHERE {day} BETWEEN DATE '{days[0]}' AND DATE '{days[1]}'" if days else ""
     grouped = [*range(1, len(key) + 1), len(names) + 1]
     group = f" GROUP BY {', '.join(map(str, grouped))}" if summed_up else ""
+    if summed_up and figures:  # a metric has no rows of which all figures are 0
+        group += f" HAVING {' OR '.join(f'coalesce({figure}, 0) <> 0' for figure in figures)}"
     return f"SELECT {', '.join([*names, f'{day} AS day'])} FROM {parquet([str(extract / relation.file)])}{where}{group}"

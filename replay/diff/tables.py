@@ -10,7 +10,7 @@ import duckdb
 
 from replay.diff.days import day_of
 from replay.diff.index import Column, Relation
-from replay.verify.layout import dated, day_column
+from replay.verify.layout import CALENDAR, dated, day_column
 from schemas.avsc import CHANGE_FIELDS
 from schemas.contract import CONTRACTS
 from schemas.table import Column as Declared
@@ -74,7 +74,9 @@ def _date(table: Asked) -> str | None:
 
 
 def _day(table: Asked, times: Sequence[str]) -> str | None:
-    return _date(table) or (day_column(times[0]) if times else None)
+    """Of several times that which the calendar goes by: a metric by another one moves no row to another day."""
+    first = [time for time in times if time == CALENDAR.get(table.topic)] or times
+    return _date(table) or (day_column(first[0]) if first else None)
 
 
 def described_as(table: Asked, column: Declared, key: Sequence[str]) -> Column:
@@ -89,6 +91,7 @@ def described_as(table: Asked, column: Declared, key: Sequence[str]) -> Column:
         column.source,
         is_personal(column),
         summed=column.type in NUMBERS
+        and not is_personal(column)  # the sum of one row is that row
         and column.name not in key
         and (column.unit in ("money", "count") or silver),
     )

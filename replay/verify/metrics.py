@@ -156,8 +156,10 @@ def _dimension(metric: AnyMetric, name: str) -> tuple[str, str]:
         if rollup.name == name:
             of = DIMENSIONS[rollup.dimension]
             alias = f"_d_{name}"
-            join = f"LEFT JOIN {of.of} AS {alias} ON _r.{rollup.through} = {alias}.{of.contract.entity_id}"
-            return f"coalesce({alias}.{quoted(name)}::VARCHAR, '{UNKNOWN}')", join
+            # By names that no column of the metric's own topic has.
+            rows = f"SELECT {of.contract.entity_id} AS _id, {quoted(name)}::VARCHAR AS _value FROM {of.of}"
+            join = f"LEFT JOIN ({rows}) AS {alias} ON _r.{rollup.through} = {alias}._id"
+            return f"coalesce({alias}._value, '{UNKNOWN}')", join
     return f"_r.{quoted(name)}::VARCHAR", ""
 
 

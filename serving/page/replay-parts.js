@@ -46,7 +46,7 @@ export function differenceParts(found) {
     table(["Table or metric", "Rows", "Changed", `Only in ${found.one.generation}`, `Only in ${found.other.generation}`, "Columns"],
       differing.map((each) => [
         each.title, count(each.rows.other), count(each.rows.changed), count(each.rows.only_one), count(each.rows.only_other),
-        [...Object.keys(each.changed_columns), ...each.declared.only_in_other.map((name) => `${name} (new)`)].join(", ") || NONE,
+        columnsOf(each).join(", ") || NONE,
       ])),
   ];
   for (const side of [found.one, found.other].filter(({ fewer }) => fewer > 0)) {
@@ -65,6 +65,15 @@ export function differenceParts(found) {
     ])));
   }
   return parts;
+}
+
+function columnsOf({ changed_columns: changed, declared }) {
+  return [
+    ...Object.keys(changed),
+    ...declared.only_in_other.map((name) => `${name} (new)`),
+    ...declared.only_in_one.map((name) => `${name} (gone)`),
+    ...(declared.key === null ? [] : [`named by ${declared.key[1].join(", ")}, before by ${declared.key[0].join(", ")}`]),
+  ];
 }
 
 function words(values) {

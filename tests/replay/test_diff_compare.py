@@ -292,6 +292,76 @@ def test_two_types_are_compared_as_one_that_holds_both(one, other, both):
     assert common_type(one, other) == common_type(other, one) == both
 
 
+def test_numbers_that_no_type_holds_are_compared_as_numbers_all_the_same(tmp_path):
+    """1.50 is 1.500000; what has too many digits for six behind the point is compared as it stands."""
+    large = Decimal("1" * 36 + ".25")
+    one = Extract(tmp_path, "g1").add("t", [column("id"), column("x", "DECIMAL(38,2)")], [
+        ("a", Decimal("1.50")), ("b", Decimal("2.00")), ("c", large), ("d", None)
+    ], ("id",))  # fmt: skip
+    other = Extract(tmp_path, "g2").add("t", [column("id"), column("x", "DECIMAL(38,6)")], [
+        ("a", Decimal("1.500000")), ("b", Decimal("2.000001")), ("c", Decimal(3)), ("d", None)
+    ], ("id",))  # fmt: skip
+    [found] = compared(one, other).relations
+    assert found.tally == Tally(4, 4, changed=2)
+
+
+def test_personal_numbers_are_not_summed(tmp_path):
+    """The sum of a day that has one row is that row."""
+    columns = [column("id"), column("salary", MONEY, personal=True), column("day", "DATE")]
+    rows = [("a", Decimal("5000.00"), D1)]
+    found = compared_rows(tmp_path, columns, rows, [("a", Decimal("5200.00"), D1)], ("id",), day="day")
+    assert found.tally == Tally(1, 1, changed=1)
+    assert found.totals == ()
+    assert [(each.day, each.totals) for each in found.days] == [(D1, ())]
+    # Also where the code of one side says that it is summed, and only that of the other that it is personal.
+    plain = [column("id"), column("salary", MONEY), column("day", "DATE")]
+    one = Extract(tmp_path / "x", "g1").add("t", plain, rows, ("id",), "day")
+    other = Extract(tmp_path / "x", "g2").add("t", columns, rows, ("id",), "day")
+    assert compared(one, other).relations[0].totals == ()
+
+
+def test_rows_whose_day_is_told_by_another_column_are_not_told_by_day(tmp_path):
+    columns = [column("id"), column("ordered", "DATE"), column("made", "DATE")]
+    rows = [("a", D1, D2)]
+    one = Extract(tmp_path, "g1").add("t", columns, rows, ("id",), "ordered")
+    other = Extract(tmp_path, "g2").add("t", columns, [("a", D1, D3)], ("id",), "made")
+    [found] = compared(one, other).relations
+    assert (found.tally, found.days) == (Tally(1, 1, changed=1), ())
+    assert compared(one, other, days=(D1, D1)).left_out == ("t",)
+
+
+def test_with_days_what_was_named_and_has_none_is_not_said_to_be_equal(tmp_path):
+    one, other = (
+        Extract(tmp_path, g).add("t", KEYED, [row(1)], ("id",)).add("u", KEYED, [row(1)], ("id",), "day")
+        for g in ("g1", "g2")
+    )
+    assert compared(one, other, days=(D1, D1)).left_out == ("t",)
+    with pytest.raises(NotComparable, match=r"expected a table whose rows have days, and t has none"):
+        compared(one, other, days=(D1, D1), tables=("t", "u"))
+    assert compared(one, other, days=(D1, D1), tables=("u",)).equal
+
+
+def test_a_metric_by_the_same_dimensions_in_another_order_is_the_same_one(tmp_path):
+    columns = [column("method"), column("country"), column("net", MONEY)]
+    rows = [("card", "AT", Decimal("1.00"))]
+    one = Extract(tmp_path, "g1").add("m", columns, rows, ("method", "country"), kind="metric", grain="all")
+    other = Extract(tmp_path, "g2").add("m", columns, rows, ("country", "method"), kind="metric", grain="all")
+    assert compared(one, other).equal
+
+
+def test_what_adds_up_to_nothing_is_no_row_of_a_metric(tmp_path):
+    columns = [column("method"), column("country"), column("net", MONEY)]
+    rows = [
+        ("card", "AT", Decimal("10.00")), ("card", "DE", Decimal("-10.00")), ("cash", "AT", Decimal("1.00"))
+    ]  # fmt: skip
+    one = Extract(tmp_path, "g1").add("m", columns, rows, ("method", "country"), kind="metric", grain="all")
+    other = Extract(tmp_path, "g2").add(
+        "m", columns[::2], [("cash", Decimal("1.00"))], ("method",), kind="metric", grain="all"
+    )
+    [found] = compared(one, other).relations
+    assert (found.tally, found.declared.summed_up) == (Tally(1, 1), True)
+
+
 def test_examples_are_few_and_of_every_kind(tmp_path):
     one = [row(n) for n in range(50)]
     other = [row(n, "2.00") for n in range(40)] + [row(n) for n in range(100, 103)]

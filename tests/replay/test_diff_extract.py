@@ -4,7 +4,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -22,15 +22,16 @@ from replay.diff.diff import _names
 from replay.diff.extract import extract
 from replay.diff.index import NAME, Index
 from replay.diff.tables import described_as
+from replay.verify.metrics import metric_sql
 from schemas.contract import CONTRACTS
 from schemas.errors import SettingsError
-from schemas.metric import Funnel, Metric
+from schemas.metric import Count, Funnel, Metric, Rollup
 from schemas.metrics import METRICS
 from schemas.table import Column
 from schemas.tables import TABLES, silver
 from schemas.views import VIEWS
 from serving.lake.reader import NoSuchManifest
-from serving.lake.views import connect, quoted
+from serving.lake.views import connect, quoted, sql_type
 from serving.read.query import dimensions_of
 from tests.helpers import isolated_settings
 from tests.replay.lakes import GenerationLake, with_another
@@ -249,6 +250,42 @@ def test_the_views_that_two_codes_make_otherwise_are_asked_for_with_everything_e
     assert _names(EVERYTHING, one, other) == [
         *("--table", "fct_orders", "--table", "revenue_by_country", "--metric", "items")
     ]
+    # What the SQL of all views is made with is code of the lake.
+    lakes = [
+        replace(one, code={"digest": "", "declared": one.code["declared"] | {"code lake": str(n)}})
+        for n in (1, 2)
+    ]
+    assert _names(EVERYTHING, *lakes)[2:6] == [
+        *("--table", "retention_by_cohort", "--table", "revenue_by_country")
+    ]
+
+
+def test_a_roll_up_whose_topic_has_columns_of_the_same_names_is_computed():
+    metric = Metric(
+        "views",
+        "Views by category of what was viewed.",
+        of="clickstream",
+        at="occurred_at",
+        by=("product_id", "event_type"),
+        rollups=(Rollup("category", through="product_id", dimension="products"),),
+        measures=(Count("views", "Views.", where="event_type = 'view'"),),
+    )
+    with duckdb.connect() as database:
+        for topic in ("clickstream", "products"):
+            columns = ", ".join(
+                f"{quoted(each.name)} {sql_type(each)}" for each in silver(CONTRACTS[topic]).columns
+            )
+            of_both = "" if topic == "clickstream" else ", event_type VARCHAR"
+            database.execute(f"CREATE TABLE {topic} ({columns}{of_both}, _day_occurred_at DATE)")
+        database.execute(
+            "INSERT INTO products BY NAME SELECT 'p' AS product_id, 'toys' AS category, 'erp' AS event_type"
+        )
+        database.execute(
+            "INSERT INTO clickstream BY NAME SELECT 'p' AS product_id, 'view' AS event_type, "
+            "TIMESTAMP '2026-03-02 10:00' AS occurred_at, DATE '2026-03-02' AS _day_occurred_at"
+        )
+        sql = metric_sql(metric, "day", ("event_type", "category"), 'WHERE "_day_occurred_at" IS NOT NULL')
+        assert database.execute(sql).fetchall() == [(date(2026, 3, 2), "view", "toys", 1)]
 
 
 @pytest.mark.parametrize(
