@@ -46,14 +46,17 @@ class Removed:
 
 
 def collectable(now: Generations) -> list[int]:
-    """Generations that are given up and not yet removed, and those that pause and no rollback goes back to."""
+    """Generations that are given up and not yet removed, and those before the live one that no rollback goes back to.
+
+    Of the latter those that pause; a replay that somebody lets pause is begun after the live one, and theirs to name.
+    """
     return [
         number
         for number, each in sorted(now.known.items())
         if number != now.live
         and (
             (each.state is State.GONE and not each.removed)
-            or (each.state is State.PAUSED and number != now.before)
+            or (each.state is State.PAUSED and number != now.before and number < (now.live or 0))
         )
     ]
 
@@ -76,13 +79,18 @@ def collect(settings: Settings, numbers: Iterable[int], *, running: bool = True)
     Raises ReplayError for one that is live or still needed, Unavailable.
     """
     failpoints, found = Failpoints(settings), []
-    for number in numbers:
+    for number in sorted(numbers, reverse=True):  # one may be needed by one that was begun after it
         check_not_needed(settings, read_generations(settings), number)
         now = change_generations(settings, lambda now, number=number: _gone(now, number, running))
         generation = now.known[number].generation
         failpoints.hit("replay.after_gone")
         _await_end(settings, generation)
-        keys = remove_generation(settings, generation.name, None)
+        try:
+            keys = remove_generation(settings, generation.name, None)
+        except Unavailable as error:
+            raise Unavailable(
+                f"{generation.name} is given up, and {error}. The same command goes on with it"
+            ) from error
         forget_differences(settings, number)
         failpoints.hit("replay.after_keys")
         topics = _delete_topics(settings, generation)

@@ -29,6 +29,10 @@ class Throttle:
             self._rate = 0
         return self._rate > 0
 
+    def let_go(self) -> None:
+        """It has caught up: from now on it follows, however much comes at once."""
+        self._rate = 0
+
     @property
     def step(self) -> int:
         """How many records to take at a time."""

@@ -27,7 +27,7 @@ from infra.runtime.errors import NotRunning
 from infra.runtime.platform import SERVICES, Platform
 from infra.runtime.run_state import START_FAILED, read_run, running_settings
 from infra.settings import Settings
-from schemas.errors import GenerationError
+from schemas.errors import GenerationError, Unavailable
 from schemas.topics import SOURCE_TOPICS
 from serving.store.removal import remove_generation
 
@@ -106,7 +106,10 @@ def new(settings: Settings, keep: bool, yes: bool, as_json: bool) -> None:
         if before and not keep:
             if running:
                 click.echo("waiting for the materializer to move on …", err=True)
-            removed = remove_generation(settings, before.name, started.name if running else None)
+            try:
+                removed = remove_generation(settings, before.name, started.name if running else None)
+            except Unavailable as error:
+                raise Unavailable(f"generation {started.name} is the live one, but {error}") from error
     if as_json:
         document = {
             "env": settings.dataflow_env,

@@ -68,7 +68,9 @@ def cancel_command(settings: Settings, number: int, yes: bool, as_json: bool) ->
 )
 @generation_argument
 @click.option(
-    "--pause-old", is_flag=True, help="The generation before stands still; going back to it takes longer."
+    "--pause-old",
+    is_flag=True,
+    help="The generation before stands still; going back takes longer, while topics still hold what it lacks.",
 )
 @click.option(
     "--max-difference",
@@ -144,7 +146,10 @@ def rollback_command(
 @json_option
 @settings_option
 def gc_command(settings: Settings, numbers: tuple[int, ...], yes: bool, as_json: bool) -> None:
-    """Remove what generations have made that are given up, or pause and are not what a rollback goes back to."""
+    """Remove what generations have made that are given up, or come before the live one and pause.
+
+    Unless it is named, not the one that a rollback goes back to, nor a replay that pauses.
+    """
     settings = running_settings(settings, needs=NEEDS)
     now = read_generations(settings)
     chosen = list(numbers) or collectable(now)
@@ -154,7 +159,10 @@ def gc_command(settings: Settings, numbers: tuple[int, ...], yes: bool, as_json:
         tell("nothing to remove", as_json, removed=[])
         return
     if not yes:
-        names = ", ".join(f"g{number}" for number in chosen)
+        names = ", ".join(
+            f"g{number}" + (", which a rollback goes back to," if number == now.before else "")
+            for number in chosen
+        )
         click.confirm(f"Remove everything that {names} made?", abort=True, err=True)
     remove(settings, chosen, as_json, running=False)
 

@@ -5,7 +5,9 @@ that `follow` tells a lake not to rest.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -13,19 +15,21 @@ from dataflow.options import GenerationName, examples, json_option, print_json, 
 from dataflow.replay_text import Told
 from infra.generations import Generations, State, read_generations
 from infra.runtime.logs import Logs
-from infra.runtime.run_state import failing, running_settings
+from infra.runtime.run_state import failing, running_settings, unsteady
 from infra.settings import Settings
 from replay.errors import ReplayError
 from replay.guards import NUMBERS_BEHIND
 from replay.plan import Plan
 from replay.verify.barrier import Barrier
-from schemas.errors import DataflowError
-from serving.generation_progress import read_progress
+from schemas.errors import DataflowError, Unavailable
+from serving.generation_progress import Progress, read_progress
 from serving.lake.reader import Lake
 from streams.lake.place import lake_root
 
 LOOK_SECONDS = 1.0
 NEEDS = ("kafka_bootstrap_servers", "redis_host")
+AWAY_SECONDS = 120.0  # that a service may need to be there again
+END_LINES = 5
 TRIAL_SHARE = 10  # of so few records as a trial has, what is near else may be nearly all
 
 
@@ -56,6 +60,7 @@ def status_command(settings: Settings, as_json: bool) -> None:
             row["changed"] = list(plan.changed) if plan else []
             row["trial"] = bool(plan and plan.trial)
             row["failing"] = failing(settings.state_dir, each.generation.name)
+            row["unsteady"] = unsteady(settings.state_dir, each.generation.name)
         rows.append(row)
     if as_json:
         print_json(
@@ -74,7 +79,7 @@ def status_command(settings: Settings, as_json: bool) -> None:
             (
                 row["generation"],
                 "live" if row["live"] else "before" if row["generation"] == f"g{now.before}" else "",
-                f"{', '.join(row['failing'])} failed" if row.get("failing") else row["state"],
+                _state(row),
                 row.get("numbers_behind"),
                 row.get("lake_behind"),
                 row.get("manifest"),
@@ -87,6 +92,15 @@ def status_command(settings: Settings, as_json: bool) -> None:
     for row in rows:
         if "detail" in row:
             click.echo(f"{row['generation']}: {row['detail']}", err=True)
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    if row.get("failing"):
+        return f"{', '.join(row['failing'])} failed"
+    again = [
+        f"{name} has failed {times}\N{MULTIPLICATION SIGN}" for name, times in row.get("unsteady", {}).items()
+    ]
+    return ", ".join((row["state"], *again))
 
 
 @click.command("follow", epilog=examples("dataflow replay follow", "dataflow replay follow g2"))
@@ -116,33 +130,55 @@ def followed(now: Generations) -> int:
 def follow(settings: Settings, number: int, show: Callable[[str], None] = click.echo) -> None:
     """Show how far it is, until it is near the topics' ends.
 
-    Raises ReplayError if it stands still, is no more, or one of its processes cannot go on.
+    Raises ReplayError if it stands still, is no more, or one of its processes cannot go on; Unavailable if a service is
+    away for long.
     """
     recorded = read_generations(settings).of(number)
     generation, plan = recorded.generation, recorded.plan and Plan.from_json(recorded.plan)
     near = max(500, plan.records // TRIAL_SHARE) if plan and plan.trial else NUMBERS_BEHIND
     near, told = min(near, NUMBERS_BEHIND), Told(show, plan.throttle if plan else 0)
     lake = Barrier(settings, generation.name, Lake(lake_root(settings, generation.name)))
+    logs, stumbled, answered = Logs(settings.state_dir / "logs"), {}, time.monotonic()
     while True:
-        recorded = read_generations(settings).of(number)
-        generation = recorded.generation
-        if recorded.state is not State.RUNNING:
-            raise ReplayError(
-                f"expected {generation.name} to run, and it stands still: `dataflow replay resume {generation.name}` "
-                "lets it go on"
-            )
-        if failed := failing(settings.state_dir, generation.name):
-            tail = Logs(settings.state_dir / "logs").tail(failed[0])
-            raise ReplayError(
-                f"expected the processes of {generation.name} to run, and {', '.join(failed)} failed. The end of "
-                f"{failed[0]}'s log:\n{tail}\nThe live generation is as it was. `dataflow replay cancel "
-                f"{generation.name}` removes what there is of this one"
-            )
-        progress = read_progress(settings, generation)
+        try:
+            progress = _going_on(settings, number, logs)
+        except Unavailable as error:  # a service that starts again; the replay goes on when it is there
+            if time.monotonic() - answered > AWAY_SECONDS:
+                raise Unavailable(
+                    f"{error}. {generation.name} is begun all the same: `dataflow replay follow {generation.name}` "
+                    "when it answers"
+                ) from error
+            time.sleep(LOOK_SECONDS)
+            continue
+        answered = time.monotonic()
+        before, stumbled = stumbled, unsteady(settings.state_dir, generation.name)
+        for name, times in stumbled.items():
+            if times != before.get(name):
+                end = logs.tail(name, END_LINES)
+                show(f"{name} has failed and begins again (in a row: {times}). The end of its log:\n{end}")
         told(progress)
         begun = progress.numbers != progress.starts or not progress.records
         if progress.manifest is not None and begun and progress.numbers_behind <= near:
             if progress.lake_behind <= near:
                 return
-            lake.hurry()  # which else rests
+            with suppress(Unavailable):
+                lake.hurry()  # which else rests
         time.sleep(LOOK_SECONDS)
+
+
+def _going_on(settings: Settings, number: int, logs: Logs) -> Progress:
+    """How far it is. Raises ReplayError if it cannot come any further, Unavailable."""
+    recorded = read_generations(settings).of(number)
+    generation = recorded.generation
+    if recorded.state is not State.RUNNING:
+        raise ReplayError(
+            f"expected {generation.name} to run, and it stands still: `dataflow replay resume {generation.name}` "
+            "lets it go on"
+        )
+    if failed := failing(settings.state_dir, generation.name):
+        raise ReplayError(
+            f"expected the processes of {generation.name} to run, and {', '.join(failed)} failed. The end of "
+            f"{failed[0]}'s log:\n{logs.tail(failed[0])}\nThe live generation is as it was. `dataflow replay "
+            f"cancel {generation.name}` removes what there is of this one"
+        )
+    return read_progress(settings, generation)

@@ -98,6 +98,18 @@ def failing(state_dir: Path, generation: str) -> list[str]:
     ]
 
 
+def unsteady(state_dir: Path, generation: str) -> dict[str, int]:
+    """Those that have failed and begin again just now, they or their query, and how often in a row."""
+    found = {
+        row["name"]: _queries_failed(state_dir, row)
+        if row["state"] == State.READY
+        else row.get("failures", 0)
+        for row in _rows_of(state_dir, generation)
+        if row["state"] in (State.BACKOFF, State.STARTING, State.READY)
+    }
+    return {name: times for name, times in found.items() if times}
+
+
 def _rows_of(state_dir: Path, generation: str) -> list[dict]:
     run = read_run(state_dir)
     if run is None or not run.is_alive():

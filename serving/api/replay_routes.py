@@ -169,7 +169,9 @@ async def diff(request: Request) -> Response:
     service, number = service_of(request), _number(request)
     if request.query_params:
         raise bad_query("expected no parameters")
-    return answer(await service.replays.compare(service.reader.generation, f"g{number}"))
+    # Of all of them, not the one that this API was started for.
+    live = (await service.replays.status())["live"] or service.reader.generation
+    return answer(await service.replays.compare(live, f"g{number}"))
 
 
 @router.post(

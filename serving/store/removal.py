@@ -34,9 +34,7 @@ def remove_generation(settings: Settings, before: str, now: str | None) -> int:
                 time.sleep(POLL_SECONDS)
         return _unlink(redis, keys.space) + redis.unlink(*verified_keys(settings, before))
     except (RedisError, OSError) as error:
-        raise Unavailable(
-            f"the new generation is started, but the Redis keys {keys.space}* are not all removed: {error}"
-        ) from error
+        raise Unavailable(f"the Redis keys {keys.space}* of {before} are not all removed: {error}") from error
     finally:
         redis.close()
 

@@ -69,6 +69,10 @@ class Batches:
         """The same where each could be read: what a query is planned by, which lives longer than a bad range."""
         return min(self._most, self._throttle.step) if self._throttle.holds else self._most
 
+    def follow(self) -> None:
+        """All that there was is taken in: nothing is held up any more."""
+        self._throttle.let_go()
+
     def since(self) -> Offsets:
         """Where the next one begins."""
         return self.manifest.since(self._generation)

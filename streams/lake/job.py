@@ -245,6 +245,7 @@ class LakeJob:
             )
             # The last batch of a replay comes at once.
             if followed and self.follows:
+                self.batches.follow()
                 self.take_a_rest(time.monotonic() - began)
             self.failpoints.hit("lake.before_checkpoint")
         except BaseException as error:

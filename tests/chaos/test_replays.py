@@ -1,11 +1,12 @@
 """A replay from its beginning to its removal while events flow and, at every stage, something dies: all is exact.
 
-The code is unchanged, so each generation is the other's equal: each answer on the way counts the records up to the
-offsets that it names, and some of each generation are computed again from these records; in the end all is the ground
-truth's. What dies is a process of one of the two generations or a service, and the commands themselves around their
-writes.
+The code is unchanged, so each generation is the other's equal: each answer on the way, of metrics and of tables, counts
+the records up to the offsets that it names, and some of each generation are computed again from these records; in the
+end all is the ground truth's. What dies is a process of one of the two generations or a service, and the commands
+themselves around their writes.
 """
 
+import itertools
 import json
 import os
 import random
@@ -25,6 +26,7 @@ from serving.generation_progress import read_progress
 from tests.archive.kit import age_out, cuts
 from tests.chaos.kit import PROVEN, VICTIMS, Killer, World, expect_prefixes, world
 from tests.e2e.kit import Across, source_records
+from tests.e2e.table_reader import TableReader
 from tests.helpers import wait_for
 
 WAYS = {
@@ -113,7 +115,11 @@ class Replaying:
 @pytest.mark.parametrize("way", WAYS)
 def test_whatever_dies_during_a_replay_no_number_is_wrong(tmp_path, seed, way):
     chance = random.Random(f"{seed} {way}")
-    with world(tmp_path, seed, 200_000, PROVEN, **EASY) as here, Across(here.platform.url).asking() as reader:
+    with (
+        world(tmp_path, seed, 200_000, PROVEN, **EASY) as here,
+        Across(here.platform.url).asking() as reader,
+        TableReader(here.platform.url).asking() as tables,
+    ):
         work = Replaying(here, chance)
         here.shop.produce(8_000)
         here.rest.at_ends(here.settings)
@@ -146,6 +152,7 @@ def test_whatever_dies_during_a_replay_no_number_is_wrong(tmp_path, seed, way):
             work.command("promote", "g2", failpoint="replay.before_switch")
             work.hurt("api@g2", "materializer@g2")
             wait_for(lambda: here.rest.get("/v1/tables")["as_of"]["generation"] == "g2", 60, "answers of g2")
+            wait_for(lambda: "g2" in tables.generations(), 120, "tables of g2")
             work.hurt()
             work.command("rollback", "--leaving", "g2", "--patience", "400", failpoint="replay.before_switch")
             work.hurt("api", "materializer")
@@ -154,10 +161,10 @@ def test_whatever_dies_during_a_replay_no_number_is_wrong(tmp_path, seed, way):
         assert removed["generation"] == "g2"
         here.settle(PATIENCE)
         now = read_generations(here.settings)
-        for name in ("g1", "g2"):
-            answers = [each for each in reader.answers if each["as_of"]["generation"] == name]
+        for name, each in itertools.product(("g1", "g2"), (reader, tables)):
+            answers = [answer for answer in each.answers if answer["as_of"]["generation"] == name]
             assert answers, f"none of {name}"
             expect_prefixes(here.settings, answers, 6, lost=lost)
     assert (now.live, now.known[2].state, now.running()) == (1, State.GONE, [1])
-    assert reader.faults == []
-    print(way, dict(work.killer.kills), f"{len(reader.answers):,} answers")
+    assert reader.faults == tables.faults == []
+    print(way, dict(work.killer.kills), f"{len(reader.answers):,} answers, {len(tables.answers):,} of tables")

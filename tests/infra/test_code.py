@@ -38,7 +38,12 @@ def tree(tmp_path_factory) -> Path:
 
 
 def run(program: str, **environ: str) -> str:
-    command = [sys.executable, "-B", "-c", program]  # a cache misses an edit of one second and the same length
+    command = [
+        sys.executable,
+        "-B",
+        "-c",
+        program,
+    ]  # a cache misses an edit of one second and the same length
     env = {"PATH": "/usr/bin:/bin", "DATAFLOW_ENV_FILE": "", **environ}
     return subprocess.run(
         command, env=env, cwd="/", capture_output=True, text=True, check=True, timeout=120

@@ -23,8 +23,9 @@ from infra.generations import LIVE, Clone, Generation, State, change_generations
 from infra.kafka import admin, identities
 from infra.runtime.birth import birth
 from infra.runtime.fleet import Fleet
+from infra.runtime.jobs import Serves, verifier_spec
 from infra.runtime.logs import Logs
-from infra.runtime.run_state import IN_VAIN, QUERIES_IN_VAIN, Run, failing, write_run
+from infra.runtime.run_state import IN_VAIN, QUERIES_IN_VAIN, Run, failing, unsteady, write_run
 from infra.status import write_status
 from replay.collect import collect, unended
 from replay.differences import Kept, keep_difference, kept_difference
@@ -291,6 +292,23 @@ def test_who_waits_for_a_replay_is_told_of_a_process_that_has_failed(world):
             follow(world, 2, lambda _: None)
         assert failing(world.state_dir, "g1") == ["live"]
 
+    # At once of the first failures, each with the end of the log; one that is ready again has none.
+    lives, told = iter([*({"state": "backoff", "failures": n} for n in (1, 2)), {"state": "failed"}]), []
+
+    def next_life(text: str) -> None:
+        if text.startswith("g2: "):  # how far it is, which is told at each look
+            running(restarts=0, **next(lives))
+        else:
+            told.append(text)
+
+    running(state="ready", restarts=7, failures=7)
+    with pytest.raises(ReplayError, match=r"materializer@g2 failed"):
+        follow(world, 2, next_life)
+    assert [text.partition(".")[0] for text in told] == [
+        f"materializer@g2 has failed and begins again (in a row: {n})" for n in (1, 2)
+    ]
+    assert all("no such metric" in text for text in told)
+
 
 def test_who_waits_for_a_replay_that_was_told_to_pause_does_not_wait_for_ever(world):
     begun(world)
@@ -316,6 +334,7 @@ def test_a_process_whose_query_fails_again_and_again_is_one_that_has_failed(worl
         write_status(status, "restarting", failures=failures)
         status.write_text(status.read_text().replace(f'"pid": {me.pid}', f'"pid": {pid}'))
         assert failing(world.state_dir, "g2") == expected
+        assert unsteady(world.state_dir, "g2") == ({"lake@g2": failures} if failures and pid == 77 else {})
     for text in ("", "[]", "{}"):
         status.write_text(text)
         assert failing(world.state_dir, "g2") == []
@@ -357,6 +376,23 @@ def test_the_lake_of_a_replay_that_is_waited_for_is_told_not_to_rest(world, monk
     assert next(steps, None) is None
     wait_for(lambda: reader.barriers_requested() == ([], True), 30, "a word to the lake of g2")
     reader.close()
+
+
+@pytest.mark.parametrize(("throttle", "gives_way"), [(1_234, True), (0, False)])
+def test_a_replay_leaves_the_processor_to_the_live_one_unless_it_is_to_go_as_fast_as_it_goes(
+    world, throttle, gives_way
+):
+    run_plan(world, plan_replay(world, here(world), throttle))
+    fleet = Fleet(world, keep(world), ["live"], lambda _: [], logging.getLogger("fleet"))
+    fleet.base_env()
+    fleet.env_of(2)
+    assert (fleet.gives_way(), fleet.gives_way(1), fleet.gives_way(2)) == (False, False, gives_way)
+    spec = verifier_spec(world, serves=Serves(gives_way=lambda: fleet.gives_way(2)))
+    assert spec.niceness() == (19 if gives_way else 15)
+    change_generations(world, lambda _: {LIVE: {"number": 2, "before": 1}})
+    fleet.env_of(2)
+    fleet._note(read_generations(world))
+    assert (fleet.gives_way(), fleet.gives_way(2)) == (True, False)
 
 
 def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):
@@ -478,6 +514,13 @@ def test_what_is_needed_is_not_removed(world):
     with pytest.raises(ReplayError, match="begun from the bronze tables of g1 and has not taken them over"):
         collect(world, [1])
     assert states(world) == {1: "paused", 2: "running"}
+    # Where that one is removed with it, nobody needs it any more.
+    change_generations(
+        world, lambda _: {"g3": replace(generation, number=3).as_json(), "g3/state": {"state": State.RUNNING}}
+    )
+    switch(world, 2, 3, True)
+    assert [each.generation for each in collect(world, [1, 2], running=False)] == ["g2", "g1"]
+    assert states(world) == {1: "gone", 2: "gone", 3: "running"}
 
 
 @pytest.mark.cases(0)

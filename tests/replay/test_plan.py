@@ -136,6 +136,7 @@ def test_unchanged_code_is_expected_to_give_the_same():
         (["view revenue_by_day"], set(), set()),
         (["metric that_is_no_more"], set(), set()),
         (["code fold"], set(), set(METRICS)),
+        (["code lake"], {n for n, t in TABLES.items() if t.layer != "bronze"}, set(METRICS)),
         (["setting SHOP_TIMEZONE"], {n for n, t in TABLES.items() if t.layer != "bronze"}, set(METRICS)),
     ],
 )
@@ -146,8 +147,12 @@ def test_what_a_change_affects(changed, tables, metrics):
 
 def test_a_topic_of_ones_own_affects_no_table_of_the_shop(monkeypatch):
     monkeypatch.setitem(CONTRACTS, "returns", CONTRACTS["reviews"])
+    of_all = ("quarantine", "record_outcomes", "sessions")
     found = affected(["contract returns", "rules returns"])
-    assert found["tables"] == ("quarantine", "sessions")
+    assert (found["tables"], found["metrics"]) == (of_all, ("events",))
+    # One that is no longer declared, too, is missing where what became of all records is told.
+    found = affected(["contract gone"])
+    assert (found["tables"], found["metrics"]) == (of_all, ("events",))
     assert {TABLES[name].layer for name in affected(["contract reviews"])["tables"]} == {"silver", "gold"}
 
 
@@ -185,7 +190,10 @@ def test_too_little_room_is_said_before_anything_is_begun():
 
 
 def test_what_gc_takes_by_itself():
-    now = world(3, 2, g1=State.PAUSED, g2=State.PAUSED, g3=State.RUNNING, g4=State.GONE, g5=State.RUNNING)
+    """A replay that somebody lets pause is theirs to name."""
+    now = world(
+        3, 2, g1=State.PAUSED, g2=State.PAUSED, g3=State.RUNNING, g4=State.GONE, g5=State.RUNNING, g6=State.PAUSED
+    )  # fmt: skip
     assert collectable(now) == [1, 4]
 
 
@@ -273,6 +281,8 @@ def test_a_lake_behind_the_live_one_is_not_promoted():
     check_lake_reached(progress(lake=5), {("orders", 0): 9_995})
     with pytest.raises(ReplayError, match=r"(?s)2\s+records are missing"):
         check_lake_reached(progress(lake=5), {("orders", 0): 9_997})
+    # Of a topic that only the live one reads nothing is missing: it came, or went, with the code.
+    check_lake_reached(progress(), {**ENDS, ("parcels", 0): 1_000})
 
 
 def test_a_difference_that_nobody_expects_or_has_seen_is_not_promoted():
@@ -385,6 +395,7 @@ def test_what_is_kept_of_a_difference_has_the_days_of_the_rows_that_differ():
         differs("table", "orders"),
         # Their days are others than that of what happened.
         *(differs("table", name, eighth) for name in ("customer_cohorts", "quarantine", "dim_products")),
+        *(differs("table", name, eighth) for name in ("sessions", "dim_date", "products")),
         *(differs("table", name, eighth) for name in ("sales_by_week", "revenue_by_month")),
         differs("table", "revenue_by_day", second),
     )
@@ -414,7 +425,11 @@ def test_a_difference_is_kept_for_who_promotes(tmp_path):
     kept = Kept(1, 2, 1.0, {"revenue": 0.25, "items": 0.1}, {"revenue": ["2026-03-01", ""]})
     keep_difference(settings, kept)
     assert kept_difference(settings, 1, 2) == kept
-    assert kept_difference(settings, 2, 1) is None
+    # Whoever looks from the other side has looked at the same.
+    assert kept_difference(settings, 2, 1) == kept
+    keep_difference(settings, later := Kept(2, 1, 2.0, {"items": 0.5}))
+    assert kept_difference(settings, 1, 2) == kept_difference(settings, 2, 1) == later
+    assert kept_difference(settings, 1, 3) is None
     assert kept.differing["revenue"] == 0.25
 
 
@@ -510,6 +525,8 @@ def test_a_part_leaves_the_rest_only_if_nothing_that_decides_about_it_has_change
 def test_a_part_affects_what_is_selected_and_what_reads_it():
     found = affected_by(Selection(("daily_sales",), ("items",)), ["code lake"])
     assert (found["tables"], found["metrics"]) == (("daily_sales",), ("items",))
+    assert set(found["views"]) == VIEWS.keys()  # which that code makes
+    found = affected_by(Selection(("daily_sales",), ("items",)), [])
     assert {name for name, view in VIEWS.items() if "daily_sales" in view.reads} == set(found["views"])
     assert affected_by(Selection(("daily_sales",)), ["code fold"])["metrics"] == tuple(sorted(METRICS))
 

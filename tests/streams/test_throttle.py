@@ -65,6 +65,15 @@ def test_one_that_was_live_is_held_up_by_nothing_any_more(tmp_path, clock):
     assert [throttle.holds for _ in range(4)] == [True, False, False, False]
 
 
+def test_one_that_has_caught_up_takes_in_at_once_what_comes_then(tmp_path, clock):
+    throttle = paced(tmp_path, clock)
+    throttle.let_go()
+    assert not throttle.holds
+    throttle.took(10**9)
+    throttle.wait(lambda: False)
+    assert clock.now == 100.0
+
+
 def test_a_stop_is_heard_while_it_waits(tmp_path, clock):
     throttle = paced(tmp_path, clock)
     throttle.took(10**6)

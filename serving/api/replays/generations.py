@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from infra.generations import Generations, Recorded, State, read_generations
-from infra.runtime.run_state import failing
+from infra.runtime.run_state import failing, unsteady
 from infra.settings import Settings
 from schemas.errors import DataflowError, Unavailable
 from serving.generation_progress import Paces, read_progress
@@ -54,6 +54,8 @@ def _document(settings: Settings, now: Generations, recorded: Recorded, paces: P
         return found | {"detail": str(error)}
     if failed := failing(settings.state_dir, generation.name):
         found["detail"] = f"{', '.join(failed)} failed, see the log"
+    elif again := unsteady(settings.state_dir, generation.name):
+        found["detail"] = f"{', '.join(again)} failed and begins again, see the log"
     told = {k: v for k, v in progress.as_json().items() if k not in ("generation", "verified")}
     pace = paces.see(time.monotonic(), progress)
     told |= {

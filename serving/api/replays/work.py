@@ -64,7 +64,10 @@ class Replays:
 
     async def change(self, *arguments: str, seconds: float = CHANGE_SECONDS) -> Any:
         """The same of a command that changes something. Raises Problem, also while another one runs."""
-        return await self._alone(self._changing, "change", arguments, seconds)
+        try:
+            return await self._alone(self._changing, "change", arguments, seconds)
+        finally:
+            self._look = None  # which may have begun before: who was answered looks next at what has changed
 
     async def compare(self, one: str, other: str) -> Any:
         """The difference of two generations. Nobody who wants to go back waits for it. Raises Problem."""

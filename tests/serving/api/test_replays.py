@@ -122,6 +122,58 @@ def test_a_look_that_takes_long_is_waited_for_and_not_begun_again(tmp_path, monk
     assert len(looks) == 2
 
 
+def test_whoever_has_changed_something_looks_at_what_has_changed(tmp_path, monkeypatch):
+    """A look that began before may still be on its way."""
+    looks = []
+
+    def begin(*_):
+        looks.append(asyncio.get_running_loop().create_future())
+        return looks[-1]
+
+    async def asked() -> list[dict]:
+        replays = Replays(isolated_settings(tmp_path))
+        monkeypatch.setattr("serving.api.replays.work.in_thread", begin)
+        early = asyncio.ensure_future(replays.status())
+        await asyncio.sleep(0)
+        for called in (done, refused):
+            monkeypatch.setattr(replays, "_call", called)
+            try:
+                await replays.change("run")
+            except Problem:
+                assert called is refused
+            late = asyncio.ensure_future(replays.status())
+            await asyncio.sleep(0)
+            looks[-1].set_result({"live": f"g{len(looks)}"})
+            assert await late == {"live": f"g{len(looks)}"}
+        looks[0].set_result({"live": "g1"})
+        return [await early]
+
+    async def done(*_) -> None:
+        return None
+
+    async def refused(*_) -> None:
+        raise Problem(503, "too-slow", "it may have been done all the same")
+
+    assert asyncio.run(asked()) == [{"live": "g1"}]
+    assert len(looks) == 3
+
+
+def test_a_difference_is_from_the_live_one_whichever_generation_the_api_is_of(replays, monkeypatch):
+    compared = []
+
+    async def status() -> dict:
+        return {"live": "g7"}
+
+    async def compare(*names: str) -> dict:
+        compared.append(names)
+        return {"equal": True}
+
+    monkeypatch.setattr(replays.service.replays, "status", status)
+    monkeypatch.setattr(replays.service.replays, "compare", compare)
+    assert replays.http.get("/v1/replays/g2/diff").json() == {"equal": True}
+    assert compared == [("g7", "g2")]
+
+
 def test_a_change_that_a_service_did_not_answer_to_is_not_to_be_asked_for_again_at_once(replays):
     commands = replays.service.replays
     for act, headers in (("rollback", {}), ("plan", RETRY_SOON)):
