@@ -168,7 +168,10 @@ def follow(settings: Settings, number: int, show: Callable[[str], None] = click.
 
 def _going_on(settings: Settings, number: int, logs: Logs) -> Progress:
     """How far it is. Raises ReplayError if it cannot come any further, Unavailable."""
-    recorded = read_generations(settings).of(number)
+    now = read_generations(settings)
+    if now.live is None or number not in now.known:  # as of a broker that has just started again
+        raise Unavailable("the log of generations is not to be seen yet")
+    recorded = now.of(number)
     generation = recorded.generation
     if recorded.state is not State.RUNNING:
         raise ReplayError(

@@ -102,18 +102,19 @@ class Fleet:
     def _know(self, number: int, now: Generations) -> None:
         """By which code and how fast it goes. One that is live, or that a rollback goes back to, is held up by none."""
         recorded = now.of(number)
-        self._note(now)
+        if self._seen is None:  # else this may be older than what is noted
+            self._note(now)
         self._paces[number] = (
             0 if number in (now.live, now.before) else (recorded.plan or {}).get("throttle", 0)
         )
         self._codes.setdefault(number, Code.from_json(recorded.code) if recorded.code else self._code)
 
     def _note(self, now: Generations) -> None:
-        """Who is not live gives way, but for a replay that is to go as fast as it goes."""
+        """Who is not live gives way, but for what is gone back to, and a replay that is to go as fast as it goes."""
         self._giving_way = frozenset(
             number
             for number, each in now.known.items()
-            if number != now.live and (each.plan or {}).get("throttle") != 0
+            if number not in (now.live, now.before) and (each.plan or {}).get("throttle") != 0
         )
 
     def _bind(self, now: Generations) -> None:

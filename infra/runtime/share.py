@@ -9,11 +9,14 @@ from pathlib import Path
 
 
 def set_session_niceness(leader: int, niceness: int) -> bool:
-    """Set that of the session which a process leads; False if the kernel wants to be asked again in a moment."""
+    """Set that of the session which a process leads; False if it is to be tried again in a moment.
+
+    The kernel takes ten a second, and none of a process that is only just becoming another program.
+    """
     try:
-        Path(f"/proc/{leader}/autogroup").write_text(str(niceness), "ascii")
-    except BlockingIOError:  # it takes ten a second
+        Path(f"/proc/{leader}/autogroup").write_bytes(str(niceness).encode())
+    except FileNotFoundError:  # there are none, or the process is no more
+        return True
+    except OSError:
         return False
-    except OSError:  # there are none, or the process is no more
-        pass
     return True

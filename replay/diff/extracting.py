@@ -60,9 +60,10 @@ def extract(
     # Python looks for modules where it is started first, and there the code of another generation might lie.
     spec = ProcessSpec(f"extract {manifest.generation}", (*command, *names), environment, cwd=out)
     child = Child(spec, environment, log, watchdog)
-    set_session_niceness(child.pid, NICENESS)
+    gives_way = False
     try:
         while (status := child.poll()) is None:
+            gives_way = gives_way or set_session_niceness(child.pid, NICENESS)
             time.sleep(POLL_SECONDS)
     finally:
         if child.poll() is None:

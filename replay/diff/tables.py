@@ -74,8 +74,9 @@ def _date(table: Asked) -> str | None:
 
 
 def _day(table: Asked, times: Sequence[str]) -> str | None:
-    """Of several times that which the calendar goes by: a metric by another one moves no row to another day."""
-    first = [time for time in times if time == CALENDAR.get(table.topic)] or times
+    """Of several times the main one: a metric by another one moves no row to another day."""
+    main = CALENDAR.get(table.topic, "created_at")
+    first = [time for time in times if time == main] or times
     return _date(table) or (day_column(first[0]) if first else None)
 
 

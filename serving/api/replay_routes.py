@@ -170,7 +170,7 @@ async def diff(request: Request) -> Response:
     if request.query_params:
         raise bad_query("expected no parameters")
     # Of all of them, not the one that this API was started for.
-    live = (await service.replays.status())["live"] or service.reader.generation
+    live = await service.replays.live() or service.reader.generation
     return answer(await service.replays.compare(live, f"g{number}"))
 
 

@@ -7,6 +7,8 @@ import pytest
 from confluent_kafka import Producer
 
 from infra.generations import State, change_generations, read_generations
+from replay.diff.document import document
+from replay.diff.values import Comparison, Declared, Only, RelationDifference, Side, Tally
 from tests.page.browser import Chromium, Tab
 from tests.page.kit import Shop
 from tests.page.test_reading import tab_to
@@ -113,6 +115,28 @@ def test_a_part_is_asked_for_by_name(page):
     page.js("document.querySelector('#plan').click()")
     page.wait("document.querySelector('#told-title').textContent === 'Not done'", 90)
     assert "saw profit" in page.text("#told-text")
+
+
+def test_what_is_declared_otherwise_is_a_difference_that_is_told_though_no_row_differs(page):
+    declared = Declared(only_one=("net",), only_other=("vat",), key=(("day",), ("day", "country")))
+    relations = (
+        RelationDifference("table", "t", "t", "About t.", Tally(3, 3), declared),
+        RelationDifference("table", "u", "u", "About u.", Tally(4, 4, changed=2), columns=(("gross", 2),)),
+    )
+    sides = Side("g1", 7, "d"), Side("g2", 5, "d", fewer=12)
+    only = (Only("table", "v", "v", "About v.", 9),)
+    found = Comparison(*sides, {}, "EUR", relations, only_one=only, made_at=0.0)
+    module = "document.querySelector('script[type=module]').src.replace('replays.js', 'replay-parts.js')"
+    told = page.js(
+        f"import({module}).then(({{ differenceParts }}) => "
+        f"differenceParts({json.dumps(document(found))}).map((part) => part.innerText || part.textContent).join('\\n'))"
+    )
+    assert "net (gone)" in told
+    assert "vat (new)" in told
+    assert "named by day, country, before by day" in told
+    assert "gross" in told
+    assert "Only in g1: table v, 9 rows." in told
+    assert "g2 begins behind 12 records" in told
 
 
 def test_days_that_are_meant_to_differ_go_with_the_plan_and_what_is_none_is_pointed_at(page):

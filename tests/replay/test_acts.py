@@ -389,10 +389,12 @@ def test_a_replay_leaves_the_processor_to_the_live_one_unless_it_is_to_go_as_fas
     assert (fleet.gives_way(), fleet.gives_way(1), fleet.gives_way(2)) == (False, False, gives_way)
     spec = verifier_spec(world, serves=Serves(gives_way=lambda: fleet.gives_way(2)))
     assert spec.niceness() == (19 if gives_way else 15)
-    change_generations(world, lambda _: {LIVE: {"number": 2, "before": 1}})
-    fleet.env_of(2)
-    fleet._note(read_generations(world))
-    assert (fleet.gives_way(), fleet.gives_way(2)) == (True, False)
+    # What is gone back to has to keep up, too.
+    for before, first_gives_way in ((1, False), (None, True)):
+        change_generations(world, lambda _, before=before: {LIVE: {"number": 2, "before": before}})
+        fleet.env_of(2)
+        fleet._note(read_generations(world))
+        assert (fleet.gives_way(), fleet.gives_way(2)) == (first_gives_way, False)
 
 
 def test_the_processes_of_a_replay_get_the_pace_that_was_planned(world):

@@ -66,7 +66,6 @@ def changed_tree(home: Path) -> Path:
     return home
 
 
-@pytest.mark.cases(0)
 def test_unchanged_code_gives_the_same_and_a_changed_metric_exactly_that_change(time_machine, tmp_path: Path):
     machine = time_machine(seed=3, records=900)
     machine.to(700)

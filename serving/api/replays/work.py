@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from infra.entry import EXIT_TRANSIENT
+from infra.generations import read_generations
 from infra.settings import Settings
 from serving.api.problems import RETRY_SOON, Problem
 from serving.api.replays.generations import generations_document
@@ -49,6 +50,11 @@ class Replays:
             self._look = now, found
         # Who goes away does not take the look from the others.
         return await asyncio.shield(self._look[1])
+
+    async def live(self) -> str | None:
+        """Which generation is the live one now. Raises Unavailable."""
+        number = await in_thread(lambda: read_generations(self._settings).live, lambda: None, "replays")
+        return None if number is None else f"g{number}"
 
     async def read(self, *arguments: str) -> Any:
         """What a command tells; who asks meanwhile waits. Raises Problem."""

@@ -161,17 +161,19 @@ def test_whoever_has_changed_something_looks_at_what_has_changed(tmp_path, monke
 def test_a_difference_is_from_the_live_one_whichever_generation_the_api_is_of(replays, monkeypatch):
     compared = []
 
-    async def status() -> dict:
-        return {"live": "g7"}
+    async def live() -> str:
+        return "g7"
 
     async def compare(*names: str) -> dict:
         compared.append(names)
         return {"equal": True}
 
-    monkeypatch.setattr(replays.service.replays, "status", status)
+    monkeypatch.setattr(replays.service.replays, "live", live)
     monkeypatch.setattr(replays.service.replays, "compare", compare)
     assert replays.http.get("/v1/replays/g2/diff").json() == {"equal": True}
     assert compared == [("g7", "g2")]
+    monkeypatch.undo()
+    assert asyncio.run(Replays(replays.settings).live()) == "g1"
 
 
 def test_a_change_that_a_service_did_not_answer_to_is_not_to_be_asked_for_again_at_once(replays):
