@@ -222,8 +222,11 @@ class Platform:
         """The processes of a generation that runs beside the one that this platform was started with."""
         port = self.settings.api_port + number
         preview = self._ports.take(f"api-g{number}", port) if "api" in self._wanted else None
-        fleet = self._fleet
-        serves = Serves(lambda: fleet.env_of(number), suffix(f"g{number}"), lambda: fleet.gives_way(number))
+        serves = Serves(
+            lambda: self._fleet.env_of(number),
+            suffix(f"g{number}"),
+            lambda: self._fleet.gives_way(number),
+        )
         return self._bound(serves, preview)
 
     def _child_env(self) -> dict[str, str]:
