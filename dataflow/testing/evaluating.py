@@ -22,7 +22,7 @@ from dataflow.testing.pipeline import Row
 from dataflow.testing.plain_lake import PlainLake
 from dataflow.testing.plain_live import PlainLive
 from dataflow.testing.questions import bucket_prefix, metric_called, questions
-from infra.code import here
+from infra.code import ROOT, here
 from infra.generation import current_generation, source_bounds
 from infra.settings import Settings
 from replay.origin import Origin
@@ -88,8 +88,13 @@ class Evaluating:
         return [dict(zip(columns, map(plain, row), strict=True)) for row in found]
 
     def verify(self) -> list[dict[str, Any]]:
-        """What the second computation finds to be otherwise."""
-        found = verify(self.settings, with_live=False)
+        """What the second computation finds to be otherwise, in tables and live numbers."""
+        found = verify(self.settings)
+        # What could not be compared is not equal for that.
+        assert found.live is None, found.live
+        assert found.at_barrier, (
+            f"the live numbers are not at the offsets of manifest {found.manifest.number}"
+        )
         return [each for each in documents(found.differences) if not each["equal"]]
 
     def _judge(self) -> None:
@@ -130,7 +135,8 @@ def begin(settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:
     offsets = {(topic, partition): offset for topic, partition, offset in asked["offsets"]}
     code = here(settings)
     plan = plan_replay(settings, code, only=selection, origin=Origin(since, offsets, tuple(asked["topics"])))
-    return {"number": run_plan(settings, plan).number, "digest": code.digest, "affects": dict(plan.affects)}
+    number = run_plan(settings, plan).number
+    return {"number": number, "digest": code.digest, "affects": dict(plan.affects), "root": str(ROOT)}
 
 
 def main() -> None:

@@ -1,31 +1,30 @@
 """The whole pipeline over a seeded history, to any of its offsets: assert, kill, replay by other code, compare.
 
-What happens is a function of the seed: which records there are, at which offsets, and when the broker took them (the
-clock's time, not the wall's). The broker, the registry, Valkey and the Delta tables are real ones. Each generation is
-evaluated in a process of its own, by its own code.
+What happens is a function of the seed, and of what else it is made with: which records there are, at which offsets, and
+when the broker took them (the clock's time, not the wall's). The broker, the registry, Valkey and the Delta tables are
+real ones. Each generation is evaluated in a process of its own, by its own code.
 """
 
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from dataflow.testing.clock import START
 from dataflow.testing.pipeline import Row, Where
 from dataflow.testing.services import Environment
-from infra.code import environment, keep
+from infra.code import PACKAGES, ROOT, environment, keep
 from infra.generation import source_bounds
 from infra.generations import State, change_generations
 from infra.kafka import Offsets, admin
-from infra.runtime.platform import ROOT
 from infra.settings import Settings
 from replay.diff.diff import diff
 from replay.diff.values import Comparison
@@ -79,24 +78,35 @@ class Evaluation:
             try:
                 self._ask("evaluate", failpoint=failpoint)
             except Killed:
+                if not marker.exists():  # by whomever, and who knows where
+                    raise
                 self.kills += 1
             else:
-                raise AssertionError(f"nothing came to failpoint {failpoint}, so nothing was killed")
+                self.stop()  # else the next one that comes there dies
+                raise AssertionError(
+                    f"nothing came to failpoint {failpoint} in {self.name}, so nothing was killed"
+                )
         return self._ask("evaluate")["manifest"]
 
     def stop(self) -> None:
         """End its process; what it knows is in its topics, in Redis and in its lake."""
         if self._process is not None:
-            self._process.stdin.close()
-            self._process.wait(TIMEOUT)
-            self._process.stdout.close()
-            self._process = None
+            process, self._process = self._process, None
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            try:
+                process.wait(TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
 
     def _ask(self, what: str, failpoint: str | None = None, **arguments: Any) -> Any:
         if self._process is None:
             self._start(failpoint)
-        self._process.stdin.write(orjson.dumps({"do": what, **arguments}) + b"\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended: how, the answer says
+            self._process.stdin.write(orjson.dumps({"do": what, **arguments}) + b"\n")
+            self._process.stdin.flush()
         return self._answer()
 
     def _start(self, failpoint: str | None) -> None:
@@ -117,16 +127,19 @@ class Evaluation:
         if line := self._process.stdout.readline():
             return orjson.loads(line)
         process, self._process = self._process, None
-        process.stdin.close()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         process.stdout.close()
         if (status := process.wait(TIMEOUT)) == -9:
-            raise Killed
+            raise Killed(
+                f"the evaluation of {self.name} was killed: if not at a failpoint, for want of memory?"
+            )
         said = self._log.read_text("utf-8", "replace")[-3_000:]
         raise AssertionError(f"the evaluation of {self.name} ended with {status} and said:\n{said}")
 
 
-class Killed(Exception):
-    """The process was killed by its failpoint."""
+class Killed(AssertionError):
+    """The process was killed, as by its failpoint."""
 
 
 class TimeMachine:
@@ -147,7 +160,8 @@ class TimeMachine:
         span: timedelta = SPAN,
     ) -> None:
         self.settings, self.truth, self.position = place.settings, GroundTruth(), 0
-        self._generation, self._exit = place.generation, ExitStack()
+        self._generation, self._records = place.generation, records
+        self._failures: list[str] = []  # of what was produced
         dials = dials or Dials.all_up()
         shop = ShopSimulator(seed, start, place.schema_ids, dials, truth=self.truth)
         self._coming = shop.emissions(moments(start, span, records))
@@ -186,14 +200,19 @@ class TimeMachine:
     def to(self, position: int, failpoint: str | None = None) -> Offsets:
         """On to the record of this number (from the beginning), and all evaluations with it; returns the offsets.
 
-        Each dies once at `failpoint`, if one is named, and goes on. ValueError for a position that is past already.
+        Each dies once at `failpoint`, if one is named, and goes on. ValueError for a position that is past already, or
+        beyond the history; Unavailable if the broker does not take a record.
         """
-        if position < self.position:
-            raise ValueError(f"expected a position from {self.position} on, saw {position}: time goes forth")
-        while self.position < position and (emission := next(self._coming, None)) is not None:
-            self._produce(emission)
-        if left := self._producer.flush(TIMEOUT):
-            raise Unavailable(f"the broker took {left} records not within {TIMEOUT:.0f} s")
+        if not self.position <= position <= self._records:
+            raise ValueError(
+                f"expected a position from {self.position} on, since time goes forth, to {self._records}, since there "
+                f"are so many records; saw {position}"
+            )
+        while self.position < position:
+            self._produce(next(self._coming))
+        if (left := self._producer.flush(TIMEOUT)) or self._failures:
+            why = self._failures[0] if self._failures else f"no answer within {TIMEOUT:.0f} s"
+            raise Unavailable(f"the broker did not take {left + len(self._failures)} records: {why}")
         for each in self.evaluations.values():
             each.evaluate(failpoint)
         return self.offsets
@@ -212,14 +231,19 @@ class TimeMachine:
         """A further generation by changed code, over the same records, to the same offsets.
 
         `contracts` is a directory of contracts and metrics as DATAFLOW_CONTRACTS names one, `tree` a changed copy of
-        DataFlow itself. Neither: the code that runs here, as it is on disk now. `tables` and `metrics` select a part,
-        as `dataflow replay run --table --metric` does; `since`, `offsets` (the first, by topic and partition) and
-        `topics` make it a trial, as `--from` and `--topic` do. AssertionError with the reason where that cannot be.
+        DataFlow itself, all its packages. Neither: the code that runs here, as it is on disk now. `tables` and
+        `metrics` select a part, as `dataflow replay run --table --metric` does; `since`, `offsets` (the first, by topic
+        and partition) and `topics` make it a trial, as `--from` and `--topic` do. AssertionError with the reason where
+        that cannot be.
         """
+        tree = Path(tree or ROOT).absolute()
+        if missing := [name for name in PACKAGES if not (tree / name).is_dir()]:
+            raise ValueError(f"expected a copy of DataFlow in {tree}, and it has no {', '.join(missing)}")
+        path = os.pathsep.join(filter(None, (str(tree), os.environ.get("PYTHONPATH"))))
         first = [(topic, partition, offset) for (topic, partition), offset in (offsets or {}).items()]
         asked = {"tables": tables, "metrics": metrics, "since": since, "offsets": first, "topics": topics}
         changed = {} if contracts is None else {"dataflow_contracts": contracts}
-        environ = environment_of(self.settings.replace(**changed), {"PYTHONPATH": str(tree or ROOT)})
+        environ = environment_of(self.settings.replace(**changed), {"PYTHONPATH": path})
         done = subprocess.run(
             [sys.executable, "-m", "dataflow.testing.evaluating", "begin", orjson.dumps(asked).decode()],
             env=environ,
@@ -230,6 +254,7 @@ class TimeMachine:
         )
         assert not done.returncode, done.stderr.decode(errors="replace")
         begun = orjson.loads(done.stdout)
+        assert tree.samefile(begun["root"]), f"the code of {begun['root']} ran instead of that of {tree}"
         code = environment(self.settings, begun["digest"])
         found = Evaluation(self.settings, begun["number"], code)
         self.evaluations[found.number] = found
@@ -238,8 +263,8 @@ class TimeMachine:
 
     def cancel(self, number: int) -> None:
         """Give a replay up: there is one at a time."""
-        self.evaluations.pop(number).stop()
         set_state(self.settings, number, State.GONE)
+        self.evaluations.pop(number).stop()
 
     def diff(self, one: int = 1, other: int | None = None) -> Comparison:
         """Two evaluations, row by row in both directions; `other` is the newest one if it is not named."""
@@ -254,10 +279,15 @@ class TimeMachine:
             emission.value,
             emission.key,
             timestamp=int(at.timestamp() * 1000),
+            on_delivery=self._delivered,
             **partition,
         )
         self._producer.poll(0)
         self.position += 1
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._failures.append(error.str())
 
 
 def stamp_by_producer(settings: Settings) -> None:

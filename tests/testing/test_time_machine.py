@@ -2,6 +2,7 @@
 
 import shutil
 from collections import defaultdict
+from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,8 @@ from replay.diff import words
 from replay.errors import ReplayError
 from replay.guards import Guards
 from replay.switch import promote
+from serving.store.keys import Keys
+from serving.store.store import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -90,6 +93,13 @@ def test_unchanged_code_gives_the_same_and_a_changed_metric_exactly_that_change(
         assert sum(paid.values()) > 0
         assert theirs == [with_cancelled(row, paid[start_of(row)]) for row in mine]
 
+    # A live number that went wrong is one that differs, though the lake is right.
+    with closing(connect(machine.settings)) as redis:
+        buckets = redis.scan_iter(match=f"{Keys.of(machine.settings, 'g1').space}m:revenue:day:*")
+        assert redis.delete(max(buckets)) == 1
+    assert [each["table"] for each in machine[1].differences()] == ["live revenue day"]
+    assert other.differences() == []
+
 
 def paid_by(orders: list[dict[str, Any]], grain: str) -> dict[datetime | None, Decimal]:
     """The totals of the orders that are paid, by the beginning of their day or minute."""
@@ -136,13 +146,19 @@ def test_a_part_is_made_anew_out_of_the_live_lake(time_machine, tmp_path: Path):
 
 
 @pytest.mark.cases(0)
-def test_time_goes_forth_and_a_kill_that_kills_nothing_is_none(time_machine):
+def test_time_goes_forth_and_a_kill_that_kills_nothing_is_none(time_machine, tmp_path: Path):
     machine = time_machine(records=50)
     machine.to(20)
     with pytest.raises(ValueError, match="time goes forth"):
         machine.to(10)
-    with pytest.raises(AssertionError, match=r"nothing came to failpoint lake\.nowhere"):
+    with pytest.raises(ValueError, match="to 50, since there are so many records; saw 51"):
+        machine.to(51)
+    with pytest.raises(AssertionError, match=r"nothing came to failpoint lake\.nowhere in g1"):
         machine.to(30, "lake.nowhere")
+    half = tmp_path / "half"
+    (half / "schemas").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"a copy of DataFlow in .*half, and it has no infra, sources"):
+        machine.replay(tree=half)
 
 
 @pytest.mark.cases(0)
