@@ -19,7 +19,15 @@ from confluent_kafka import Producer, TopicPartition
 from dataflow.commands.replay_status import follow
 from infra.bootstrap import bootstrap
 from infra.code import ROOT, directory, here, keep
-from infra.generations import LIVE, Clone, Generation, State, change_generations, read_generations
+from infra.generations import (
+    LIVE,
+    Clone,
+    Generation,
+    Generations,
+    State,
+    change_generations,
+    read_generations,
+)
 from infra.kafka import admin, identities
 from infra.runtime.birth import birth
 from infra.runtime.fleet import Fleet
@@ -34,7 +42,7 @@ from replay.guards import Guards
 from replay.planning import plan_replay
 from replay.run import run_plan, set_state
 from replay.switch import promote, rollback, switch, wait_until_it_follows
-from schemas.errors import GenerationError
+from schemas.errors import GenerationError, Unavailable
 from serving.generation_progress import Progress, read_progress
 from serving.store.keys import Keys
 from serving.store.store import connect
@@ -376,6 +384,30 @@ def test_the_lake_of_a_replay_that_is_waited_for_is_told_not_to_rest(world, monk
     assert next(steps, None) is None
     wait_for(lambda: reader.barriers_requested() == ([], True), 30, "a word to the lake of g2")
     reader.close()
+
+
+def test_who_waits_for_a_replay_waits_for_a_service_that_starts_again_too(world, monkeypatch):
+    """A broker that has just started may show nothing of the log of generations, or a part."""
+    begun(world)
+    true, known = read_progress(world, read_generations(world).of(2).generation), read_generations(world)
+    there = replace(true, manifest=1, lake=true.ends, numbers=true.ends)
+    logs, looks = iter([known, Generations(), replace(known, known={1: known.known[1]}), known, known]), []
+
+    def progress(*_) -> Progress:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            raise Unavailable("Redis does not answer")
+        return there
+
+    monkeypatch.setattr("dataflow.commands.replay_status.read_generations", lambda _: next(logs))
+    monkeypatch.setattr("dataflow.commands.replay_status.read_progress", progress)
+    monkeypatch.setattr("dataflow.commands.replay_status.LOOK_SECONDS", 0.01)
+    follow(world, 2, lambda _: None)
+    assert (next(logs, None), looks) == (None, [0, 1])
+    monkeypatch.setattr("dataflow.commands.replay_status.AWAY_SECONDS", -1.0)
+    logs, looks = iter([known, Generations()]), []
+    with pytest.raises(Unavailable, match=r"not to be seen yet\. g2 is begun all the same: .*follow g2"):
+        follow(world, 2, lambda _: None)
 
 
 @pytest.mark.parametrize(("throttle", "gives_way"), [(1_234, True), (0, False)])
