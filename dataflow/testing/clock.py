@@ -10,10 +10,13 @@ START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 
 class Clock:
-    """Stands still until it is moved. Event times come from it; what the broker stamps is the broker's own."""
+    """Stands still until it is moved. Event times come from it; what the broker stamps is the broker's own.
+
+    The time machine's broker keeps its time, and a history that goes on moves it.
+    """
 
     def __init__(self, start: datetime = START) -> None:
-        self._now = _aware(start)
+        self._now = aware(start)
 
     def now(self) -> datetime:
         return self._now
@@ -29,7 +32,7 @@ class Clock:
 
     def set(self, to: datetime | str) -> datetime:
         """Move to a time, forth or back; text as in RFC 3339."""
-        self._now = parse_rfc3339(to) if isinstance(to, str) else _aware(to)
+        self._now = parse_rfc3339(to) if isinstance(to, str) else aware(to)
         return self._now
 
     def __repr__(self) -> str:
@@ -50,7 +53,8 @@ class Ids:
         return str(uuid.uuid5(self._space, name))
 
 
-def _aware(time: datetime) -> datetime:
+def aware(time: datetime) -> datetime:
+    """In UTC. ValueError for a time without a zone."""
     if time.tzinfo is None:
         raise ValueError(
             f"expected a time with a time zone, such as {START.isoformat()}, saw {time.isoformat()}"

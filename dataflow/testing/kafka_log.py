@@ -1,21 +1,29 @@
 """The source topics of an environment as a log to put records into; it says where each of them came to be."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from dataflow.testing.clock import Clock
 from dataflow.testing.records import Place, Raw
 from infra.settings import Settings
 from schemas.errors import Unavailable
+from schemas.validate import micros
 
 TIMEOUT = 30.0
 
 
 class KafkaLog:
-    """Appends to `<prefix><topic>`, each key to the partition that every other producer of DataFlow takes for it."""
+    """Appends to `<prefix><topic>`, each key to the partition that every other producer of DataFlow takes for it.
 
-    def __init__(self, settings: Settings) -> None:
+    A record without a key goes to the first one: to any, a history would not be the same again. With a `clock`, records
+    are stamped with its time, which topics show that keep a producer's (`CreateTime`).
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._clock = clock
         self._prefix = settings.topic_prefix
         self._bootstrap = settings.kafka_bootstrap_servers
         self._producer = Producer(
@@ -30,8 +38,13 @@ class KafkaLog:
             }
         )
 
-    def put(self, records: Sequence[Raw]) -> list[Place]:
-        """Append records; returns when the broker has them all. Raises Unavailable if it does not take one."""
+    def put(self, records: Sequence[Raw], times: Sequence[datetime] = ()) -> list[Place]:
+        """Append records; returns when the broker has them all. Raises Unavailable if it does not take one.
+
+        `times` are what they are stamped with, one each, if not with the clock's.
+        """
+        if not times and self._clock is not None:
+            times = [self._clock.now()] * len(records)
         places: list[Place | None] = [None] * len(records)
         failures: list[KafkaError] = []
 
@@ -43,10 +56,13 @@ class KafkaLog:
 
         for number, record in enumerate(records):
             name = self._prefix + record.topic
+            given: dict[str, int] = {} if record.key is not None else {"partition": 0}
+            if times:
+                given["timestamp"] = -(-micros(times[number]) // 1000)  # never before it happened
             while True:
                 try:
                     self._producer.produce(
-                        name, record.value, record.key, on_delivery=partial(delivered, number)
+                        name, record.value, record.key, on_delivery=partial(delivered, number), **given
                     )
                     break
                 except BufferError:

@@ -8,6 +8,7 @@ registry and the control topic; writes the generation's judged topic.
 import sys
 import time
 from collections.abc import Callable, Iterator
+from heapq import merge
 from typing import Any
 
 import orjson
@@ -87,6 +88,7 @@ class PlainLive:
                 write(message)
         open_ = {place for place, offset in at.items() if offset < ends[place]}
         self._assign({place: at[place] for place in open_})
+        read: dict[tuple[str, int], list[Message]] = {place: [] for place in sorted(open_)}
         while open_:
             message = self._reader.poll(TIMEOUT)
             if message is None:
@@ -94,10 +96,13 @@ class PlainLive:
             place = self._place(message)
             if self._is_record(message):
                 at[place] = message.offset() + 1
-                write(message)
+                read[place].append(message)
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 open_.discard(place)
         self._reader.unassign()
+        # As they came to the broker, whatever the order of its answers.
+        for message in merge(*read.values(), key=lambda message: message.timestamp()[1]):
+            write(message)
         self._flush()
         self.next = at
         return written

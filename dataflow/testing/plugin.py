@@ -154,10 +154,17 @@ def stream(dataflow_env: "kit.Environment", events: "kit.Events") -> "kit.Stream
 
 
 @pytest.fixture
-def time_machine(dataflow_env: "kit.Environment") -> Iterator[Callable[..., "kit.TimeMachine"]]:
-    """A seeded history and what is evaluated of it: `machine = time_machine(seed=7, records=1_000)`; once a test."""
+def time_machine(
+    dataflow_env: "kit.Environment", events: "kit.Events"
+) -> Iterator[Callable[..., "kit.TimeMachine"]]:
+    """A seeded history and what is evaluated of it: `machine = time_machine(seed=7, records=1_000)`; once a test.
+
+    It begins at the time of the fixture `clock`, which it moves.
+    """
     with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(kit.TimeMachine(dataflow_env, **options))
+        yield lambda **options: stack.enter_context(
+            kit.TimeMachine(dataflow_env, **{"events": events, **options})
+        )
 
 
 @pytest.fixture

@@ -93,9 +93,11 @@ class Environment:
     generation: Generation
     schema_ids: Mapping[str, int]
 
-    def stream(self, events: Events | None = None) -> Stream:
-        """What produces to its source topics."""
-        return Stream(KafkaLog(self.settings), EventCodec(self.schema_ids), events or Events())
+    def stream(self, events: Events | None = None, *, stamped: bool = False) -> Stream:
+        """What produces to its source topics; `stamped` with the time of the events' clock, see `KafkaLog`."""
+        events = events or Events()
+        log = KafkaLog(self.settings, events.clock if stamped else None)
+        return Stream(log, EventCodec(self.schema_ids), events)
 
 
 class Services:

@@ -1,8 +1,13 @@
 """Tests of a topic of one's own, `returns` of docs/own-topic.md: contract, rules, metric, and the whole live path."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from dataflow.testing import ABORT, Abort
+
+RETURNS = Path(__file__).parents[1] / "returns"
 
 # Contract and rules: the verdict on one event, without any service.
 
@@ -83,3 +88,32 @@ def test_it_is_counted_to_the_cent_through_crashes(stream, live):
     [letter] = live.dead_letters()
     assert letter.reasons == ("refund_only_when_refunded",)
     assert live.get("/v1/exactness")["exact"]
+
+
+# A changed definition: what it will change, over a history, before it runs anywhere.
+
+
+def test_a_changed_definition_changes_what_it_should_and_nothing_else(time_machine, tmp_path):
+    machine = time_machine(records=300)  # a shop's own records, as a surrounding
+    machine.to(250)
+    damaged = machine.stream.produce("returns", cause="damaged")
+    machine.clock.advance(days=2)
+    machine.stream.produce_all(
+        [
+            machine.stream.events.change(damaged.event, state="refunded", refund="39.90"),
+            ("returns", {"cause": "changed_mind", "state": "received"}),
+        ]
+    )
+    machine.to(300, "materializer.before_commit")
+    by_cause = {row["cause"]: row["refunds"] for row in machine[1].rows("returns", by="cause")}
+    assert by_cause == {"changed_mind": 0, "damaged": 1}
+    assert machine[1].differences() == []
+
+    changed = shutil.copytree(RETURNS, tmp_path / "changed")
+    definition = (changed / "metrics.py").read_text()
+    (changed / "metrics.py").write_text(definition.replace("= 'refunded'", "IN ('received', 'refunded')"))
+    fixed = machine.replay(contracts=changed)
+    assert {each.title for each in machine.diff().differing} == {"returns by day", "returns in all"}
+    by_cause = {row["cause"]: row["refunds"] for row in fixed.rows("returns", by="cause")}
+    assert by_cause == {"changed_mind": 1, "damaged": 1}
+    assert fixed.differences() == []

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from dataflow.testing import Services, TimeMachine
-from dataflow.testing.clock import START
 from infra.code import PACKAGES
 from infra.runtime.platform import ROOT
 from replay.diff import words
@@ -47,10 +46,13 @@ def test_the_same_seed_gives_the_same_history_and_kills_change_nothing(
             first = machine.to(250, failpoints[0])
             assert sum(first.values()) == machine.position == 250
             early = machine[1].table("fct_orders")
+            assert machine[1].rows("active") == [*machine.truth.rows("active", "all").values()]
             machine.to(600, failpoints[1])
             assert machine[1].kills == 2 - failpoints.count(None)
             assert machine[1].differences() == []
             assert machine[1].table("fct_orders", manifest=1) == early
+            # The broker's clock is the story's: whoever was active in its last half hour is.
+            assert machine[1].rows("active") == [*machine.truth.rows("active", "all").values()]
             truth = sum(row["orders"] for row in machine.truth.rows("revenue", "all").values())
             rows = machine[1].rows("revenue", "day", by="payment_method")
             assert sum(row["orders"] for row in rows) == truth
@@ -72,7 +74,8 @@ def changed_tree(home: Path) -> Path:
 def test_unchanged_code_gives_the_same_and_a_changed_metric_exactly_that_change(time_machine, tmp_path: Path):
     machine = time_machine(seed=3, records=900)
     machine.to(700)
-    again = machine.replay()
+    again = machine.replay(failpoint="lake.after_append_fct_orders")
+    assert again.kills == 1
     assert again.name == "g2"
     assert machine.diff().equal
     assert seen(machine, 1) == seen(machine, 2)
@@ -148,6 +151,8 @@ def test_a_part_is_made_anew_out_of_the_live_lake(time_machine, tmp_path: Path):
 @pytest.mark.cases(0)
 def test_time_goes_forth_and_a_kill_that_kills_nothing_is_none(time_machine, tmp_path: Path):
     machine = time_machine(records=50)
+    with pytest.raises(ValueError, match="an environment without a history"):
+        time_machine(records=50)
     machine.to(20)
     with pytest.raises(ValueError, match="time goes forth"):
         machine.to(10)
@@ -166,16 +171,18 @@ def test_a_trial_is_of_the_records_from_there_on_and_never_becomes_live(time_mac
     """Offsets of one partition and a time for the others, then one topic by itself: exact, told, and refused."""
     machine = time_machine(seed=9, records=600)
     machine.to(300)
-    middle = machine.offsets
+    middle, then = machine.offsets, machine.clock.now()
     machine.to(500)
     with pytest.raises(AssertionError, match=r"expected source topics: .*; saw refunds"):
         machine.replay(topics=["refunds"])
     with pytest.raises(AssertionError, match=r"leave one of them out"):
         machine.replay(topics=["orders"], metrics=["revenue"])
 
-    # The broker's times are the machine's: record n is n steps of 72 s behind START.
+    # The broker's times are the story's.
     place = ("orders", 0)
-    trial = machine.replay(since=START + timedelta(seconds=72 * 300), offsets={place: middle[place] - 1})
+    with pytest.raises(ValueError, match="a time with a time zone"):
+        machine.replay(since=then.replace(tzinfo=None))
+    trial = machine.replay(since=then + timedelta(seconds=1), offsets={place: middle[place] - 1})
     assert trial.differences() == []
     machine.to(600, "materializer.after_commit")
     assert trial.differences() == []
