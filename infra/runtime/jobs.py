@@ -32,7 +32,7 @@ class Serves:
 
 
 # Of the live generation's, and of one that gives way to it. The live path goes first, then what others wait for.
-NICENESS = {"live": (0, 12), "materializer": (0, 12), "lake": (8, 15), "verifier": (15, 19)}
+NICENESS = {"live": (0, 15), "materializer": (0, 15), "lake": (10, 17), "verifier": (15, 19)}
 UNBOUND = Serves()  # the live one, whichever that is
 
 

@@ -78,8 +78,6 @@ def whole(platform: Platform, directory: Path) -> None:
 def test_it_equals_the_live_one(
     settings: Settings, tmp_path: Path, fill: Callable[[Platform, Path], None], way: str
 ) -> None:
-    if fill is whole and way != "lake-first":
-        pytest.skip("the other ways are tried on the excerpt")
     with Platform(settings, PROCESSES, preferred_ports=False) as platform:
         fill(platform, tmp_path)
         expect_equal(platform, WAYS[way])
