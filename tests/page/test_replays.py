@@ -53,6 +53,21 @@ def records(shop: Shop) -> None:
     assert producer.flush(30) == 0
 
 
+@pytest.mark.parametrize("width", [360, 800, 1_200, 2_600])
+@pytest.mark.cases(0)
+def test_each_card_is_as_wide_as_the_page_and_holds_what_is_in_it(page, width):
+    """The main page's columns, which are of a style sheet that both have, are not this one's."""
+    page.resize(width)
+    wide, over = page.js(
+        "(([...cards]) => [cards.map((card) => card.offsetWidth / card.parentElement.clientWidth),"
+        " cards.map((card) => card.scrollWidth - card.clientWidth)])"
+        "(document.querySelectorAll('main > .card:not([hidden])'))"
+    )
+    assert len(wide) >= 2
+    assert min(wide) > 0.99
+    assert max(over) <= 0
+
+
 def test_the_generations_are_told_and_follow_without_a_reload(page, beside, shop):
     page.wait("document.querySelectorAll('#generations tr').length >= 2", ANSWERS)
     [live, other] = [row for row in rows(page) if row[0].split()[0] in ("g1", "g2")]
