@@ -113,6 +113,7 @@ class Evaluating:
         while work.admission.fences != ends:
             assert time.monotonic() < deadline, f"counted up to {work.admission.fences} of {ends}"
             found = waiting(work, deadline)
+            assert found, f"counted up to {work.admission.fences} of {ends}, held: {work.admission.held}"
             for begin in range(0, len(found), RUN):
                 work.step(found[begin : begin + RUN])
         work.tick()

@@ -155,12 +155,17 @@ def stream(dataflow_env: "kit.Environment", events: "kit.Events") -> "kit.Stream
 
 @pytest.fixture
 def time_machine(
-    dataflow_env: "kit.Environment", events: "kit.Events"
+    request: pytest.FixtureRequest, dataflow_env: "kit.Environment", events: "kit.Events"
 ) -> Iterator[Callable[..., "kit.TimeMachine"]]:
     """A seeded history and what is evaluated of it: `machine = time_machine(seed=7, records=1_000)`; once a test.
 
     It begins at the time of the fixture `clock`, which it moves.
     """
+    if {"stream", "live"} & {*request.fixturenames}:
+        raise pytest.UsageError(
+            "time_machine beside stream or live: expected machine.stream, whose records are of the history's time; "
+            "those of the fixture stream are of the day on which the test runs"
+        )
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(
             kit.TimeMachine(dataflow_env, **{"events": events, **options})

@@ -31,9 +31,11 @@ from replay.diff.diff import diff
 from replay.diff.values import Comparison
 from replay.run import set_state
 from schemas.contract import CONTRACTS
+from schemas.errors import Unavailable
 from sources.generator import Dials, GroundTruth, ShopSimulator, moments
 
 TIMEOUT = 60.0
+NO_LIMIT = str(2**63 - 1)
 SPAN = timedelta(hours=12)
 
 
@@ -78,6 +80,7 @@ class TimeMachine:
         change_generations(self.settings, lambda _: {f"{name}/code": code.as_json()})
         pinned = environment(self.settings, code.digest)
         self.evaluations = {number: Evaluation(self.settings, number, pinned)}
+        self._whole, self._evaluated = True, Offsets()
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +104,8 @@ class TimeMachine:
         goes on. Returns the offsets. ValueError for a position that is past already, or beyond the history; Unavailable
         if the broker does not take a record.
         """
+        if not self._whole:
+            raise Unavailable("records of this history were lost on their way to the broker: begin a new one")
         position = self.position if position is None else position
         if not self.position <= position <= self._records:
             raise ValueError(
@@ -108,13 +113,17 @@ class TimeMachine:
                 f"are so many records; saw {position}"
             )
         if coming := list(islice(self._coming, position - self.position)):
-            times, emissions = zip(*coming, strict=True)
+            happened, emissions = zip(*coming, strict=True)
+            # A broker's clock does not go back where somebody has moved it on.
+            times = [max(self.clock.now(), moment) for moment in happened]
+            self.position, self._whole = position, False
             self.stream.log.put([Raw(each.topic, each.key, each.value) for each in emissions], times)
-            self.position = position
-            self.clock.set(max(self.clock.now(), times[-1]))
+            self.clock.set(times[-1])
+            self._whole = True
         for each in self.evaluations.values():
             each.evaluate(failpoint)
-        return self.offsets
+        self._evaluated = self.offsets
+        return self._evaluated
 
     def replay(
         self,
@@ -136,6 +145,7 @@ class TimeMachine:
         and partition) and `topics` make it a trial, as `--from` and `--topic` do. It dies once at
         `failpoint`, if one is named, and goes on. AssertionError with the reason where that cannot be.
         """
+        self._catch_up()
         tree = Path(tree or ROOT).absolute()
         if missing := [name for name in PACKAGES if not (tree / name).is_dir()]:
             raise ValueError(f"expected a copy of DataFlow in {tree}, and it has no {', '.join(missing)}")
@@ -164,7 +174,11 @@ class TimeMachine:
         code = environment(self.settings, begun["digest"])
         found = Evaluation(self.settings, begun["number"], code)
         self.evaluations[found.number] = found
-        found.evaluate(failpoint)
+        try:
+            found.evaluate(failpoint)
+        except AssertionError:
+            self.cancel(found.number)  # else it stands in the way of the next one
+            raise
         return found
 
     def cancel(self, number: int) -> None:
@@ -174,14 +188,28 @@ class TimeMachine:
 
     def diff(self, one: int = 1, other: int | None = None) -> Comparison:
         """Two evaluations, row by row in both directions; `other` is the newest one if it is not named."""
+        self._catch_up()
         return diff(self.settings, one, max(self.evaluations) if other is None else other)
+
+    def _catch_up(self) -> None:
+        """Take in what was put into `stream` since: what is compared is at the same offsets."""
+        if self._evaluated != self.offsets:
+            self.to()
 
 
 def stamp_by_producer(settings: Settings) -> None:
-    """Have the broker keep the times that a producer gives, in the source topics of an environment."""
-    entry = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
+    """Have the broker keep the times that a producer gives, whenever they are, in an environment's source topics."""
+    wanted = {
+        "message.timestamp.type": "CreateTime",
+        "message.timestamp.before.max.ms": NO_LIMIT,
+        "message.timestamp.after.max.ms": NO_LIMIT,
+    }
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in wanted.items()
+    ]
     resources = [
-        ConfigResource(ConfigResource.Type.TOPIC, settings.topic_prefix + topic, incremental_configs=[entry])
+        ConfigResource(ConfigResource.Type.TOPIC, settings.topic_prefix + topic, incremental_configs=entries)
         for topic in CONTRACTS
     ]
     client = admin(settings.kafka_bootstrap_servers)
