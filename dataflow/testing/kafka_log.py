@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message, Producer
 
 from dataflow.testing.clock import Clock
 from dataflow.testing.records import Place, Raw
@@ -46,11 +46,13 @@ class KafkaLog:
         if not times and self._clock is not None:
             times = [self._clock.now()] * len(records)
         places: list[Place | None] = [None] * len(records)
-        failures: list[KafkaError] = []
+        failures: list[str] = []
 
         def delivered(number: int, error: KafkaError | None, message: Message) -> None:
             if error is not None:
-                failures.append(error)
+                failures.append(error.str())
+            elif times and message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME:
+                failures.append(f"{message.topic()} has the broker's own time, and not the one it was given")
             else:
                 places[number] = Place(records[number].topic, message.partition(), message.offset())
 
@@ -71,6 +73,6 @@ class KafkaLog:
         if left or failures:
             raise Unavailable(
                 f"{len(failures) + left} records were not taken by the broker at {self._bootstrap}: "
-                f"{failures[0].str() if failures else f'no answer within {TIMEOUT:.0f} s'}"
+                f"{failures[0] if failures else f'no answer within {TIMEOUT:.0f} s'}"
             )
         return [place for place in places if place is not None]

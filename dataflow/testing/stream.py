@@ -72,8 +72,8 @@ class Stream:
                 parts[-1].append(self._record(item))
         if aborts and not self.pipelines:
             raise NothingToKill(
-                "expected a pipeline to kill at ABORT, saw none attached: take the fixture `live` or `offline`, or "
-                "`attach` your own"
+                "expected a pipeline to kill at ABORT, saw none attached: take the fixture `live` or `offline`, `to(…, "
+                "failpoint)` of a time machine, or `attach` your own"
             )
         places = []
         for part, abort in zip(parts, [*aborts, None], strict=True):
