@@ -20,6 +20,7 @@ from schemas.metrics import METRICS
 from sources.codec import EventCodec
 from sources.generator import Dials, Emission, GroundTruth, ShopSimulator, moments
 from sources.producer import EventProducer, Pacer
+from tests.e2e.asking import Asking
 from tests.helpers import wait_for
 from tests.sources.recomputation import Recomputed
 
@@ -217,7 +218,7 @@ def expect_truth(
     assert exactness["held"] == {}
 
 
-class Reader:
+class Reader(Asking):
     """Asks all the time, from a thread; every answer must be a prefix's, and none may go back.
 
     With `empties` there may be offsets without a record. A new generation begins at its own offsets; an older one
@@ -225,36 +226,28 @@ class Reader:
     """
 
     def __init__(self, url: str, *, empties: bool = False, pause: float = 0.02) -> None:
-        self.url, self.empties, self.faults, self.answers = url, empties, [], []
-        self._pause = pause  # seconds between two looks
+        super().__init__(url, pause=pause, timeout=10)
+        self.empties = empties
+        self.answers: list[dict[str, Any]] = []
         self.refused = 0  # answers that said 503
         self.away = 0  # times that there was none
         self.generation = 0
-        self._stop = threading.Event()
+        self._newest: dict[str, dict[str, int]] = {}
 
-    def run(self) -> None:
+    def look(self, http: httpx.Client) -> None:
         try:
-            self._ask()
-        except Exception as error:  # noqa: BLE001 a reader that stopped reading has seen nothing: that is a fault
-            self.faults.append(f"the reader ended: {error!r}")
-
-    def _ask(self) -> None:
-        with httpx.Client(base_url=self.url, timeout=10, trust_env=False) as http:
-            newest: dict[str, dict[str, int]] = {}
-            while not self._stop.wait(self._pause):
-                try:
-                    answer = http.get("/v1/metrics/events", params={"grain": "all", "by": "topic"})
-                    orders = http.get("/v1/metrics/revenue", params={"grain": "all"})
-                except httpx.HTTPError:
-                    self.away += 1
-                    continue
-                for each in (answer, orders):
-                    if each.status_code == 503:
-                        self.refused += 1
-                    elif each.status_code != 200:
-                        self.faults.append(f"{each.status_code}: {each.text[:300]}")
-                    else:
-                        newest = self.check(each.json(), newest)
+            answer = http.get("/v1/metrics/events", params={"grain": "all", "by": "topic"})
+            orders = http.get("/v1/metrics/revenue", params={"grain": "all"})
+        except httpx.HTTPError:
+            self.away += 1
+            return
+        for each in (answer, orders):
+            if each.status_code == 503:
+                self.refused += 1
+            elif each.status_code != 200:
+                self.faults.append(f"{each.status_code}: {each.text[:300]}")
+            else:
+                self._newest = self.check(each.json(), self._newest)
 
     def check(self, answer: dict[str, Any], before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         offsets, generation = answer["as_of"]["offsets"], int(answer["as_of"]["generation"][1:])
@@ -278,16 +271,6 @@ class Reader:
         else:
             self.answers.append(answer)
         return offsets
-
-    @contextmanager
-    def asking(self) -> Iterator["Reader"]:
-        thread = threading.Thread(target=self.run)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            thread.join()
 
 
 class Across(Reader):

@@ -1,19 +1,18 @@
 """A reader of the lake's tables over REST, which goes along with whichever generation is live."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 import httpx
+
+from tests.e2e.asking import Asking
 
 AMOUNTS = ("gross", "cancelled", "refunded")
 PAGE = 1_000  # rows
 GONE, REFUSED = 410, 503
 
 
-class TableReader:
+class TableReader(Asking):
     """Asks all the time, from a thread, and keeps what was wrong with an answer.
 
     Every `record_outcomes` has as many records as its manifest's offsets; no answer covers less than one before it,
@@ -21,35 +20,19 @@ class TableReader:
     of `fct_orders`, in the form of the answers of `revenue`.
     """
 
-    def __init__(self, url: str, pause: float = 1.0) -> None:
-        self.url, self.faults, self.answers = url, [], []
+    def __init__(self, url: str) -> None:
+        super().__init__(url, pause=1)
+        self.answers: list[dict[str, Any]] = []
         self.refused = 0  # answers that said 503
-        self._pause = pause  # seconds between two looks
         self._newest: dict[tuple[str, str], int] = {}
-        self._stop = threading.Event()
-
-    @contextmanager
-    def asking(self) -> Iterator["TableReader"]:
-        thread = threading.Thread(target=self._run)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            thread.join()
 
     def generations(self) -> set[str]:
         """Those that whole readings are of."""
         return {each["as_of"]["generation"] for each in self.answers}
 
-    def _run(self) -> None:
-        try:
-            with httpx.Client(base_url=self.url, timeout=30, trust_env=False) as http:
-                while not self._stop.wait(self._pause):
-                    self._outcomes(http)
-                    self._orders(http)
-        except Exception as error:  # noqa: BLE001 a reader that stopped reading has seen nothing: that is a fault
-            self.faults.append(f"the reader ended: {error!r}")
+    def look(self, http: httpx.Client) -> None:
+        self._outcomes(http)
+        self._orders(http)
 
     def _outcomes(self, http: httpx.Client) -> None:
         answer = self._ask(http, "record_outcomes")

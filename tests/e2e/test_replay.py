@@ -9,10 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -28,6 +25,7 @@ from serving.store.keys import Keys
 from serving.store.store import connect
 from streams.lake.manifest import Manifest, newest_manifest
 from streams.lake.place import lake_root
+from tests.e2e.asking import Asking
 from tests.e2e.kit import Rest, Shop, expect_truth
 from tests.helpers import isolated_settings, wait_for
 
@@ -64,50 +62,38 @@ class Edited:
         return done
 
 
-class Asking:
-    """A reader of `revenue` that keeps what was wrong with an answer, and which generations answered, in order."""
+class Shipped(Asking):
+    """A reader of `revenue`, which g2 tells otherwise, that keeps which generations answered, in order."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._stop = url, threading.Event()
-        self.answers, self.refused, self.faults, self.generations = 0, 0, [], []
+        super().__init__(url, pause=0.02)
+        self.answers, self.refused, self.generations = 0, 0, []
         self.broken: list[str] = []  # connections that somebody died under
+        self._position = 0
 
-    @contextmanager
-    def asking(self) -> Iterator["Asking"]:
-        thread = threading.Thread(target=self._run)
-        thread.start()
+    def look(self, http: httpx.Client) -> None:
         try:
-            yield self
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def _run(self) -> None:
-        position = 0
-        with httpx.Client(base_url=self._url, timeout=30, trust_env=False) as http:
-            while not self._stop.wait(0.02):
-                try:
-                    answer = http.get("/v1/metrics/revenue", params={"grain": "all"})
-                except httpx.HTTPError as error:
-                    self.broken.append(repr(error))
-                    continue
-                if answer.status_code == 503:
-                    self.refused += 1
-                    continue
-                if answer.status_code != 200:
-                    self.faults.append(f"{answer.status_code}: {answer.text[:300]}")
-                    continue
-                document = answer.json()
-                self.answers += 1
-                generation, now = document["as_of"]["generation"], document["as_of"]["position"]
-                if now < position:
-                    self.faults.append(f"from {position} back to {now} at {generation}")
-                position = now
-                if not self.generations or self.generations[-1] != generation:
-                    self.generations.append(generation)
-                for row in document["rows"]:
-                    if ("shipped" in row) != (generation == "g2"):
-                        self.faults.append(f"{generation} answers with the figures {sorted(row)}")
+            answer = http.get("/v1/metrics/revenue", params={"grain": "all"})
+        except httpx.HTTPError as error:
+            self.broken.append(repr(error))
+            return
+        if answer.status_code == 503:
+            self.refused += 1
+            return
+        if answer.status_code != 200:
+            self.faults.append(f"{answer.status_code}: {answer.text[:300]}")
+            return
+        document = answer.json()
+        self.answers += 1
+        generation, now = document["as_of"]["generation"], document["as_of"]["position"]
+        if now < self._position:
+            self.faults.append(f"from {self._position} back to {now} at {generation}")
+        self._position = now
+        if not self.generations or self.generations[-1] != generation:
+            self.generations.append(generation)
+        for row in document["rows"]:
+            if ("shipped" in row) != (generation == "g2"):
+                self.faults.append(f"{generation} answers with the figures {sorted(row)}")
 
 
 # How g2 comes to be: by verdicts on all topics, out of a lake of its own, or out of the live one.
@@ -151,7 +137,7 @@ def test_a_changed_metric_is_replayed_compared_promoted_and_rolled_back_while_ev
     shop.produce(3_000)
     rest.at_ends(settings)
     wait_for(lambda: (newest_manifest(lake_root(settings, "g1")) or NONE).number, PATIENCE, "g1's lake")
-    with Asking(running.url).asking() as reader:
+    with Shipped(running.url).asking() as reader:
         with shop.flowing(40):
             plan = edited.replay("plan", *WAYS[way])
             assert plan["changed"] == ["metric revenue"]
