@@ -39,7 +39,7 @@ def plan_text(plan: Plan) -> str:
         room += f" for the lake; {beside} where the state directory is"
     lines += [
         "",
-        f"Time: about {minutes} min {seconds} s, {throttle}. Room: {room}.",
+        f"Time: about {minutes} min {seconds} s once its processes are up, {throttle}. Room: {room}.",
         "",
         "Stages:",
         *(f"  {n}. {stage.name:<9} {stage.doc}" for n, stage in enumerate(plan.stages, 1)),

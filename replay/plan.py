@@ -35,9 +35,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Estimate:
-    """About how long it takes (seconds), and how much room (bytes) on the lake's disk, of which so much is free.
+    """About how long it takes (seconds) once its processes are up, and how much room (bytes) on the lake's disk.
 
-    `state` is what the disk of the state directory takes, if that is another one: then `state_free` of it is free.
+    `free` is what is free there. `state` is what the disk of the state directory takes, if that is another one: then
+    `state_free` of it is free.
     """
 
     seconds: float

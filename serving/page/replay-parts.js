@@ -34,7 +34,7 @@ export function planParts(plan) {
     ...affected.map(([kind, names]) => element("p", `Affects ${kind}: ${names.join(", ")}.`)),
     ...(plan.days ? [element("p", `Only rows of ${[...new Set(plan.days)].join("..")} are meant to differ.`)] : []),
     ...(plan.trial ? [element("p", "A trial of some records: it can be compared, and never promoted.")] : []),
-    element("p", `About ${count(Math.ceil(plan.estimate.seconds))} s and ${count(Math.ceil((plan.estimate.disk + (plan.estimate.state ?? 0)) / 1e6))} MB.`),
+    element("p", `About ${count(Math.ceil(plan.estimate.seconds))} s once its processes are up, and ${count(Math.ceil((plan.estimate.disk + (plan.estimate.state ?? 0)) / 1e6))} MB.`),
     table(["Topic", "Records from Kafka", "Records from bronze"],
       [...topics].map(([topic, one]) => [topic, count(one.kafka), count(one.archived)])),
   ];
